@@ -1,0 +1,21 @@
+/* SPDX-License-Identifier: MIT */
+/* The table of the avx512 backend. Compiled without instruction set flags: it runs before the CPU is checked. */
+#include "avx512/avx512.h"
+
+static const struct dqg_kernels table = {
+    .name = "avx512",
+    .decode_i4_i8 = dqg_decode_i4_i8_avx512,
+    .gemm_i8_i32 = dqg_gemm_i8_i32_avx512,
+    .gemm_f32 = dqg_gemm_f32_avx512,
+    .decode_float_f32 = dqg_decode_float_f32_avx512,
+    .epilogue_i32_f32 = dqg_epilogue_i32_f32_avx512,
+    .epilogue_f32_f32 = dqg_epilogue_f32_f32_avx512,
+    .quantize_f32_i8 = dqg_quantize_f32_i8_avx512,
+    .norm_f32_f32 = dqg_norm_f32_f32_avx512,
+    .attention_f32_f32 = dqg_attention_f32_f32_avx512,
+    .activate_f32_f32 = dqg_activate_f32_f32_avx512,
+};
+
+const struct dqg_kernels *dqg_backend_avx512(void) {
+    return &table;
+}

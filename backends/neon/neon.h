@@ -1,0 +1,24 @@
+/* SPDX-License-Identifier: MIT */
+/* Kernels of the two NEON backends; contracts in kernel/kernel.h. "neon" runs on every aarch64 CPU, "neon-dot" differs
+ * in the integer product and needs the dot product instructions. */
+#ifndef DQG_BACKEND_NEON_H
+#define DQG_BACKEND_NEON_H
+
+#include "kernel/kernel.h"
+
+dqg_decode_i4_i8_fn dqg_decode_i4_i8_neon;
+dqg_gemm_i8_i32_fn dqg_gemm_i8_i32_neon;
+dqg_gemm_i8_i32_fn dqg_gemm_i8_i32_neon_dot;
+dqg_gemm_f32_fn dqg_gemm_f32_neon;
+dqg_decode_float_f32_fn dqg_decode_float_f32_neon;
+dqg_epilogue_i32_f32_fn dqg_epilogue_i32_f32_neon;
+dqg_epilogue_f32_f32_fn dqg_epilogue_f32_f32_neon;
+dqg_quantize_f32_i8_fn dqg_quantize_f32_i8_neon;
+dqg_norm_f32_f32_fn dqg_norm_f32_f32_neon;
+dqg_attention_f32_f32_fn dqg_attention_f32_f32_neon;
+dqg_activate_f32_f32_fn dqg_activate_f32_f32_neon;
+
+const struct dqg_kernels *dqg_backend_neon(void);
+const struct dqg_kernels *dqg_backend_neon_dot(void);
+
+#endif

@@ -1,0 +1,21 @@
+/* SPDX-License-Identifier: MIT */
+/* The table of the scalar backend. Compiled without instruction set flags: it runs before the CPU is checked. */
+#include "scalar/scalar.h"
+
+static const struct dqg_kernels table = {
+    .name = "scalar",
+    .decode_i4_i8 = dqg_decode_i4_i8_scalar,
+    .gemm_i8_i32 = dqg_gemm_i8_i32_scalar,
+    .gemm_f32 = dqg_gemm_f32_scalar,
+    .decode_float_f32 = dqg_decode_float_f32_scalar,
+    .epilogue_i32_f32 = dqg_epilogue_i32_f32_scalar,
+    .epilogue_f32_f32 = dqg_epilogue_f32_f32_scalar,
+    .quantize_f32_i8 = dqg_quantize_f32_i8_scalar,
+    .norm_f32_f32 = dqg_norm_f32_f32_scalar,
+    .attention_f32_f32 = dqg_attention_f32_f32_scalar,
+    .activate_f32_f32 = dqg_activate_f32_f32_scalar,
+};
+
+const struct dqg_kernels *dqg_backend_scalar(void) {
+    return &table;
+}

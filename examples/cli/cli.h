@@ -1,0 +1,190 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * What the commands of dqgen share: the session (context, progress, interruption), the sampling settings that generate,
+ * compare and bench have in common, pictures, .npy files and JSON. Every command is one function,
+ * int <name>_main(struct cli *, int argc, char **argv), listed in main.c, that returns the exit code.
+ */
+#ifndef DQGEN_CLI_H
+#define DQGEN_CLI_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+
+#include "libdqgen.h"
+
+#include "args.h"
+
+/* Exit codes; documented in docs/cli.md and in the help. */
+enum { EXIT_OK = 0, EXIT_FAILED = 1, EXIT_USAGE = 2, EXIT_INTERRUPTED = 130 };
+
+#define COUNT_OF(array) (sizeof(array) / sizeof((array)[0]))
+
+/* ---- progress.c ---- */
+
+/* A bar on standard error; draws only on a terminal. A long job is made of several calls into the library: each one
+ * covers the share [base, base + span] of the whole. */
+struct progress {
+    bool visible;
+    bool drawn;
+    const char *label;
+    double base, span;
+    double start_s, drawn_s;
+};
+
+double now_s(void); /* monotonic clock in seconds */
+void progress_begin(struct progress *progress, const char *label);
+void progress_share(struct progress *progress, double base, double span);
+void progress_draw(struct progress *progress, double fraction, const char *name); /* fraction of the current share */
+void progress_end(struct progress *progress);                                     /* wipes the bar */
+
+/* ---- main.c ---- */
+
+struct cli {
+    dqg_context *context;
+    struct progress progress;
+    const char *backend; /* --backend, or NULL */
+    int64_t threads;     /* --threads */
+    bool quiet;
+    bool verbose;
+    bool help;
+};
+
+bool cli_interrupted(void); /* Ctrl-C was pressed */
+
+/* "dqgen: <text>" on standard error, after the bar is wiped; returns code. */
+int cli_error(struct cli *cli, int code, const char *format, ...) __attribute__((format(printf, 3, 4)));
+
+/* "dqgen: cannot <what>: <the library's words>"; returns the exit code that fits the status. Settings that the library
+ * refuses are wrong usage. */
+int cli_library_error(struct cli *cli, dqg_status status, const char *format, ...)
+    __attribute__((format(printf, 3, 4)));
+
+/* Load with a bar; NULL after an error message, *exit_code set. */
+dqg_model *cli_load(struct cli *cli, const char *path, int *exit_code);
+
+/* Can a file be made there? Says why not, before minutes of work are spent; returns EXIT_OK or a code. */
+int cli_check_output(struct cli *cli, const char *path);
+
+/* Size of a file in bytes, or 0. */
+uint64_t file_bytes(const char *path);
+
+/* "12.3 MB" into a buffer of 32. */
+const char *bytes_text(char *buffer, uint64_t bytes);
+
+int generate_main(struct cli *cli, int argc, char **argv);
+int quantize_main(struct cli *cli, int argc, char **argv);
+int info_main(struct cli *cli, int argc, char **argv);
+int verify_main(struct cli *cli, int argc, char **argv);
+int compare_main(struct cli *cli, int argc, char **argv);
+int bench_main(struct cli *cli, int argc, char **argv);
+
+/* ---- sampling.c ---- */
+
+/* What to sample and how, as the command line gives it and as it is resolved for a model. */
+struct sampling {
+    struct text_list class_texts; /* as typed: names or indices, "none" for no class */
+    const char *preset;           /* --scheduler */
+    const char *seeds_text;       /* a list of seeds, or NULL */
+    int32_t spread;               /* so many classes from all over the model when none is given; 0: no class then */
+    dqg_options *run_options;
+    dqg_options *scheduler_options;
+
+    dqg_model_info info;
+    int32_t *classes; /* at least one; -1 is no class */
+    int32_t class_count;
+    int64_t *seeds; /* from seeds_text, or NULL */
+    int32_t seed_count;
+    int64_t seed; /* of image 0 without a list */
+    double guidance;
+    dqg_scheduler *scheduler; /* NULL: the model's own */
+    int32_t steps;
+};
+
+/* The rows of a command's table that fill a struct sampling. */
+#define SAMPLING_ROWS(s)                                                                                               \
+    {"class", 0, ARG_LIST,         "NAME", "what to draw: names or numbers, commas between; all; none",                \
+     0,       0, &(s)->class_texts},                                                                                   \
+        {"classes", 0, ARG_LIST, NULL, NULL, 0, 0, &(s)->class_texts}, {                                               \
+        "scheduler", 0, ARG_TEXT, "NAME", sampling_presets, 0, 0, &(s)->preset                                         \
+    }
+
+extern const char sampling_presets[];
+
+/* Make the option objects and hand them to the parser. */
+int sampling_init(struct cli *cli, struct sampling *sampling, struct args *args);
+
+/* Turn what was typed into classes, seeds and a scheduler for this model. EXIT_OK, or a code after a message. */
+int sampling_resolve(struct cli *cli, struct sampling *sampling, const struct args *args, const dqg_model *model);
+
+/* The classes part of it (classes.c): fills classes and class_count from class_texts. */
+int sampling_classes(struct cli *cli, struct sampling *sampling, const dqg_model *model);
+
+/* Rows and columns of a latent: what was asked for, or the model's own. */
+void sampling_size(const struct sampling *sampling, int32_t *height, int32_t *width);
+
+/* Class of picture index: per_class of the first class, then of the next, and round again. */
+int32_t sampling_class(const struct sampling *sampling, int64_t index, int64_t per_class);
+
+/* Start a run for pictures first .. first + count - 1; NULL after a message, *exit_code set. At most SAMPLING_BATCH. */
+enum { SAMPLING_BATCH = 16 };
+dqg_run *sampling_run(struct cli *cli, struct sampling *sampling, dqg_model *model, int64_t first, int32_t count,
+                      int64_t per_class, int *exit_code);
+
+void sampling_free(struct sampling *sampling);
+
+/* ---- sheet.c, png.c, npy.c ---- */
+
+/* Pixels of 8 bits, rows without gaps, straight alpha. */
+struct picture {
+    uint8_t *pixels;
+    size_t width, height, channels;
+};
+
+bool picture_create(struct picture *picture, size_t width, size_t height, size_t channels); /* zeroed: transparent */
+void picture_free(struct picture *picture);
+
+/* Where a picture of a contact sheet goes: columns, rows, and one pixel between neighbours. */
+struct sheet {
+    struct picture picture;
+    size_t columns, tile_width, tile_height;
+};
+
+bool sheet_create(struct sheet *sheet, size_t count, size_t columns, size_t tile_width, size_t tile_height,
+                  size_t channels);
+
+/* A view of tile index for dqg_run_read_image(). */
+dqg_image_view sheet_tile(struct sheet *sheet, size_t index);
+
+/* scale enlarges every pixel to a square. Returns NULL, or what went wrong. */
+const char *png_write(const char *path, const struct picture *picture, size_t scale, char message[128]);
+
+/* A float32 array written piece by piece. On failure the file is removed. */
+struct npy {
+    FILE *file;
+    const char *path;
+};
+
+bool npy_open(struct npy *npy, const char *path, const int64_t *shape, int rank);
+bool npy_append(struct npy *npy, const float *values, size_t count);
+bool npy_close(struct npy *npy, bool keep);
+
+/* ---- json.c ---- */
+
+/* Writes indented JSON; commas and depth are looked after. key is NULL inside arrays and at the top. */
+struct json {
+    FILE *file;
+    int depth;
+    bool first;
+};
+
+void json_begin(struct json *json, FILE *file);
+void json_open(struct json *json, const char *key, char bracket);      /* '{' or '[' */
+void json_close(struct json *json, char bracket);                      /* '}' or ']' */
+void json_text(struct json *json, const char *key, const char *value); /* null for NULL */
+void json_int(struct json *json, const char *key, int64_t value);
+void json_number(struct json *json, const char *key, double value); /* null when not finite */
+void json_end(struct json *json);
+
+#endif

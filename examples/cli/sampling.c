@@ -1,0 +1,215 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * What generate, compare and bench share: which classes, which seeds, which scheduler. Turns what was typed into
+ * settings of the library for the model at hand, and starts runs. Picture i has the same class, seed and noise however
+ * the pictures are split into runs.
+ */
+#include <stdlib.h>
+#include <string.h>
+
+#include "cli.h"
+
+/* Classifier-free guidance when a class is asked for and --guidance is not given. */
+#define DEFAULT_GUIDANCE 3.0
+
+const char sampling_presets[] = "way of sampling: flow-euler, flow-heun, ddim, euler, heun (default: the model's own)";
+
+static const struct preset {
+    const char *name, *solver, *schedule;
+} presets[] = {
+    {"flow-euler", "euler", "flow"}, {"flow-heun", "heun", "flow"}, {"ddim", "ddim", "linear"},
+    {"euler", "euler", "linear"},    {"heun", "heun", "linear"},
+};
+
+int sampling_init(struct cli *cli, struct sampling *sampling, struct args *args) {
+    dqg_status status = dqg_options_create(cli->context, DQG_OPTIONS_RUN, &sampling->run_options);
+    if (status >= 0) {
+        status = dqg_options_create(cli->context, DQG_OPTIONS_SCHEDULER, &sampling->scheduler_options);
+    }
+    if (status < 0) {
+        return cli_library_error(cli, status, "make options");
+    }
+    args->sets[0] = sampling->run_options;
+    args->set_kinds[0] = DQG_OPTIONS_RUN;
+    args->sets[1] = sampling->scheduler_options;
+    args->set_kinds[1] = DQG_OPTIONS_SCHEDULER;
+    return EXIT_OK;
+}
+
+void sampling_free(struct sampling *sampling) {
+    dqg_options_destroy(sampling->run_options);
+    dqg_options_destroy(sampling->scheduler_options);
+    dqg_scheduler_release(sampling->scheduler);
+    text_list_free(&sampling->class_texts);
+    free(sampling->classes);
+    free(sampling->seeds);
+}
+
+/* ---- seeds ---- */
+
+static int resolve_seeds(struct cli *cli, struct sampling *sampling) {
+    dqg_options_get_int(sampling->run_options, DQG_RUN_SEED, &sampling->seed);
+    const char *text = sampling->seeds_text;
+    if (text == NULL) {
+        return EXIT_OK;
+    }
+    char number[32];
+    sampling->seeds = malloc((strlen(text) + 1) * sizeof(*sampling->seeds));
+    if (sampling->seeds == NULL) {
+        return cli_error(cli, EXIT_FAILED, "out of memory");
+    }
+    while (true) {
+        size_t length = strcspn(text, ",");
+        snprintf(number, sizeof(number), "%.*s", (int)(length < sizeof(number) ? length : sizeof(number)), text);
+        if (length >= sizeof(number) || !parse_int(number, &sampling->seeds[sampling->seed_count++])) {
+            return cli_error(cli, EXIT_USAGE, "--seeds takes whole numbers with commas between, not '%s'", number);
+        }
+        if (text[length] == '\0') {
+            return EXIT_OK;
+        }
+        text += length + 1;
+    }
+}
+
+void sampling_size(const struct sampling *sampling, int32_t *height, int32_t *width) {
+    int64_t rows = 0, columns = 0;
+    dqg_options_get_int(sampling->run_options, DQG_RUN_HEIGHT, &rows);
+    dqg_options_get_int(sampling->run_options, DQG_RUN_WIDTH, &columns);
+    *height = rows > 0 ? (int32_t)rows : sampling->info.height;
+    *width = columns > 0 ? (int32_t)columns : sampling->info.width;
+}
+
+int32_t sampling_class(const struct sampling *sampling, int64_t index, int64_t per_class) {
+    return sampling->classes[index / per_class % sampling->class_count];
+}
+
+static int64_t sampling_seed(const struct sampling *sampling, int64_t index) {
+    if (sampling->seeds != NULL) {
+        return sampling->seeds[index % sampling->seed_count];
+    }
+    return (int64_t)((uint64_t)sampling->seed + (uint64_t)index);
+}
+
+/* ---- scheduler ---- */
+
+/* Set an option unless it was given on the command line. A value that the library refuses leaves its default. */
+static void set_unless_given(struct sampling *sampling, const struct args *args, int32_t key, const char *name,
+                             const char *value) {
+    if (!args_given(args, key)) {
+        dqg_options_parse(sampling->scheduler_options, name, value);
+    }
+}
+
+/* What a model predicts, as its metadata say it, and how such a model is sampled. The last row is DiT as published. */
+static const struct trained {
+    const char *metadata, *prediction, *schedule, *solver, *steps;
+} trained[] = {
+    {"flow_velocity", "flow", "flow", "euler", "30"},
+    {"v", "v", "linear", "ddim", "50"},
+    {"x0", "x0", "linear", "ddim", "50"},
+    {"epsilon", "epsilon", "linear", "ddim", "50"},
+};
+
+/* The base on which the command line changes things. */
+static void start_from_model(struct sampling *sampling, const struct args *args, const dqg_model *model) {
+    const char *prediction = dqg_model_metadata(model, "prediction");
+    const struct trained *found = &trained[COUNT_OF(trained) - 1];
+    for (size_t i = 0; prediction != NULL && i < COUNT_OF(trained); i++) {
+        if (strcmp(prediction, trained[i].metadata) == 0) {
+            found = &trained[i];
+            break;
+        }
+    }
+    set_unless_given(sampling, args, DQG_SCHEDULER_PREDICTION, "prediction", found->prediction);
+    set_unless_given(sampling, args, DQG_SCHEDULER_SCHEDULE, "schedule", found->schedule);
+    set_unless_given(sampling, args, DQG_SCHEDULER_SOLVER, "solver", found->solver);
+    set_unless_given(sampling, args, DQG_SCHEDULER_STEPS, "steps", found->steps);
+    if (found != &trained[0]) {
+        set_unless_given(sampling, args, DQG_SCHEDULER_SPACING, "spacing", "trailing");
+    }
+    const char *scale = dqg_model_metadata(model, "timestep_scale");
+    if (scale != NULL) {
+        set_unless_given(sampling, args, DQG_SCHEDULER_TIMESTEP_SCALE, "timestep-scale", scale);
+    }
+}
+
+static int apply_preset(struct cli *cli, struct sampling *sampling, const struct args *args) {
+    for (size_t i = 0; i < COUNT_OF(presets); i++) {
+        if (strcmp(presets[i].name, sampling->preset) == 0) {
+            set_unless_given(sampling, args, DQG_SCHEDULER_SOLVER, "solver", presets[i].solver);
+            set_unless_given(sampling, args, DQG_SCHEDULER_SCHEDULE, "schedule", presets[i].schedule);
+            return EXIT_OK;
+        }
+    }
+    for (size_t i = 0; i < COUNT_OF(presets); i++) {
+        if (looks_like(sampling->preset, presets[i].name)) {
+            return cli_error(cli, EXIT_USAGE, "there is no scheduler '%s'; did you mean '%s'?", sampling->preset,
+                             presets[i].name);
+        }
+    }
+    return cli_error(cli, EXIT_USAGE, "there is no scheduler '%s'; --scheduler is the\n%s", sampling->preset,
+                     sampling_presets);
+}
+
+static int resolve_scheduler(struct cli *cli, struct sampling *sampling, const struct args *args,
+                             const dqg_model *model) {
+    start_from_model(sampling, args, model);
+    if (sampling->preset != NULL) {
+        int code = apply_preset(cli, sampling, args);
+        if (code != EXIT_OK) {
+            return code;
+        }
+    }
+    dqg_status status = dqg_scheduler_create(cli->context, sampling->scheduler_options, &sampling->scheduler);
+    if (status < 0) {
+        cli_library_error(cli, status, "set up this way of sampling");
+        return EXIT_USAGE;
+    }
+    sampling->steps = dqg_scheduler_steps(sampling->scheduler);
+    return EXIT_OK;
+}
+
+int sampling_resolve(struct cli *cli, struct sampling *sampling, const struct args *args, const dqg_model *model) {
+    DQG_INIT(&sampling->info);
+    dqg_model_get_info(model, &sampling->info);
+    int code = sampling_classes(cli, sampling, model);
+    if (code == EXIT_OK) {
+        code = resolve_seeds(cli, sampling);
+    }
+    if (code == EXIT_OK) {
+        code = resolve_scheduler(cli, sampling, args, model);
+    }
+    bool has_class = false;
+    for (int32_t i = 0; i < sampling->class_count; i++) {
+        has_class |= sampling->classes[i] >= 0;
+    }
+    if (has_class && !args_given(args, DQG_RUN_GUIDANCE)) {
+        dqg_options_set_float(sampling->run_options, DQG_RUN_GUIDANCE, DEFAULT_GUIDANCE);
+    }
+    dqg_options_get_float(sampling->run_options, DQG_RUN_GUIDANCE, &sampling->guidance);
+    return code;
+}
+
+dqg_run *sampling_run(struct cli *cli, struct sampling *sampling, dqg_model *model, int64_t first, int32_t count,
+                      int64_t per_class, int *exit_code) {
+    int64_t classes[SAMPLING_BATCH];
+    int64_t seeds[SAMPLING_BATCH];
+    for (int32_t i = 0; i < count; i++) {
+        classes[i] = sampling_class(sampling, first + i, per_class);
+        seeds[i] = sampling_seed(sampling, first + i);
+    }
+    dqg_options *options = sampling->run_options;
+    dqg_run *run = NULL;
+    dqg_status status = dqg_options_set_int(options, DQG_RUN_COUNT, count);
+    if (status >= 0) {
+        status = dqg_options_set_ints(options, DQG_RUN_SEEDS, seeds, count);
+    }
+    if (status >= 0 && sampling->info.classes > 0) {
+        status = dqg_options_set_ints(options, DQG_RUN_CLASSES, classes, count);
+    }
+    if (status >= 0) {
+        status = dqg_run_create(cli->context, model, sampling->scheduler, options, &run);
+    }
+    *exit_code = status < 0 ? cli_library_error(cli, status, "start the run") : EXIT_OK;
+    return run;
+}

@@ -1,0 +1,789 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * libdqgen - 4-bit generative models on the CPU, step by step, inside your program.
+ *
+ * This header is the reference of the library. docs/api-guide.md is a guided tour.
+ *
+ * A first look, without error handling:
+ *
+ *     dqg_context *ctx;   dqg_context_create(NULL, &ctx);
+ *     dqg_model   *model; dqg_model_load(ctx, "sprites.dqg", NULL, &model);
+ *     dqg_run     *run;   dqg_run_create(ctx, model, NULL, NULL, &run);
+ *     while (dqg_run_step(run) == DQG_OK) { }        // the host owns the loop
+ *     dqg_run_read_image(run, 0, DQG_SOURCE_LATENT, &image);
+ *     dqg_run_destroy(run); dqg_model_release(model); dqg_context_destroy(ctx);
+ *
+ * Rules that hold everywhere, stated once:
+ *
+ *  - Status. Every call that can fail returns a dqg_status: 0 is success, a positive value is success with news
+ *    (DQG_PENDING, DQG_DONE), a negative value is a failure. After a failure dqg_context_error() says in words what
+ *    was wrong, where, and what to do. Nothing in this library aborts, exits, prints, raises signals, reads environment
+ *    variables or keeps process-wide state.
+ *  - Outputs. On failure every output pointer is set to NULL or 0, unless its documentation says otherwise.
+ *  - NULL. destroy and release calls accept NULL. Any other NULL handle or required pointer gives
+ *    DQG_ERROR_ARGUMENT.
+ *  - Ownership. What create or load returns is owned by the caller, who destroys or releases it. Pointers returned
+ *    by getters stay owned by the handle and live as long as it does, unless stated otherwise.
+ *  - Threads. A context, and the runs, options and quantizers made with it, are used by one thread at a time.
+ *    Models and schedulers are immutable and may be shared freely. dqg_run_cancel() may be called from any thread.
+ *  - Records. A struct that the caller fills starts with struct_size: set it to sizeof the struct and zero the rest
+ *    (DQG_INIT does both). Zero is the default of every member. Later versions add members at the end only.
+ *  - Text is UTF-8 and zero-terminated.
+ *
+ * Since: items without a "Since" line exist since 0.1.
+ */
+#ifndef LIBDQGEN_H
+#define LIBDQGEN_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+#if defined(_WIN32) || defined(__CYGWIN__)
+#define DQG_API
+#elif defined(__GNUC__)
+#define DQG_API __attribute__((visibility("default")))
+#else
+#define DQG_API
+#endif
+
+/* Version of this header. dqg_version() gives that of the library in use. */
+#define DQG_VERSION_MAJOR 0
+#define DQG_VERSION_MINOR 1
+#define DQG_VERSION_PATCH 0
+
+/* ------------------------------------------------------------------------------------------------------------------
+ * Status
+ * --------------------------------------------------------------------------------------------------------------- */
+
+/* Result of a call: one of the DQG_* values below. Values never change their meaning. */
+typedef int32_t dqg_status;
+
+enum {
+    DQG_OK = 0,      /* success */
+    DQG_PENDING = 1, /* success; the time budget is used up, call again to go on */
+    DQG_DONE = 2,    /* success; nothing is left to do */
+
+    DQG_ERROR_ARGUMENT = -10,    /* NULL, wrong shape, wrong dtype, wrong struct_size */
+    DQG_ERROR_RANGE = -11,       /* a number outside its documented range */
+    DQG_ERROR_NAME = -12,        /* no option, class, backend or tensor of that name */
+    DQG_ERROR_STATE = -13,       /* the call does not fit the state of the handle */
+    DQG_ERROR_UNSUPPORTED = -14, /* valid, but not something this version can do */
+
+    DQG_ERROR_MEMORY = -20, /* the allocator returned NULL */
+    DQG_ERROR_LIMIT = -21,  /* more memory or larger sizes than the limit in force allows */
+
+    DQG_ERROR_IO = -30,        /* the operating system or a callback failed to read or write */
+    DQG_ERROR_NOT_FOUND = -31, /* no such file */
+
+    DQG_ERROR_FORMAT = -40,    /* not a file of a known kind, or its contents contradict each other */
+    DQG_ERROR_VERSION = -41,   /* written by a newer version */
+    DQG_ERROR_TRUNCATED = -42, /* the file ends too early */
+    DQG_ERROR_CHECKSUM = -43,  /* the bytes are not those that were written */
+
+    DQG_ERROR_CANCELLED = -50, /* dqg_run_cancel(), or a progress callback asked to stop; every handle stays usable */
+
+    DQG_ERROR_INTERNAL = -90 /* a bug in the library; please report it */
+};
+
+/* One short line for a status, e.g. "out of memory". Never NULL; static text. Any thread. */
+DQG_API const char *dqg_status_text(dqg_status status);
+
+/* Version of the library in use: major * 1000000 + minor * 1000 + patch. Any thread. */
+DQG_API int32_t dqg_version(void);
+
+/* Zero a record and set its size: dqg_tensor_view v; DQG_INIT(&v); */
+#define DQG_INIT(record) dqg_record_init((record), (uint32_t)sizeof(*(record)))
+
+/* What DQG_INIT expands to; for bindings. Sets size bytes at record to zero and its first 32 bits to size. A NULL
+ * record or a size under 4 does nothing. */
+DQG_API void dqg_record_init(void *record, uint32_t size);
+
+/* ------------------------------------------------------------------------------------------------------------------
+ * Handles
+ * --------------------------------------------------------------------------------------------------------------- */
+
+typedef struct dqg_context dqg_context;     /* allocator, workers, kernels, error text. One thread at a time. */
+typedef struct dqg_model dqg_model;         /* weights and metadata. Immutable, shared, counted. */
+typedef struct dqg_scheduler dqg_scheduler; /* noise schedule and solver. Immutable, shared, counted. */
+typedef struct dqg_quantizer dqg_quantizer; /* checkpoint in, 4-bit file out. One thread at a time. */
+typedef struct dqg_run dqg_run;             /* one generation. One thread at a time; cancel from any. */
+typedef struct dqg_options dqg_options;     /* keyed settings of one kind. One thread at a time. */
+
+/* ------------------------------------------------------------------------------------------------------------------
+ * Tensors and images
+ * --------------------------------------------------------------------------------------------------------------- */
+
+/* Element types and weight storage formats. The values are those of the .dqg file format. */
+enum {
+    DQG_DTYPE_F32 = 1,  /* IEEE binary32 */
+    DQG_DTYPE_F16 = 2,  /* IEEE binary16 */
+    DQG_DTYPE_BF16 = 3, /* upper half of a binary32 */
+    DQG_DTYPE_U8 = 4,   /* images only */
+    DQG_DTYPE_U16 = 5,  /* images only */
+    DQG_DTYPE_INT8 = 16, /* weights: signed 8-bit codes, one scale for each output channel */
+    DQG_DTYPE_INT4 = 17, /* weights: codes -8..7, one F16 scale for each group of inputs of an output channel */
+    DQG_DTYPE_INT4Z = 18 /* weights: codes 0..15 with a zero point and an F16 scale for each group */
+};
+
+#define DQG_MAX_RANK 8
+
+/*
+ * A tensor in the caller's memory. Nothing is copied or kept: the memory must stay valid during the call only.
+ *
+ *   data     first element
+ *   dtype    DQG_DTYPE_F32, DQG_DTYPE_F16 or DQG_DTYPE_BF16
+ *   rank     number of dimensions, 0 to DQG_MAX_RANK
+ *   shape    elements in each dimension, slowest first, e.g. (batch, channels, height, width)
+ *   strides  distance in bytes between neighbours of each dimension; may be negative; all zero means contiguous
+ */
+typedef struct dqg_tensor_view {
+    uint32_t struct_size;
+    uint32_t flags; /* must be 0 */
+    void *data;
+    int32_t dtype;
+    int32_t rank;
+    int64_t shape[DQG_MAX_RANK];
+    int64_t strides[DQG_MAX_RANK];
+} dqg_tensor_view;
+
+enum {
+    DQG_ALPHA_STRAIGHT = 0,     /* colour is independent of alpha */
+    DQG_ALPHA_PREMULTIPLIED = 1 /* colour is already multiplied by alpha */
+};
+
+/*
+ * An image in the caller's memory; interleaved channels. Colour encoding: the model's own, which for the shipped model
+ * and nearly all published ones is sRGB; values are passed through without a transfer function.
+ *
+ *   dtype       DQG_DTYPE_U8, DQG_DTYPE_U16 (native byte order) or DQG_DTYPE_F32 (0 is black, 1 is white, clamped)
+ *   channels    1 grey, 2 grey and alpha, 3 RGB, 4 RGBA
+ *   alpha       one of DQG_ALPHA_*; used with 2 and 4 channels. With 1 or 3 channels a transparent picture is shown on
+ *               black.
+ *   row_stride  bytes from a row to the next; 0 means rows without gaps; negative for bottom-up images
+ */
+typedef struct dqg_image_view {
+    uint32_t struct_size;
+    uint32_t flags; /* must be 0 */
+    void *data;
+    int64_t row_stride;
+    int32_t width;
+    int32_t height;
+    int32_t channels;
+    int32_t dtype;
+    int32_t alpha;
+    int32_t reserved; /* must be 0 */
+} dqg_image_view;
+
+/* ------------------------------------------------------------------------------------------------------------------
+ * Hooks
+ * --------------------------------------------------------------------------------------------------------------- */
+
+/*
+ * Memory for everything the library allocates on behalf of a context, its models and its runs. The record is copied.
+ * zstd and BLIS are given memory through it too where they offer a way (zstd), and otherwise use their own.
+ *
+ *   allocate  at least size bytes at a multiple of alignment (a power of two, at most 64), or NULL. size is never 0.
+ *   release   gives back what allocate returned; size is the one it was asked for. ptr is never NULL.
+ *
+ * Both may be called from worker threads and, for shared models, from any thread that releases the last reference:
+ * they must be thread-safe. They must not call the library.
+ */
+typedef struct dqg_allocator {
+    uint32_t struct_size;
+    uint32_t flags; /* must be 0 */
+    void *(*allocate)(void *user, size_t size, size_t alignment);
+    void (*release)(void *user, void *ptr, size_t size);
+    void *user;
+} dqg_allocator;
+
+enum { DQG_LOG_ERROR = 1, DQG_LOG_WARNING = 2, DQG_LOG_INFO = 3, DQG_LOG_DEBUG = 4 };
+
+/* Receives one message without a newline. Called on the thread that uses the context. Must not call the library. */
+typedef void (*dqg_log_fn)(void *user, int32_t level, const char *message);
+
+enum { DQG_PHASE_LOAD = 1, DQG_PHASE_VERIFY = 2, DQG_PHASE_QUANTIZE = 3, DQG_PHASE_RUN = 4 };
+
+/*
+ * How far a long call has come.
+ *
+ *   phase         one of DQG_PHASE_*
+ *   done, total   work units (bytes for load, verify and quantize; network evaluations in thousandths for run)
+ *   elapsed_us    since the work began; time between calls of dqg_run_step() is not counted
+ *   remaining_us  estimate, or -1 when nothing can be said yet
+ *   name          the tensor or step being worked on; valid during the call
+ */
+typedef struct dqg_progress {
+    uint32_t struct_size;
+    int32_t phase;
+    uint64_t done;
+    uint64_t total;
+    int64_t elapsed_us;
+    int64_t remaining_us;
+    const char *name;
+} dqg_progress;
+
+/*
+ * Called on the thread that uses the context, at most a few hundred times a second. Return 0 to go on; anything else
+ * stops the work at the next safe point with DQG_ERROR_CANCELLED and leaves every handle usable. Of the library it may
+ * call dqg_run_cancel() only.
+ */
+typedef int32_t (*dqg_progress_fn)(void *user, const dqg_progress *progress);
+
+/* One piece of parallel work: the function that the host's job system calls with an index. */
+typedef void (*dqg_task_fn)(void *task, int32_t index);
+
+/*
+ * Runs fn(task, i) for each i in 0..count-1, in any order and on any threads, and returns when all have finished. It
+ * may run them all on the calling thread. Results do not depend on how the work is spread.
+ */
+typedef void (*dqg_parallel_fn)(void *user, int32_t count, dqg_task_fn fn, void *task);
+
+/*
+ * A file as the library sees it when the host does its own reading.
+ *
+ *   size   length of the file in bytes
+ *   read   fills buffer with size bytes from offset; returns 0 on success. Called from worker threads too, possibly
+ *          several at a time. offset + size never exceeds the stated size.
+ */
+typedef struct dqg_reader {
+    uint32_t struct_size;
+    uint32_t flags; /* must be 0 */
+    uint64_t size;
+    int32_t (*read)(void *user, uint64_t offset, void *buffer, size_t size);
+    void *user;
+} dqg_reader;
+
+/* ------------------------------------------------------------------------------------------------------------------
+ * Context
+ * --------------------------------------------------------------------------------------------------------------- */
+
+/*
+ * Make a context.
+ *   allocator  NULL for the C library's aligned allocation; copied otherwise
+ *   context    receives the handle
+ * Ownership: destroy with dqg_context_destroy(). Runs, options and quantizers keep it alive until they are gone too.
+ * Errors: DQG_ERROR_ARGUMENT, DQG_ERROR_MEMORY, DQG_ERROR_UNSUPPORTED (no kernels for this CPU).
+ * Threads: any.
+ */
+DQG_API dqg_status dqg_context_create(const dqg_allocator *allocator, dqg_context **context);
+
+/* Give up a context. Its worker threads end when the last run, options object or quantizer made with it is gone. */
+DQG_API void dqg_context_destroy(dqg_context *context);
+
+/*
+ * What went wrong in the most recent failing call that used this context (directly, or through a run, options or
+ * quantizer made with it): the first cause, in one or two sentences. An empty string when the most recent call
+ * succeeded. Never NULL; valid until the next call that uses the context.
+ */
+DQG_API const char *dqg_context_error(const dqg_context *context);
+
+/*
+ * Number of threads that work on one call, the calling one included. 0 (the default) means one for each CPU the
+ * process may use; range 0..256. Workers are started on first use and sleep between calls. Replaces a parallel
+ * function. Errors: DQG_ERROR_ARGUMENT, DQG_ERROR_RANGE, DQG_ERROR_STATE (runs made with this context exist: their
+ * memory is sized for the threads of their time).
+ */
+DQG_API dqg_status dqg_context_set_threads(dqg_context *context, int32_t threads);
+
+/*
+ * Use the host's job system in place of own threads.
+ *   parallel     NULL returns to own threads
+ *   user         passed to parallel
+ *   concurrency  how many tasks may run at the same time, 1..256: sizes the scratch memory
+ * Errors: DQG_ERROR_ARGUMENT, DQG_ERROR_RANGE, DQG_ERROR_STATE (as above).
+ */
+DQG_API dqg_status dqg_context_set_parallel(dqg_context *context, dqg_parallel_fn parallel, void *user,
+                                            int32_t concurrency);
+
+/*
+ * Choose the kernels: "auto" (the default: the best this CPU has), "scalar", "avx2", "avx512", "neon". Integer results
+ * are equal on all of them; float results differ in rounding. Takes effect for runs created and evaluations made later.
+ * Errors: DQG_ERROR_ARGUMENT, DQG_ERROR_NAME (unknown), DQG_ERROR_UNSUPPORTED (known, but this CPU or build lacks it).
+ */
+DQG_API dqg_status dqg_context_set_backend(dqg_context *context, const char *name);
+
+/* Name of the kernels in use, e.g. "avx512". Static text; "" for NULL. */
+DQG_API const char *dqg_context_backend(const dqg_context *context);
+
+/* Name of the index-th backend that this CPU and build can run, best first; NULL past the last one. Any thread. */
+DQG_API const char *dqg_backend_name(int32_t index);
+
+/* Where messages go; NULL (the default) for nowhere. level is the most detailed DQG_LOG_* wanted. */
+DQG_API dqg_status dqg_context_set_log(dqg_context *context, dqg_log_fn log, void *user, int32_t level);
+
+/* Called during load, verify, quantize and run; NULL (the default) for none. */
+DQG_API dqg_status dqg_context_set_progress(dqg_context *context, dqg_progress_fn progress, void *user);
+
+/* ------------------------------------------------------------------------------------------------------------------
+ * Options
+ *
+ * Settings of a model load, a scheduler, a run or a quantizer: keys with a typed value. The same table drives setters,
+ * range checks, command-line names and help text; dqg_option_at() lists it.
+ * --------------------------------------------------------------------------------------------------------------- */
+
+/* What a set of options is for. */
+enum { DQG_OPTIONS_MODEL = 1, DQG_OPTIONS_SCHEDULER = 2, DQG_OPTIONS_RUN = 3, DQG_OPTIONS_QUANTIZER = 4 };
+
+/* Option keys. Type, range, default and meaning: see the table that dqg_option_at() returns, or docs/options.md. */
+enum {
+    DQG_MODEL_MEMORY_LIMIT = 100, /* int: most bytes the model may take; 0 no limit */
+
+    DQG_SCHEDULER_SOLVER = 200,          /* text: how to move from point to point */
+    DQG_SCHEDULER_SCHEDULE = 201,        /* text: the noise level as a function of time */
+    DQG_SCHEDULER_SPACING = 202,         /* text: which points of the schedule are visited */
+    DQG_SCHEDULER_PREDICTION = 203,      /* text: what the network's output means */
+    DQG_SCHEDULER_STEPS = 204,           /* int: number of solver steps */
+    DQG_SCHEDULER_SHIFT = 205,           /* float: flow timestep shift */
+    DQG_SCHEDULER_ETA = 206,             /* float: share of fresh noise in DDIM */
+    DQG_SCHEDULER_BETA_START = 207,      /* float: first beta */
+    DQG_SCHEDULER_BETA_END = 208,        /* float: last beta */
+    DQG_SCHEDULER_TRAIN_TIMESTEPS = 209, /* int: discrete training timesteps T */
+    DQG_SCHEDULER_STEPS_OFFSET = 210,    /* int: added to each timestep of leading spacing */
+    DQG_SCHEDULER_TIMESTEP_SCALE = 211,  /* float: flow timestep fed to the network = scale * sigma */
+    DQG_SCHEDULER_SIGMAS = 212,          /* floats: host-supplied noise levels, decreasing, last one 0 */
+    DQG_SCHEDULER_TIMESTEPS = 213,       /* floats: host-supplied training timesteps, decreasing */
+
+    DQG_RUN_COUNT = 300,        /* int: images in this run */
+    DQG_RUN_SEED = 301,         /* int: image i starts from seed + i */
+    DQG_RUN_SEEDS = 302,        /* ints: a seed for each image; overrides seed */
+    DQG_RUN_CLASSES = 303,      /* ints: class of each image; one value serves all; -1 is "no class" */
+    DQG_RUN_GUIDANCE = 304,     /* float: classifier-free guidance scale; 1 switches guidance off */
+    DQG_RUN_CFG_CHANNELS = 305, /* int: guide the first channels only and copy the rest; 0 guides all */
+    DQG_RUN_HEIGHT = 306,       /* int: latent rows; 0 takes the model's own */
+    DQG_RUN_WIDTH = 307,        /* int: latent columns; 0 takes the model's own */
+    DQG_RUN_MEMORY_LIMIT = 308, /* int: most bytes the run may take; 0 no limit */
+
+    DQG_QUANTIZER_BITS = 400,        /* int: 4, 8 or 16 bits for matrices that no rule names */
+    DQG_QUANTIZER_GROUP = 401,       /* int: inputs that share a 4-bit scale: 32, 64 or 128 */
+    DQG_QUANTIZER_ZERO_POINT = 402,  /* int: 1 gives 4-bit groups a zero point */
+    DQG_QUANTIZER_SEARCH = 403,      /* int: points of the clipping grid searched for each group */
+    DQG_QUANTIZER_LEVEL = 404,       /* int: zstd level */
+    DQG_QUANTIZER_DEFAULT_RULES = 405 /* int: 1 applies the family's own rules after the caller's */
+};
+
+enum { DQG_TYPE_INT = 1, DQG_TYPE_FLOAT = 2, DQG_TYPE_TEXT = 3, DQG_TYPE_INTS = 4, DQG_TYPE_FLOATS = 5 };
+
+/* One row of the option table. All pointers are static text. */
+typedef struct dqg_option_info {
+    uint32_t struct_size;
+    int32_t key;
+    int32_t kind; /* DQG_OPTIONS_* */
+    int32_t type; /* DQG_TYPE_* */
+    const char *name;     /* command-line name, e.g. "guidance" */
+    const char *choices;  /* allowed texts separated by '|', or NULL */
+    const char *help;     /* one line */
+    double minimum;       /* of numbers, and of array members */
+    double maximum;
+    double default_value; /* of numbers */
+    const char *default_text; /* of texts, or NULL */
+} dqg_option_info;
+
+/* Copy the index-th row (0 up) of the options of one kind. DQG_ERROR_RANGE past the last. Any thread. */
+DQG_API dqg_status dqg_option_at(int32_t kind, int32_t index, dqg_option_info *info);
+
+/*
+ * Make a set of options with default values.
+ *   kind     DQG_OPTIONS_*
+ *   options  receives the handle; destroy with dqg_options_destroy()
+ * Whatever options are passed to copies what it needs, so they may be changed or destroyed at once after.
+ * Errors: DQG_ERROR_ARGUMENT, DQG_ERROR_RANGE (kind), DQG_ERROR_MEMORY.
+ */
+DQG_API dqg_status dqg_options_create(dqg_context *context, int32_t kind, dqg_options **options);
+DQG_API void dqg_options_destroy(dqg_options *options);
+
+/*
+ * Set one option. Arrays are copied; count 0 returns an array to "not set".
+ * Errors: DQG_ERROR_NAME (key of another kind or type), DQG_ERROR_RANGE (the message states the range),
+ * DQG_ERROR_ARGUMENT, DQG_ERROR_MEMORY. On failure the option keeps its value.
+ */
+DQG_API dqg_status dqg_options_set_int(dqg_options *options, int32_t key, int64_t value);
+DQG_API dqg_status dqg_options_set_float(dqg_options *options, int32_t key, double value);
+DQG_API dqg_status dqg_options_set_text(dqg_options *options, int32_t key, const char *value);
+DQG_API dqg_status dqg_options_set_ints(dqg_options *options, int32_t key, const int64_t *values, int32_t count);
+DQG_API dqg_status dqg_options_set_floats(dqg_options *options, int32_t key, const double *values, int32_t count);
+
+/*
+ * Set an option from text, as a command line does: dqg_options_parse(o, "guidance", "3.5"). Array members are separated
+ * by commas. Errors as above, and DQG_ERROR_ARGUMENT where the text is not a number.
+ */
+DQG_API dqg_status dqg_options_parse(dqg_options *options, const char *name, const char *value);
+
+/* Read one option back. The text is owned by the options and valid until the option is set again. */
+DQG_API dqg_status dqg_options_get_int(const dqg_options *options, int32_t key, int64_t *value);
+DQG_API dqg_status dqg_options_get_float(const dqg_options *options, int32_t key, double *value);
+DQG_API dqg_status dqg_options_get_text(const dqg_options *options, int32_t key, const char **value);
+
+/* ------------------------------------------------------------------------------------------------------------------
+ * Model
+ * --------------------------------------------------------------------------------------------------------------- */
+
+/*
+ * Load a model: a .dqg file, a .safetensors file, or the .safetensors.index.json of a sharded one. Every checksum is
+ * verified and every size checked before it is used. Float checkpoints load too and run on the float path.
+ *   options  DQG_OPTIONS_MODEL or NULL
+ *   model    receives the handle with one reference; dqg_model_release() gives it up
+ * Errors: DQG_ERROR_NOT_FOUND, DQG_ERROR_IO, DQG_ERROR_FORMAT, DQG_ERROR_VERSION, DQG_ERROR_TRUNCATED,
+ * DQG_ERROR_CHECKSUM (the message names the tensor), DQG_ERROR_UNSUPPORTED (a family or dtype this version lacks),
+ * DQG_ERROR_LIMIT, DQG_ERROR_MEMORY, DQG_ERROR_CANCELLED (progress callback).
+ */
+DQG_API dqg_status dqg_model_load(dqg_context *context, const char *path, const dqg_options *options,
+                                  dqg_model **model);
+
+/* The same from memory. The bytes are not needed after the call. Not for sharded checkpoints. */
+DQG_API dqg_status dqg_model_load_memory(dqg_context *context, const void *data, size_t size,
+                                         const dqg_options *options, dqg_model **model);
+
+/* The same through the host's own reading. The reader is not used after the call. Not for sharded checkpoints. */
+DQG_API dqg_status dqg_model_load_reader(dqg_context *context, const dqg_reader *reader, const dqg_options *options,
+                                         dqg_model **model);
+
+/* Add or give up a reference. The last one frees the model. Any thread. */
+DQG_API void dqg_model_retain(dqg_model *model);
+DQG_API void dqg_model_release(dqg_model *model);
+
+/*
+ * What a model is.
+ *
+ *   family       e.g. "dit"; static text
+ *   parameters   number of weights, fixed tables not counted
+ *   weight_bytes memory taken by the weights
+ *   channels, height, width   its own latent (for a pixel-space model: image) size
+ *   classes      number of class labels, the null label not counted; 0 for none
+ *   patch_size   height and width of a run must be multiples of it
+ *   layers       blocks of the network
+ *   operators    operators of one evaluation: the finest grain of dqg_run_advance() and of the tap
+ */
+typedef struct dqg_model_info {
+    uint32_t struct_size;
+    int32_t channels;
+    int32_t height;
+    int32_t width;
+    int32_t classes;
+    int32_t patch_size;
+    int32_t layers;
+    int32_t operators;
+    uint64_t parameters;
+    uint64_t weight_bytes;
+    const char *family;
+} dqg_model_info;
+
+/* Fill info; its struct_size must be set. Errors: DQG_ERROR_ARGUMENT. Any thread. */
+DQG_API dqg_status dqg_model_get_info(const dqg_model *model, dqg_model_info *info);
+
+/* Name of class index (0 up), or NULL where there is none. Find a name: its index, or -1. Any thread. */
+DQG_API const char *dqg_model_class_name(const dqg_model *model, int32_t index);
+DQG_API int32_t dqg_model_class_find(const dqg_model *model, const char *name);
+
+/* The index-th metadata entry; DQG_ERROR_RANGE past the last. Look one up: NULL where there is none. Any thread. */
+DQG_API dqg_status dqg_model_metadata_at(const dqg_model *model, int32_t index, const char **key, const char **value);
+DQG_API const char *dqg_model_metadata(const dqg_model *model, const char *key);
+
+/* One tensor of a model or file. Pointers live as long as the model. */
+typedef struct dqg_tensor_info {
+    uint32_t struct_size;
+    int32_t dtype; /* DQG_DTYPE_* it is stored in */
+    int32_t group; /* inputs that share a scale; 0 where that has no meaning */
+    int32_t rank;
+    int64_t shape[DQG_MAX_RANK];
+    uint64_t memory_bytes; /* in memory */
+    uint64_t stored_bytes; /* in the file, compressed */
+    const char *name;
+} dqg_tensor_info;
+
+/* The index-th tensor; DQG_ERROR_RANGE past the last. Any thread. */
+DQG_API dqg_status dqg_model_tensor_at(const dqg_model *model, int32_t index, dqg_tensor_info *info);
+
+/*
+ * Decode one tensor to floats.
+ *   view  rank and shape of the tensor, any float dtype and strides
+ * Errors: DQG_ERROR_NAME, DQG_ERROR_ARGUMENT (shape or dtype), DQG_ERROR_MEMORY.
+ */
+DQG_API dqg_status dqg_model_read_tensor(dqg_context *context, const dqg_model *model, const char *name,
+                                         const dqg_tensor_view *view);
+
+/*
+ * Called after each operator of an evaluation with its result, on the calling thread. Return 0 to go on; anything else
+ * stops with DQG_ERROR_CANCELLED. The view is F32, (rows, columns) or the network's output, read-only, and valid during
+ * the call. name is that of the weights, e.g. "blocks.0.attn.qkv". A product's result includes the activation, gate and
+ * residual that were fused into it. Values that exist as int8 only are not shown.
+ */
+typedef int32_t (*dqg_tap_fn)(void *user, const char *name, const dqg_tensor_view *output);
+
+/*
+ * Evaluate the network once, without a scheduler.
+ *   x          (n, channels, height, width)
+ *   timesteps  n numbers as the network takes them (for the shipped model 1000 * t)
+ *   labels     n class indices; -1 is the null class
+ *   tap        NULL for none; user is passed to it
+ *   output     same shape as x, or with learned-sigma networks also twice its channels to receive both halves
+ * Errors: DQG_ERROR_ARGUMENT, DQG_ERROR_RANGE, DQG_ERROR_MEMORY, DQG_ERROR_CANCELLED.
+ */
+DQG_API dqg_status dqg_model_evaluate(dqg_context *context, const dqg_model *model, const dqg_tensor_view *x,
+                                      const double *timesteps, const int32_t *labels, dqg_tap_fn tap, void *user,
+                                      const dqg_tensor_view *output);
+
+/*
+ * Memory that a run would take on top of the model, known before any is allocated.
+ *
+ *   run_bytes     everything dqg_run_create() allocates for these options, exact to a few percent
+ *   model_bytes   the loaded model
+ */
+typedef struct dqg_memory_info {
+    uint32_t struct_size;
+    uint32_t flags;
+    uint64_t run_bytes;
+    uint64_t model_bytes;
+} dqg_memory_info;
+
+/* options: DQG_OPTIONS_RUN or NULL; scheduler may be NULL for the model's own. Errors as dqg_run_create(). */
+DQG_API dqg_status dqg_model_memory(dqg_context *context, const dqg_model *model, const dqg_scheduler *scheduler,
+                                    const dqg_options *options, dqg_memory_info *info);
+
+/*
+ * Check a .dqg or .safetensors file from end to end without loading it. Errors as dqg_model_load(): the message names
+ * the tensor that is damaged, or says that the header or index is.
+ */
+DQG_API dqg_status dqg_file_verify(dqg_context *context, const char *path);
+DQG_API dqg_status dqg_file_verify_reader(dqg_context *context, const dqg_reader *reader);
+
+/* ------------------------------------------------------------------------------------------------------------------
+ * Scheduler = schedule x spacing x prediction x solver
+ * --------------------------------------------------------------------------------------------------------------- */
+
+/*
+ * Make a scheduler from options (DQG_OPTIONS_SCHEDULER; NULL for rectified flow, Euler, 30 steps).
+ * Errors: DQG_ERROR_ARGUMENT, DQG_ERROR_NAME, DQG_ERROR_RANGE (more steps than timesteps, lists out of order),
+ * DQG_ERROR_UNSUPPORTED (pieces that do not fit together), DQG_ERROR_MEMORY.
+ */
+DQG_API dqg_status dqg_scheduler_create(dqg_context *context, const dqg_options *options, dqg_scheduler **scheduler);
+
+/* Add or give up a reference. Any thread. */
+DQG_API void dqg_scheduler_retain(dqg_scheduler *scheduler);
+DQG_API void dqg_scheduler_release(dqg_scheduler *scheduler);
+
+/*
+ * Scheduler options (DQG_OPTIONS_SCHEDULER) set to what the model's metadata say that it is sampled with: change the
+ * number of steps, say, and pass them to dqg_scheduler_create(). Destroy with dqg_options_destroy().
+ * Errors: DQG_ERROR_ARGUMENT, DQG_ERROR_MEMORY.
+ */
+DQG_API dqg_status dqg_model_scheduler_options(dqg_context *context, const dqg_model *model, dqg_options **options);
+
+/* Number of steps: one less than the number of points. 0 for NULL. Any thread. */
+DQG_API int32_t dqg_scheduler_steps(const dqg_scheduler *scheduler);
+
+/*
+ * A point of the schedule: x = alpha * x0 + sigma * noise.
+ *
+ *   timestep     what the network is given
+ *   input_scale  what x is multiplied by before the network sees it
+ */
+typedef struct dqg_point {
+    uint32_t struct_size;
+    uint32_t flags;
+    double alpha;
+    double sigma;
+    double timestep;
+    double input_scale;
+} dqg_point;
+
+/* The index-th point, 0..steps. Errors: DQG_ERROR_ARGUMENT, DQG_ERROR_RANGE. Any thread. */
+DQG_API dqg_status dqg_scheduler_point(const dqg_scheduler *scheduler, int32_t index, dqg_point *point);
+
+/*
+ * out = alpha * x0 + sigma * noise at point index. Contiguous or strided views of equal shape; out may be x0 or noise.
+ * Errors: DQG_ERROR_ARGUMENT, DQG_ERROR_RANGE.
+ */
+DQG_API dqg_status dqg_scheduler_add_noise(dqg_context *context, const dqg_scheduler *scheduler, int32_t index,
+                                           const dqg_tensor_view *x0, const dqg_tensor_view *noise,
+                                           const dqg_tensor_view *out);
+
+/* ------------------------------------------------------------------------------------------------------------------
+ * Run
+ * --------------------------------------------------------------------------------------------------------------- */
+
+/*
+ * Start a generation with a model.
+ *   scheduler  NULL for what the model was trained with
+ *   options    DQG_OPTIONS_RUN or NULL
+ *   run        receives the handle; destroy with dqg_run_destroy()
+ * All memory is allocated here; stepping allocates none. The run keeps the context, model and scheduler alive.
+ * Errors: DQG_ERROR_ARGUMENT, DQG_ERROR_RANGE (class, size), DQG_ERROR_LIMIT, DQG_ERROR_MEMORY,
+ * DQG_ERROR_UNSUPPORTED.
+ */
+DQG_API dqg_status dqg_run_create(dqg_context *context, dqg_model *model, dqg_scheduler *scheduler,
+                                  const dqg_options *options, dqg_run **run);
+
+/*
+ * Start a run without a model: the host evaluates its own network through dqg_run_request() and dqg_run_submit().
+ *   shape, rank  shape of the latent, rank 1..DQG_MAX_RANK; the first dimension counts samples, one seed each
+ *   options      DQG_OPTIONS_RUN or NULL; seed and seeds matter here
+ * Errors as above.
+ */
+DQG_API dqg_status dqg_run_create_custom(dqg_context *context, dqg_scheduler *scheduler, const int64_t *shape,
+                                         int32_t rank, const dqg_options *options, dqg_run **run);
+
+DQG_API void dqg_run_destroy(dqg_run *run);
+
+/*
+ * Do one solver step (one or two network evaluations).
+ * Returns DQG_OK when the step is finished and more are left, DQG_DONE when it was the last or none was left.
+ * Errors: DQG_ERROR_CANCELLED (call again to go on where it stopped), DQG_ERROR_STATE (a run without a model).
+ */
+DQG_API dqg_status dqg_run_step(dqg_run *run);
+
+/*
+ * Work for about budget_us microseconds, then return DQG_PENDING, inside a network evaluation too; at least one
+ * operator is done in each call. Returns DQG_OK as soon as a step is finished, DQG_DONE as soon as the last one is.
+ * A budget_us of 0 does one operator; a negative one gives DQG_ERROR_RANGE. The result is the same for any budgets.
+ */
+DQG_API dqg_status dqg_run_advance(dqg_run *run, int64_t budget_us);
+
+/*
+ * Ask the call that is at work on this run, or the next one, to return DQG_ERROR_CANCELLED between two operators. One
+ * request stops one call; the run can then go on, be read, or be destroyed. Any thread, as long as the run exists.
+ */
+DQG_API void dqg_run_cancel(dqg_run *run);
+
+/*
+ * Where a run stands.
+ *
+ *   step, steps            finished steps, and all of them
+ *   evaluations            network evaluations finished
+ *   operator_index         operators finished in the evaluation under way; operators: in each evaluation (0 without
+ *                          a model)
+ *   sigma, timestep        of the current point
+ */
+typedef struct dqg_run_info {
+    uint32_t struct_size;
+    int32_t step;
+    int32_t steps;
+    int32_t evaluations;
+    int32_t operator_index;
+    int32_t operators;
+    double sigma;
+    double timestep;
+} dqg_run_info;
+
+DQG_API dqg_status dqg_run_get_info(const dqg_run *run, dqg_run_info *info);
+
+/* Which picture of a run. */
+enum {
+    DQG_SOURCE_LATENT = 0, /* the sample as it stands */
+    DQG_SOURCE_X0 = 1      /* the estimate of the finished sample after the most recent evaluation */
+};
+
+/*
+ * Copy the latent or the x0 estimate to the view: (count, channels, height, width), or the custom run's shape. Before
+ * the first evaluation the estimate is the latent itself. Errors: DQG_ERROR_ARGUMENT.
+ */
+DQG_API dqg_status dqg_run_read(dqg_run *run, int32_t source, const dqg_tensor_view *view);
+
+/*
+ * Replace the latent: inpainting, image-to-image, edits between steps. A network evaluation or half step under way
+ * starts again from the new latent. Errors: DQG_ERROR_ARGUMENT.
+ */
+DQG_API dqg_status dqg_run_write(dqg_run *run, const dqg_tensor_view *view);
+
+/*
+ * Jump to point index of the schedule, 0..steps, and forget the solver's history: start from a noised picture.
+ * Errors: DQG_ERROR_ARGUMENT, DQG_ERROR_RANGE.
+ */
+DQG_API dqg_status dqg_run_seek(dqg_run *run, int32_t index);
+
+/*
+ * Convert one image of a pixel-space model to the view. image.width and image.height must be the run's.
+ *   index   0..count-1
+ *   source  DQG_SOURCE_*
+ * Errors: DQG_ERROR_ARGUMENT, DQG_ERROR_RANGE, DQG_ERROR_UNSUPPORTED (the latent is not a picture).
+ */
+DQG_API dqg_status dqg_run_read_image(dqg_run *run, int32_t index, int32_t source, const dqg_image_view *image);
+
+/*
+ * What a run without a model needs next.
+ *
+ *   timestep, sigma   of the point to evaluate
+ */
+typedef struct dqg_request {
+    uint32_t struct_size;
+    uint32_t flags;
+    double timestep;
+    double sigma;
+} dqg_request;
+
+/*
+ * Ask what to evaluate. input receives the scaled latent that the network must see. Returns DQG_OK, or DQG_DONE when
+ * the run is finished (input is then left alone). Asking again gives the same answer.
+ * Errors: DQG_ERROR_ARGUMENT, DQG_ERROR_STATE (a run with a model).
+ */
+DQG_API dqg_status dqg_run_request(dqg_run *run, dqg_request *request, const dqg_tensor_view *input);
+
+/*
+ * Hand in the network's output for the last request. Returns DQG_PENDING when the step needs one more evaluation,
+ * DQG_OK when a step is finished, DQG_DONE when the last one is.
+ * Errors: DQG_ERROR_ARGUMENT, DQG_ERROR_STATE (no request was made, or a run with a model).
+ */
+DQG_API dqg_status dqg_run_submit(dqg_run *run, const dqg_tensor_view *output);
+
+/*
+ * Save and restore. The state holds the latent, the solver's history, the position and the random streams, checked by
+ * a hash; a run made with the same model, scheduler and options continues from it bit for bit. An evaluation under
+ * way is not part of it and is done again. size: receives the number of bytes that dqg_run_save() writes.
+ * Errors: DQG_ERROR_ARGUMENT (size too small), DQG_ERROR_FORMAT, DQG_ERROR_CHECKSUM, DQG_ERROR_STATE (another shape
+ * or another schedule). A failing restore leaves the run as it was.
+ */
+DQG_API dqg_status dqg_run_state_size(const dqg_run *run, size_t *size);
+DQG_API dqg_status dqg_run_save(dqg_run *run, void *state, size_t size);
+DQG_API dqg_status dqg_run_restore(dqg_run *run, const void *state, size_t size);
+
+/* ------------------------------------------------------------------------------------------------------------------
+ * Quantizer
+ * --------------------------------------------------------------------------------------------------------------- */
+
+/* Make a quantizer from options (DQG_OPTIONS_QUANTIZER or NULL). Destroy with dqg_quantizer_destroy(). */
+DQG_API dqg_status dqg_quantizer_create(dqg_context *context, const dqg_options *options, dqg_quantizer **quantizer);
+DQG_API void dqg_quantizer_destroy(dqg_quantizer *quantizer);
+
+/*
+ * Say how the matrices whose names match a pattern are stored. '*' stands for any text, '?' for one character. The
+ * first rule that matches wins; the caller's rules come before the family's own.
+ *   format  "f32", "f16", "bf16", "int8", "int4", "int4z", or with a group size: "int4:64", "int4z:128"
+ * Errors: DQG_ERROR_ARGUMENT, DQG_ERROR_NAME (format), DQG_ERROR_MEMORY.
+ */
+DQG_API dqg_status dqg_quantizer_add_rule(dqg_quantizer *quantizer, const char *pattern, const char *format);
+
+/*
+ * Add a metadata entry to the files written from now on (provenance, licence); replaces one of the same key.
+ * Errors: DQG_ERROR_ARGUMENT, DQG_ERROR_MEMORY.
+ */
+DQG_API dqg_status dqg_quantizer_set_metadata(dqg_quantizer *quantizer, const char *key, const char *value);
+
+/*
+ * Quantize a checkpoint (as dqg_model_load() takes them; float only) to a .dqg file. Tensors stream through: memory
+ * is bounded by the largest tensor. The output is written to a temporary file beside its final place and renamed when
+ * complete; on failure no file is left and an older output is untouched.
+ *
+ * Method: round to nearest with a scale for each group that minimises the squared error over a clipping grid.
+ *
+ * Errors: those of dqg_model_load(), DQG_ERROR_IO (writing), DQG_ERROR_RANGE (a weight is not finite; the message
+ * names the tensor), DQG_ERROR_CANCELLED.
+ */
+DQG_API dqg_status dqg_quantizer_run(dqg_quantizer *quantizer, const char *input_path, const char *output_path);
+
+enum { DQG_REPORT_TEXT = 0, DQG_REPORT_JSON = 1 };
+
+/*
+ * The report of the last run, a line for each tensor: name, shape, format, bits for each weight, relative error
+ * ||W - Q(W)|| / ||W||, size in the file. The text is owned by the quantizer, valid until its next call.
+ * Errors: DQG_ERROR_ARGUMENT, DQG_ERROR_STATE (nothing was quantized yet), DQG_ERROR_MEMORY.
+ */
+DQG_API dqg_status dqg_quantizer_report(dqg_quantizer *quantizer, int32_t format, const char **text);
+
+#ifdef __cplusplus
+}
+#endif
+
+#endif /* LIBDQGEN_H */

@@ -1,0 +1,312 @@
+/* SPDX-License-Identifier: MIT */
+/* Public calls on models and files. */
+#include "api/api.h"
+#include "model/model.h"
+#include "run/run.h"
+#include "tensor/view.h"
+
+static dqg_status load_source(struct dqg_context *context, struct dqg_source *source, const dqg_options *options,
+                              dqg_model **model) {
+    uint64_t limit = (uint64_t)dqg_option(options, DQG_MODEL_MEMORY_LIMIT).integer;
+    dqg_status status = dqg_model_open(context, source, limit, model);
+    dqg_source_close(source);
+    return status;
+}
+
+/* What every load begins with. */
+static dqg_status begin_load(struct dqg_context *context, const dqg_options *options, dqg_model **model) {
+    if (model != NULL) {
+        *model = NULL;
+    }
+    if (context == NULL) {
+        return DQG_ERROR_ARGUMENT;
+    }
+    dqg_error_clear(context);
+    DQG_TRY(dqg_need(context, model, "model"));
+    DQG_TRY(dqg_options_check(context, options, DQG_OPTIONS_MODEL));
+    return dqg_parallel_prepare(context);
+}
+
+dqg_status dqg_model_load(dqg_context *context, const char *path, const dqg_options *options, dqg_model **model) {
+    struct dqg_source source;
+    DQG_TRY(begin_load(context, options, model));
+    DQG_TRY(dqg_need(context, path, "path"));
+    DQG_TRY(dqg_source_open_path(context, path, &source));
+    return load_source(context, &source, options, model);
+}
+
+dqg_status dqg_model_load_memory(dqg_context *context, const void *data, size_t size, const dqg_options *options,
+                                 dqg_model **model) {
+    struct dqg_source source;
+    struct dqg_input input;
+    DQG_TRY(begin_load(context, options, model));
+    DQG_TRY(dqg_need(context, data, "data"));
+    dqg_input_open_memory(data, size, &input);
+    DQG_TRY(dqg_source_open(context, &input, &source));
+    return load_source(context, &source, options, model);
+}
+
+dqg_status dqg_model_load_reader(dqg_context *context, const dqg_reader *reader, const dqg_options *options,
+                                 dqg_model **model) {
+    struct dqg_source source;
+    struct dqg_input input;
+    DQG_TRY(begin_load(context, options, model));
+    DQG_TRY(dqg_input_open_reader(context, reader, &input));
+    DQG_TRY(dqg_source_open(context, &input, &source));
+    return load_source(context, &source, options, model);
+}
+
+void dqg_model_retain(dqg_model *model) {
+    if (model != NULL) {
+        dqg_model_retain_(model);
+    }
+}
+
+void dqg_model_release(dqg_model *model) {
+    dqg_model_release_(model);
+}
+
+/* ---- what it is ---- */
+
+dqg_status dqg_model_get_info(const dqg_model *model, dqg_model_info *info) {
+    if (model == NULL || info == NULL) {
+        return DQG_ERROR_ARGUMENT;
+    }
+    const struct dqg_hyper *hyper = &model->hyper;
+    dqg_model_info filled = {
+        .channels = (int32_t)hyper->channels,
+        .height = (int32_t)hyper->height,
+        .width = (int32_t)hyper->width,
+        .classes = (int32_t)hyper->classes,
+        .patch_size = (int32_t)hyper->patch,
+        .layers = (int32_t)hyper->depth,
+        .operators = model->operators,
+        .parameters = model->parameters,
+        .weight_bytes = model->weight_bytes,
+        .family = model->family->name,
+    };
+    return dqg_record_return(NULL, info, &filled, sizeof filled);
+}
+
+const char *dqg_model_class_name(const dqg_model *model, int32_t index) {
+    return model != NULL && index >= 0 && (size_t)index < model->class_name_count ? model->class_names[index] : NULL;
+}
+
+int32_t dqg_model_class_find(const dqg_model *model, const char *name) {
+    for (size_t i = 0; model != NULL && name != NULL && i < model->class_name_count; i++) {
+        if (strcmp(model->class_names[i], name) == 0) {
+            return (int32_t)i;
+        }
+    }
+    return -1;
+}
+
+dqg_status dqg_model_metadata_at(const dqg_model *model, int32_t index, const char **key, const char **value) {
+    if (key != NULL) {
+        *key = NULL;
+    }
+    if (value != NULL) {
+        *value = NULL;
+    }
+    if (model == NULL || key == NULL || value == NULL) {
+        return DQG_ERROR_ARGUMENT;
+    }
+    if (index < 0 || (size_t)index >= model->metadata_count) {
+        return DQG_ERROR_RANGE;
+    }
+    *key = model->metadata[index].key;
+    *value = model->metadata[index].value;
+    return DQG_OK;
+}
+
+const char *dqg_model_metadata(const dqg_model *model, const char *key) {
+    for (size_t i = 0; model != NULL && key != NULL && i < model->metadata_count; i++) {
+        if (strcmp(model->metadata[i].key, key) == 0) {
+            return model->metadata[i].value;
+        }
+    }
+    return NULL;
+}
+
+dqg_status dqg_model_tensor_at(const dqg_model *model, int32_t index, dqg_tensor_info *info) {
+    if (model == NULL || info == NULL) {
+        return DQG_ERROR_ARGUMENT;
+    }
+    if (index < 0 || (size_t)index >= model->weight_count) {
+        return DQG_ERROR_RANGE;
+    }
+    const struct dqg_weight *weight = &model->weights[index];
+    dqg_tensor_info filled = {
+        .dtype = model->stored_dtype[index],
+        .group = weight->group,
+        .rank = weight->rank,
+        .memory_bytes = dqg_weight_bytes(weight),
+        .stored_bytes = weight->stored_bytes,
+        .name = weight->name,
+    };
+    memcpy(filled.shape, weight->shape, sizeof filled.shape);
+    return dqg_record_return(NULL, info, &filled, sizeof filled);
+}
+
+dqg_status dqg_model_read_tensor(dqg_context *context, const dqg_model *model, const char *name,
+                                 const dqg_tensor_view *view) {
+    if (context == NULL) {
+        return DQG_ERROR_ARGUMENT;
+    }
+    dqg_error_clear(context);
+    DQG_TRY(dqg_need(context, model, "model"));
+    DQG_TRY(dqg_need(context, name, "name"));
+    const struct dqg_weight *weight = dqg_model_find(model, name);
+    if (weight == NULL) {
+        return dqg_fail(context, DQG_ERROR_NAME, "the model has no tensor '%s'", name);
+    }
+    DQG_TRY(dqg_view_check(context, view, name, weight->rank, weight->shape));
+    size_t float_bytes = dqg_weight_count(weight) * sizeof(float);
+    size_t scratch_bytes = dqg_weight_scratch(weight);
+    float *floats = dqg_malloc(&context->alloc, float_bytes);
+    void *scratch = dqg_malloc(&context->alloc, scratch_bytes);
+    dqg_status status = DQG_OK;
+    if (floats == NULL || scratch == NULL) {
+        status = dqg_fail_memory(context, name, float_bytes + scratch_bytes);
+    } else {
+        if (weight->size.rows > 0) {
+            dqg_weight_decode_rows(weight, 0, weight->size.rows, floats, scratch);
+        } else {
+            dqg_floats_decode(floats, weight->codes, weight->dtype, dqg_weight_count(weight));
+        }
+        dqg_view_write(view, floats);
+    }
+    dqg_free(&context->alloc, scratch, scratch_bytes);
+    dqg_free(&context->alloc, floats, float_bytes);
+    return status;
+}
+
+/* ---- evaluation ---- */
+
+/* The memory of one evaluation outside the graph's own. */
+struct evaluation {
+    size_t samples, in_size, out_size;
+    float *x, *out;
+};
+
+static dqg_status check_evaluation(struct dqg_context *context, const dqg_model *model, const dqg_tensor_view *x,
+                                   const double *timesteps, const int32_t *labels, const dqg_tensor_view *output) {
+    const struct dqg_hyper *hyper = &model->hyper;
+    int64_t shape[4];
+    DQG_TRY(dqg_need(context, x, "x"));
+    DQG_TRY(dqg_need(context, timesteps, "timesteps"));
+    DQG_TRY(dqg_need(context, labels, "labels"));
+    DQG_TRY(dqg_need(context, output, "output"));
+    memcpy(shape, x->shape, sizeof shape);
+    if (x->struct_size < sizeof *x || x->rank != 4 || shape[0] < 1 || shape[2] < 1 || shape[3] < 1 || shape[0] > 4096 ||
+        shape[2] > 65536 || shape[3] > 65536) {
+        return dqg_fail(context, DQG_ERROR_ARGUMENT, "x: the shape must be (samples, %zu, height, width)",
+                        hyper->channels);
+    }
+    shape[1] = (int64_t)hyper->channels;
+    DQG_TRY(dqg_view_check(context, x, "x", 4, shape));
+    if (output->struct_size >= sizeof *output && output->rank == 4 &&
+        output->shape[1] == (int64_t)hyper->out_channels) {
+        shape[1] = (int64_t)hyper->out_channels;
+    }
+    DQG_TRY(dqg_view_check(context, output, "output", 4, shape));
+    for (int64_t i = 0; i < shape[0]; i++) {
+        if (labels[i] < -1 || labels[i] >= (int32_t)hyper->classes) {
+            return dqg_fail(context, DQG_ERROR_RANGE, "label %d is outside -1..%zu", (int)labels[i],
+                            hyper->classes - 1);
+        }
+    }
+    return DQG_OK;
+}
+
+static dqg_status run_evaluation(struct dqg_exec *exec, const struct evaluation *evaluation, const double *timesteps,
+                                 const int32_t *labels) {
+    struct dqg_exec_io io = {evaluation->x, timesteps, labels, evaluation->out};
+    dqg_status status = DQG_PENDING;
+    while (status == DQG_PENDING) {
+        status = dqg_exec_next(exec, &io);
+    }
+    return status;
+}
+
+/* The first channels of each sample, where the caller wants no learned sigma. */
+static void keep_channels(struct evaluation *evaluation, size_t wanted) {
+    size_t from = evaluation->out_size / evaluation->samples;
+    for (size_t s = 1; s < evaluation->samples && wanted < from; s++) {
+        memmove(evaluation->out + s * wanted, evaluation->out + s * from, wanted * sizeof(float));
+    }
+}
+
+dqg_status dqg_model_evaluate(dqg_context *context, const dqg_model *model, const dqg_tensor_view *x,
+                              const double *timesteps, const int32_t *labels, dqg_tap_fn tap, void *user,
+                              const dqg_tensor_view *output) {
+    if (context == NULL) {
+        return DQG_ERROR_ARGUMENT;
+    }
+    dqg_error_clear(context);
+    DQG_TRY(dqg_need(context, model, "model"));
+    DQG_TRY(check_evaluation(context, model, x, timesteps, labels, output));
+    struct dqg_graph graph;
+    DQG_TRY(dqg_model_graph(context, model, (size_t)x->shape[0], (size_t)x->shape[2], (size_t)x->shape[3], &graph));
+    size_t plane = graph.height * graph.width * graph.samples;
+    struct evaluation evaluation = {graph.samples, plane * graph.channels, plane * graph.out_channels, NULL, NULL};
+    struct dqg_exec exec = {0};
+    evaluation.x = dqg_malloc(&context->alloc, evaluation.in_size * sizeof(float));
+    evaluation.out = dqg_malloc(&context->alloc, evaluation.out_size * sizeof(float));
+    dqg_status status = DQG_OK;
+    if (evaluation.x == NULL || evaluation.out == NULL) {
+        status = dqg_fail_memory(context, "the evaluation", (evaluation.in_size + evaluation.out_size) * sizeof(float));
+    }
+    if (status >= 0) {
+        status = dqg_exec_init(context, &graph, &exec);
+    }
+    if (status >= 0) {
+        exec.tap = tap;
+        exec.tap_user = user;
+        dqg_view_read(x, evaluation.x);
+        status = run_evaluation(&exec, &evaluation, timesteps, labels);
+    }
+    if (status >= 0) {
+        keep_channels(&evaluation, (size_t)output->shape[1] * graph.height * graph.width);
+        dqg_view_write(output, evaluation.out);
+        status = DQG_OK;
+    }
+    dqg_exec_free(&exec);
+    dqg_free(&context->alloc, evaluation.x, evaluation.in_size * sizeof(float));
+    dqg_free(&context->alloc, evaluation.out, evaluation.out_size * sizeof(float));
+    dqg_graph_free(&graph);
+    return status;
+}
+
+/* ---- files ---- */
+
+static dqg_status verify(struct dqg_source *source) {
+    dqg_status status = dqg_source_verify(source);
+    dqg_source_close(source);
+    return status;
+}
+
+dqg_status dqg_file_verify(dqg_context *context, const char *path) {
+    struct dqg_source source;
+    if (context == NULL) {
+        return DQG_ERROR_ARGUMENT;
+    }
+    dqg_error_clear(context);
+    DQG_TRY(dqg_need(context, path, "path"));
+    DQG_TRY(dqg_parallel_prepare(context));
+    DQG_TRY(dqg_source_open_path(context, path, &source));
+    return verify(&source);
+}
+
+dqg_status dqg_file_verify_reader(dqg_context *context, const dqg_reader *reader) {
+    struct dqg_source source;
+    struct dqg_input input;
+    if (context == NULL) {
+        return DQG_ERROR_ARGUMENT;
+    }
+    dqg_error_clear(context);
+    DQG_TRY(dqg_parallel_prepare(context));
+    DQG_TRY(dqg_input_open_reader(context, reader, &input));
+    DQG_TRY(dqg_source_open(context, &input, &source));
+    return verify(&source);
+}

@@ -1,0 +1,58 @@
+/* SPDX-License-Identifier: MIT */
+/* The option table: one row drives setter, range check, command line, help text and docs/options.md. */
+#include "api/api.h"
+#include "sched/sched.h"
+
+#define INT(key, kind, name, low, high, value, help)                                                                   \
+    { DQG_##kind##_##key, DQG_OPTIONS_##kind, DQG_TYPE_INT, name, NULL, help, low, high, value, NULL }
+#define FLOAT(key, kind, name, low, high, value, help)                                                                 \
+    { DQG_##kind##_##key, DQG_OPTIONS_##kind, DQG_TYPE_FLOAT, name, NULL, help, low, high, value, NULL }
+#define TEXT(key, kind, name, choices, value, help)                                                                    \
+    { DQG_##kind##_##key, DQG_OPTIONS_##kind, DQG_TYPE_TEXT, name, choices, help, 0, 0, 0, value }
+#define INTS(key, kind, name, low, high, help)                                                                         \
+    { DQG_##kind##_##key, DQG_OPTIONS_##kind, DQG_TYPE_INTS, name, NULL, help, low, high, 0, NULL }
+#define FLOATS(key, kind, name, low, high, help)                                                                       \
+    { DQG_##kind##_##key, DQG_OPTIONS_##kind, DQG_TYPE_FLOATS, name, NULL, help, low, high, 0, NULL }
+
+/* The widest range of whole numbers that a double holds exactly: limits are doubles. */
+#define EXACT 9007199254740992.0
+
+const struct dqg_option_row dqg_option_rows[] = {
+    INT(MEMORY_LIMIT, MODEL, "memory-limit", 0, EXACT, 0, "most bytes the weights may take; 0 is no limit"),
+
+    TEXT(SOLVER, SCHEDULER, "solver", dqg_solver_names, "euler", "how to move from point to point"),
+    TEXT(SCHEDULE, SCHEDULER, "schedule", dqg_schedule_names, "flow", "noise level as a function of time"),
+    TEXT(SPACING, SCHEDULER, "spacing", dqg_spacing_names, "linspace", "which points of the schedule are visited"),
+    TEXT(PREDICTION, SCHEDULER, "prediction", dqg_prediction_names, "",
+         "what the network's output means; empty: flow for the flow schedule, epsilon for the others"),
+    INT(STEPS, SCHEDULER, "steps", 1, 10000, 30, "solver steps"),
+    FLOAT(SHIFT, SCHEDULER, "shift", 0.01, 100, 1, "flow timestep shift: above 1 spends more steps on high noise"),
+    FLOAT(ETA, SCHEDULER, "eta", 0, 1, 0, "share of fresh noise in each DDIM step"),
+    FLOAT(BETA_START, SCHEDULER, "beta-start", 0, 0.999, 0, "first beta; 0: the schedule's own"),
+    FLOAT(BETA_END, SCHEDULER, "beta-end", 0, 0.999, 0, "last beta; 0: the schedule's own"),
+    INT(TRAIN_TIMESTEPS, SCHEDULER, "train-timesteps", 1, 100000, 1000, "discrete training timesteps"),
+    INT(STEPS_OFFSET, SCHEDULER, "steps-offset", 0, 1000, 0, "added to each timestep of leading spacing"),
+    FLOAT(TIMESTEP_SCALE, SCHEDULER, "timestep-scale", 1e-3, 1e6, 1000,
+          "flow timestep for the network = scale * sigma"),
+    FLOATS(SIGMAS, SCHEDULER, "sigmas", 0, 1e6, "noise levels of the points, decreasing, the last one 0"),
+    FLOATS(TIMESTEPS, SCHEDULER, "timesteps", 0, 1e5, "training timesteps of the points, decreasing"),
+
+    INT(COUNT, RUN, "count", 1, 4096, 1, "images in this run"),
+    INT(SEED, RUN, "seed", -EXACT, EXACT, 0, "image i starts from the noise of seed + i"),
+    INTS(SEEDS, RUN, "seeds", -EXACT, EXACT, "a seed for each image; overrides seed"),
+    INTS(CLASSES, RUN, "classes", -1, 1e6, "class of each image; one value serves all; -1 is no class"),
+    FLOAT(GUIDANCE, RUN, "guidance", -100, 100, 1, "classifier-free guidance scale; 1 is off"),
+    INT(CFG_CHANNELS, RUN, "cfg-channels", 0, 4096, 0, "guide the first channels only; 0 guides all"),
+    INT(HEIGHT, RUN, "height", 0, 65536, 0, "latent rows; 0: the model's own"),
+    INT(WIDTH, RUN, "width", 0, 65536, 0, "latent columns; 0: the model's own"),
+    INT(MEMORY_LIMIT, RUN, "run-memory-limit", 0, EXACT, 0, "most bytes the run may take; 0 is no limit"),
+
+    INT(BITS, QUANTIZER, "bits", 4, 16, 4, "bits of matrices that no rule names: 4, 8 or 16"),
+    INT(GROUP, QUANTIZER, "group", 32, 128, 32, "inputs that share a 4-bit scale: 32, 64 or 128"),
+    INT(ZERO_POINT, QUANTIZER, "zero-point", 0, 1, 0, "1 gives each 4-bit group a zero point"),
+    INT(SEARCH, QUANTIZER, "search", 1, 1000, 32, "clipping thresholds tried for each group; 1: none but the maximum"),
+    INT(LEVEL, QUANTIZER, "level", 1, 19, 9, "zstd level of the file"),
+    INT(DEFAULT_RULES, QUANTIZER, "default-rules", 0, 1, 1, "1 applies the family's own rules after the caller's"),
+};
+
+const int32_t dqg_option_row_count = (int32_t)DQG_COUNT_OF(dqg_option_rows);

@@ -1,0 +1,299 @@
+/* SPDX-License-Identifier: MIT */
+/* Public calls on runs. */
+#include "api/api.h"
+#include "run/run.h"
+#include "tensor/format.h"
+#include "tensor/view.h"
+
+static struct dqg_run_config read_options(const dqg_options *options) {
+    struct dqg_option_value seeds = dqg_option(options, DQG_RUN_SEEDS);
+    struct dqg_option_value classes = dqg_option(options, DQG_RUN_CLASSES);
+    return (struct dqg_run_config){
+        .count = (int32_t)dqg_option(options, DQG_RUN_COUNT).integer,
+        .seed = dqg_option(options, DQG_RUN_SEED).integer,
+        .seeds = seeds.ints,
+        .seed_count = seeds.count,
+        .classes = classes.ints,
+        .class_count = classes.count,
+        .guidance = dqg_option(options, DQG_RUN_GUIDANCE).number,
+        .cfg_channels = (int32_t)dqg_option(options, DQG_RUN_CFG_CHANNELS).integer,
+        .height = (int32_t)dqg_option(options, DQG_RUN_HEIGHT).integer,
+        .width = (int32_t)dqg_option(options, DQG_RUN_WIDTH).integer,
+        .memory_limit = (uint64_t)dqg_option(options, DQG_RUN_MEMORY_LIMIT).integer,
+    };
+}
+
+dqg_status dqg_model_memory(dqg_context *context, const dqg_model *model, const dqg_scheduler *scheduler,
+                            const dqg_options *options, dqg_memory_info *info) {
+    if (context == NULL) {
+        return DQG_ERROR_ARGUMENT;
+    }
+    dqg_error_clear(context);
+    DQG_TRY(dqg_need(context, model, "model"));
+    DQG_TRY(dqg_need(context, info, "info"));
+    DQG_TRY(dqg_options_check(context, options, DQG_OPTIONS_RUN));
+    struct dqg_run_config config = read_options(options);
+    dqg_memory_info filled = {.model_bytes = model->weight_bytes + model->arena.total + sizeof *model};
+    /* Counting needs references for a moment; handles are not changed otherwise. */
+    union {
+        const dqg_model *in;
+        dqg_model *out;
+    } shared_model = {model};
+    union {
+        const dqg_scheduler *in;
+        dqg_scheduler *out;
+    } shared_scheduler = {scheduler};
+    DQG_TRY(dqg_run_memory(context, shared_model.out, shared_scheduler.out, &config, &filled.run_bytes));
+    return dqg_record_return(context, info, &filled, sizeof filled);
+}
+
+dqg_status dqg_run_create(dqg_context *context, dqg_model *model, dqg_scheduler *scheduler, const dqg_options *options,
+                          dqg_run **run) {
+    if (run != NULL) {
+        *run = NULL;
+    }
+    if (context == NULL) {
+        return DQG_ERROR_ARGUMENT;
+    }
+    dqg_error_clear(context);
+    DQG_TRY(dqg_need(context, run, "run"));
+    DQG_TRY(dqg_need(context, model, "model"));
+    DQG_TRY(dqg_options_check(context, options, DQG_OPTIONS_RUN));
+    struct dqg_run_config config = read_options(options);
+    return dqg_run_make(context, model, scheduler, &config, run);
+}
+
+dqg_status dqg_run_create_custom(dqg_context *context, dqg_scheduler *scheduler, const int64_t *shape, int32_t rank,
+                                 const dqg_options *options, dqg_run **run) {
+    if (run != NULL) {
+        *run = NULL;
+    }
+    if (context == NULL) {
+        return DQG_ERROR_ARGUMENT;
+    }
+    dqg_error_clear(context);
+    DQG_TRY(dqg_need(context, run, "run"));
+    DQG_TRY(dqg_need(context, scheduler, "scheduler"));
+    DQG_TRY(dqg_need(context, shape, "shape"));
+    if (rank < 1 || rank > DQG_MAX_RANK) {
+        return dqg_fail(context, DQG_ERROR_RANGE, "rank: %d is outside 1..%d", (int)rank, (int)DQG_MAX_RANK);
+    }
+    DQG_TRY(dqg_options_check(context, options, DQG_OPTIONS_RUN));
+    struct dqg_run_config config = read_options(options);
+    return dqg_run_make_custom(context, scheduler, shape, rank, &config, run);
+}
+
+void dqg_run_destroy(dqg_run *run) {
+    if (run != NULL) {
+        dqg_run_free(run);
+    }
+}
+
+/* Clear the error text; fails where the run has no model but needs one, or the other way round. */
+static dqg_status begin_run(dqg_run *run, bool with_model) {
+    if (run == NULL) {
+        return DQG_ERROR_ARGUMENT;
+    }
+    dqg_error_clear(run->context);
+    if ((run->model != NULL) != with_model) {
+        return dqg_fail(run->context, DQG_ERROR_STATE,
+                        with_model ? "a run without a model is driven by dqg_run_request() and dqg_run_submit()"
+                                   : "a run with a model is driven by dqg_run_step() or dqg_run_advance()");
+    }
+    return DQG_OK;
+}
+
+dqg_status dqg_run_step(dqg_run *run) {
+    DQG_TRY(begin_run(run, true));
+    return dqg_run_work(run, -1);
+}
+
+dqg_status dqg_run_advance(dqg_run *run, int64_t budget_us) {
+    DQG_TRY(begin_run(run, true));
+    if (budget_us < 0) {
+        return dqg_fail(run->context, DQG_ERROR_RANGE, "budget_us: %lld is negative", (long long)budget_us);
+    }
+    return dqg_run_work(run, budget_us);
+}
+
+void dqg_run_cancel(dqg_run *run) {
+    if (run != NULL) {
+        atomic_store_explicit(&run->cancelled, true, memory_order_release);
+    }
+}
+
+dqg_status dqg_run_get_info(const dqg_run *run, dqg_run_info *info) {
+    if (run == NULL || info == NULL) {
+        return DQG_ERROR_ARGUMENT;
+    }
+    const struct dqg_sched *sched = &run->scheduler->sched;
+    const struct dqg_sched_point *point = &sched->points[run->state.step];
+    dqg_run_info filled = {
+        .step = run->state.step,
+        .steps = sched->steps,
+        .evaluations = run->evaluations,
+        .operator_index = run->evaluating ? run->exec.next : 0,
+        .operators = run->graph.node_count,
+        .sigma = point->sigma,
+        .timestep = point->timestep,
+    };
+    return dqg_record_return(NULL, info, &filled, sizeof filled);
+}
+
+/* ---- latents ---- */
+
+static dqg_status pick_source(dqg_run *run, int32_t source, const float **from) {
+    if (source != DQG_SOURCE_LATENT && source != DQG_SOURCE_X0) {
+        return dqg_fail(run->context, DQG_ERROR_ARGUMENT, "source: %d is not one of DQG_SOURCE_*", (int)source);
+    }
+    *from = source == DQG_SOURCE_LATENT ? run->latent : run->x0;
+    return DQG_OK;
+}
+
+dqg_status dqg_run_read(dqg_run *run, int32_t source, const dqg_tensor_view *view) {
+    const float *from = NULL;
+    if (run == NULL) {
+        return DQG_ERROR_ARGUMENT;
+    }
+    dqg_error_clear(run->context);
+    DQG_TRY(pick_source(run, source, &from));
+    DQG_TRY(dqg_view_check(run->context, view, "view", run->rank, run->shape));
+    dqg_view_write(view, from);
+    return DQG_OK;
+}
+
+dqg_status dqg_run_write(dqg_run *run, const dqg_tensor_view *view) {
+    if (run == NULL) {
+        return DQG_ERROR_ARGUMENT;
+    }
+    dqg_error_clear(run->context);
+    DQG_TRY(dqg_view_check(run->context, view, "view", run->rank, run->shape));
+    dqg_view_read(view, run->latent);
+    dqg_run_restart_step(run);
+    return DQG_OK;
+}
+
+dqg_status dqg_run_seek(dqg_run *run, int32_t index) {
+    if (run == NULL) {
+        return DQG_ERROR_ARGUMENT;
+    }
+    dqg_error_clear(run->context);
+    int32_t steps = run->scheduler->sched.steps;
+    if (index < 0 || index > steps) {
+        return dqg_fail(run->context, DQG_ERROR_RANGE, "index: %d is outside 0..%d", (int)index, (int)steps);
+    }
+    run->state.step = index;
+    dqg_run_restart_step(run);
+    return DQG_OK;
+}
+
+static dqg_status check_image(dqg_run *run, const dqg_image_view *image) {
+    struct dqg_context *context = run->context;
+    DQG_TRY(dqg_need(context, image, "image"));
+    if (image->struct_size < sizeof *image || image->flags != 0 || image->reserved != 0 || image->data == NULL) {
+        return dqg_fail(context, DQG_ERROR_ARGUMENT, "image: not an image view (use DQG_INIT, then fill it in)");
+    }
+    if (image->height != run->shape[2] || image->width != run->shape[3]) {
+        return dqg_fail(context, DQG_ERROR_ARGUMENT, "image: the run makes %lld x %lld pixels, the view has %d x %d",
+                        (long long)run->shape[3], (long long)run->shape[2], (int)image->width, (int)image->height);
+    }
+    if (image->channels < 1 || image->channels > 4) {
+        return dqg_fail(context, DQG_ERROR_ARGUMENT, "image: %d channels; 1 to 4 are possible", (int)image->channels);
+    }
+    if (image->dtype != DQG_DTYPE_U8 && image->dtype != DQG_DTYPE_U16 && image->dtype != DQG_DTYPE_F32) {
+        return dqg_fail(context, DQG_ERROR_ARGUMENT, "image: dtype %d is not U8, U16 or F32", (int)image->dtype);
+    }
+    if (image->alpha != DQG_ALPHA_STRAIGHT && image->alpha != DQG_ALPHA_PREMULTIPLIED) {
+        return dqg_fail(context, DQG_ERROR_ARGUMENT, "image: alpha %d is not one of DQG_ALPHA_*", (int)image->alpha);
+    }
+    int64_t row_bytes = (int64_t)image->width * image->channels * (int64_t)dqg_dtype_size(image->dtype);
+    if (image->row_stride != 0 && image->row_stride < row_bytes && image->row_stride > -row_bytes) {
+        return dqg_fail(context, DQG_ERROR_ARGUMENT, "image: rows of %lld bytes overlap with a stride of %lld",
+                        (long long)row_bytes, (long long)image->row_stride);
+    }
+    return DQG_OK;
+}
+
+dqg_status dqg_run_read_image(dqg_run *run, int32_t index, int32_t source, const dqg_image_view *image) {
+    const float *from = NULL;
+    if (run == NULL) {
+        return DQG_ERROR_ARGUMENT;
+    }
+    dqg_error_clear(run->context);
+    if (run->model == NULL || run->model->image_layout == DQG_IMAGE_NONE) {
+        return dqg_fail(run->context, DQG_ERROR_UNSUPPORTED,
+                        "this run's latent is not a picture; read it with "
+                        "dqg_run_read() and decode it");
+    }
+    DQG_TRY(pick_source(run, source, &from));
+    if (index < 0 || (size_t)index >= run->images) {
+        return dqg_fail(run->context, DQG_ERROR_RANGE, "index: %d is outside 0..%zu", (int)index, run->images - 1);
+    }
+    DQG_TRY(check_image(run, image));
+    dqg_run_convert_image(run, from + (size_t)index * run->image_size, image);
+    return DQG_OK;
+}
+
+/* ---- the host's own network ---- */
+
+dqg_status dqg_run_request(dqg_run *run, dqg_request *request, const dqg_tensor_view *input) {
+    DQG_TRY(begin_run(run, false));
+    DQG_TRY(dqg_need(run->context, request, "request"));
+    if (run->state.step >= run->scheduler->sched.steps) {
+        return DQG_DONE;
+    }
+    DQG_TRY(dqg_view_check(run->context, input, "input", run->rank, run->shape));
+    struct dqg_sched_point point = dqg_sched_request(&run->scheduler->sched, &run->state);
+    dqg_request filled = {.timestep = point.timestep, .sigma = point.sigma};
+    DQG_TRY(dqg_record_return(run->context, request, &filled, sizeof filled));
+    dqg_run_scale_input(run, run->scratch);
+    dqg_view_write(input, run->scratch);
+    run->evaluating = true;
+    return DQG_OK;
+}
+
+dqg_status dqg_run_submit(dqg_run *run, const dqg_tensor_view *output) {
+    DQG_TRY(begin_run(run, false));
+    if (!run->evaluating) {
+        return dqg_fail(run->context, DQG_ERROR_STATE, "nothing was requested: call dqg_run_request() first");
+    }
+    DQG_TRY(dqg_view_check(run->context, output, "output", run->rank, run->shape));
+    dqg_view_read(output, run->output);
+    return dqg_run_feed(run);
+}
+
+/* ---- state ---- */
+
+dqg_status dqg_run_state_size(const dqg_run *run, size_t *size) {
+    if (size != NULL) {
+        *size = 0;
+    }
+    if (run == NULL || size == NULL) {
+        return DQG_ERROR_ARGUMENT;
+    }
+    *size = dqg_run_state_bytes(run);
+    return DQG_OK;
+}
+
+dqg_status dqg_run_save(dqg_run *run, void *state, size_t size) {
+    if (run == NULL) {
+        return DQG_ERROR_ARGUMENT;
+    }
+    dqg_error_clear(run->context);
+    DQG_TRY(dqg_need(run->context, state, "state"));
+    if (size < dqg_run_state_bytes(run)) {
+        return dqg_fail(run->context, DQG_ERROR_ARGUMENT, "the state needs %zu bytes, the buffer has %zu",
+                        dqg_run_state_bytes(run), size);
+    }
+    dqg_run_state_write(run, state);
+    return DQG_OK;
+}
+
+dqg_status dqg_run_restore(dqg_run *run, const void *state, size_t size) {
+    if (run == NULL) {
+        return DQG_ERROR_ARGUMENT;
+    }
+    dqg_error_clear(run->context);
+    DQG_TRY(dqg_need(run->context, state, "state"));
+    return dqg_run_state_read(run, state, size);
+}

@@ -1,0 +1,130 @@
+/* SPDX-License-Identifier: MIT */
+/* Public calls on schedulers. */
+#include "api/api.h"
+#include "run/run.h"
+#include "tensor/format.h"
+#include "tensor/view.h"
+
+dqg_status dqg_scheduler_create(dqg_context *context, const dqg_options *options, dqg_scheduler **scheduler) {
+    if (scheduler != NULL) {
+        *scheduler = NULL;
+    }
+    if (context == NULL) {
+        return DQG_ERROR_ARGUMENT;
+    }
+    dqg_error_clear(context);
+    DQG_TRY(dqg_need(context, scheduler, "scheduler"));
+    DQG_TRY(dqg_options_check(context, options, DQG_OPTIONS_SCHEDULER));
+    struct dqg_option_value sigmas = dqg_option(options, DQG_SCHEDULER_SIGMAS);
+    struct dqg_option_value timesteps = dqg_option(options, DQG_SCHEDULER_TIMESTEPS);
+    struct dqg_sched_config config = {
+        .solver = dqg_option(options, DQG_SCHEDULER_SOLVER).text,
+        .schedule = dqg_option(options, DQG_SCHEDULER_SCHEDULE).text,
+        .spacing = dqg_option(options, DQG_SCHEDULER_SPACING).text,
+        .prediction = dqg_option(options, DQG_SCHEDULER_PREDICTION).text,
+        .steps = (int32_t)dqg_option(options, DQG_SCHEDULER_STEPS).integer,
+        .shift = dqg_option(options, DQG_SCHEDULER_SHIFT).number,
+        .eta = dqg_option(options, DQG_SCHEDULER_ETA).number,
+        .beta_start = dqg_option(options, DQG_SCHEDULER_BETA_START).number,
+        .beta_end = dqg_option(options, DQG_SCHEDULER_BETA_END).number,
+        .train_timesteps = (int32_t)dqg_option(options, DQG_SCHEDULER_TRAIN_TIMESTEPS).integer,
+        .steps_offset = (int32_t)dqg_option(options, DQG_SCHEDULER_STEPS_OFFSET).integer,
+        .timestep_scale = dqg_option(options, DQG_SCHEDULER_TIMESTEP_SCALE).number,
+        .sigmas = sigmas.floats,
+        .sigma_count = sigmas.count,
+        .timesteps = timesteps.floats,
+        .timestep_count = timesteps.count,
+    };
+    return dqg_scheduler_make(context, &config, scheduler);
+}
+
+static dqg_status fill_options(dqg_options *options, const struct dqg_sched_config *config) {
+    DQG_TRY(dqg_options_set_text(options, DQG_SCHEDULER_SOLVER, config->solver));
+    DQG_TRY(dqg_options_set_text(options, DQG_SCHEDULER_SCHEDULE, config->schedule));
+    if (config->spacing != NULL) {
+        DQG_TRY(dqg_options_set_text(options, DQG_SCHEDULER_SPACING, config->spacing));
+    }
+    DQG_TRY(dqg_options_set_int(options, DQG_SCHEDULER_STEPS, config->steps));
+    return dqg_options_set_float(options, DQG_SCHEDULER_TIMESTEP_SCALE, config->timestep_scale);
+}
+
+dqg_status dqg_model_scheduler_options(dqg_context *context, const dqg_model *model, dqg_options **options) {
+    struct dqg_sched_config config;
+    DQG_TRY(dqg_options_create(context, DQG_OPTIONS_SCHEDULER, options));
+    dqg_status status = dqg_need(context, model, "model");
+    if (status >= 0) {
+        dqg_scheduler_defaults(model, &config);
+        status = fill_options(*options, &config);
+    }
+    if (status < 0) {
+        dqg_options_destroy(*options);
+        *options = NULL;
+    }
+    return status;
+}
+
+void dqg_scheduler_retain(dqg_scheduler *scheduler) {
+    if (scheduler != NULL) {
+        dqg_scheduler_retain_(scheduler);
+    }
+}
+
+void dqg_scheduler_release(dqg_scheduler *scheduler) {
+    dqg_scheduler_release_(scheduler);
+}
+
+int32_t dqg_scheduler_steps(const dqg_scheduler *scheduler) {
+    return scheduler != NULL ? scheduler->sched.steps : 0;
+}
+
+dqg_status dqg_scheduler_point(const dqg_scheduler *scheduler, int32_t index, dqg_point *point) {
+    if (scheduler == NULL || point == NULL) {
+        return DQG_ERROR_ARGUMENT;
+    }
+    if (index < 0 || index > scheduler->sched.steps) {
+        return DQG_ERROR_RANGE;
+    }
+    const struct dqg_sched_point *from = &scheduler->sched.points[index];
+    dqg_point filled = {
+        .alpha = from->alpha, .sigma = from->sigma, .timestep = from->timestep, .input_scale = from->input_scale};
+    return dqg_record_return(NULL, point, &filled, sizeof filled);
+}
+
+dqg_status dqg_scheduler_add_noise(dqg_context *context, const dqg_scheduler *scheduler, int32_t index,
+                                   const dqg_tensor_view *x0, const dqg_tensor_view *noise,
+                                   const dqg_tensor_view *out) {
+    if (context == NULL) {
+        return DQG_ERROR_ARGUMENT;
+    }
+    dqg_error_clear(context);
+    DQG_TRY(dqg_need(context, scheduler, "scheduler"));
+    if (index < 0 || index > scheduler->sched.steps) {
+        return dqg_fail(context, DQG_ERROR_RANGE, "index: %d is outside 0..%d", (int)index,
+                        (int)scheduler->sched.steps);
+    }
+    if (x0 == NULL || x0->struct_size < sizeof *x0 || x0->rank < 0 || x0->rank > DQG_MAX_RANK) {
+        return dqg_fail(context, DQG_ERROR_ARGUMENT, "x0: not a tensor view (use DQG_INIT, then fill it in)");
+    }
+    uint64_t count;
+    if (!dqg_shape_count(x0->rank, x0->shape, &count) || count > SIZE_MAX / 16) {
+        return dqg_fail(context, DQG_ERROR_ARGUMENT, "x0: the shape is negative or too large");
+    }
+    DQG_TRY(dqg_view_check(context, x0, "x0", x0->rank, x0->shape));
+    DQG_TRY(dqg_view_check(context, noise, "noise", x0->rank, x0->shape));
+    DQG_TRY(dqg_view_check(context, out, "out", x0->rank, x0->shape));
+    size_t bytes = (size_t)count * 2 * sizeof(float);
+    float *a = dqg_malloc(&context->alloc, bytes);
+    if (a == NULL) {
+        return dqg_fail_memory(context, "a copy of the views", bytes);
+    }
+    float *b = a + count;
+    const struct dqg_sched_point *point = &scheduler->sched.points[index];
+    dqg_view_read(x0, a);
+    dqg_view_read(noise, b);
+    for (uint64_t i = 0; i < count; i++) {
+        a[i] = (float)(point->alpha * a[i] + point->sigma * b[i]);
+    }
+    dqg_view_write(out, a);
+    dqg_free(&context->alloc, a, bytes);
+    return DQG_OK;
+}

@@ -1,0 +1,158 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Layer 3, io: bytes in, bytes out, and the files that hold tensors. Knows nothing of networks or of what a tensor is
+ * for.
+ */
+#ifndef DQG_IO_H
+#define DQG_IO_H
+
+#include "support/support.h"
+
+/* ---- bytes ---- */
+
+/* Random-access input. Reads may come from several threads. */
+struct dqg_input {
+    uint64_t size;
+    /* 0 on success; the range is inside the file */
+    int32_t (*read)(void *user, uint64_t offset, void *buffer, size_t size);
+    void *user;
+    void (*close)(struct dqg_input *input); /* or NULL */
+    int fd;                                 /* used by files */
+    const char *name;                       /* for messages: the path, or "memory", "reader"; outlives the input */
+};
+
+dqg_status dqg_input_open_path(struct dqg_context *context, const char *path, struct dqg_input *input);
+void dqg_input_open_memory(const void *data, size_t size, struct dqg_input *input);
+dqg_status dqg_input_open_reader(struct dqg_context *context, const dqg_reader *reader, struct dqg_input *input);
+void dqg_input_close(struct dqg_input *input); /* zeroed input is fine */
+
+/* Read with the range checked against the size; fails with a message naming the input. */
+dqg_status dqg_input_read(struct dqg_context *context, const struct dqg_input *input, uint64_t offset, void *buffer,
+                          size_t size);
+
+/* ---- tensors ---- */
+
+enum dqg_plane { DQG_PLANE_CODES = 0, DQG_PLANE_SCALES = 1, DQG_PLANE_ZEROS = 2, DQG_PLANE_COUNT = 3 };
+
+/*
+ * A tensor in a file. Float tensors have one plane, DQG_PLANE_CODES: row-major elements. Quantized ones are matrices
+ * (rows = shape[0] outputs, columns = the product of the rest) in panels: see kernel/kernel.h and
+ * tensor/format.h, which give the plane sizes.
+ */
+struct dqg_tensor_desc {
+    const char *name;
+    int32_t dtype; /* DQG_DTYPE_*, or 0: a type that this library cannot use (type_name says which) */
+    int32_t group;
+    int32_t rank;
+    int64_t shape[DQG_MAX_RANK];
+    float scale; /* multiplies every scale of a quantized tensor; 1 for float tensors */
+    uint64_t plane_bytes[DQG_PLANE_COUNT];
+    uint64_t stored_bytes;
+    const char *type_name; /* as the file calls it */
+};
+
+struct dqg_metadata {
+    const char *key;
+    const char *value;
+};
+
+/* An opened file of tensors. Everything here is read-only to users; the reader behind it fills it. */
+struct dqg_source {
+    struct dqg_context *context;
+    struct dqg_tensor_desc *tensors;
+    size_t tensor_count;
+    struct dqg_metadata *metadata;
+    size_t metadata_count;
+    const char *format; /* "dqg" or "safetensors" */
+
+    /* The rest belongs to the reader. */
+    const struct dqg_source_type *type;
+    struct dqg_arena arena;
+    struct dqg_input *inputs; /* one for each shard */
+    size_t input_count;
+    uint32_t *by_name; /* indices of tensors in the order of their names */
+    void *detail;
+};
+
+/*
+ * Open a file by its contents: .dqg, safetensors; with a path also a safetensors index. source is zeroed by the call and
+ * closed by dqg_source_close() after success. The input is taken over: closed by the source, on failure too.
+ */
+dqg_status dqg_source_open(struct dqg_context *context, struct dqg_input *input, struct dqg_source *source);
+dqg_status dqg_source_open_path(struct dqg_context *context, const char *path, struct dqg_source *source);
+void dqg_source_close(struct dqg_source *source);
+
+/* Index of a tensor by name, or -1. Value of a metadata key, or NULL. */
+int64_t dqg_source_find(const struct dqg_source *source, const char *name);
+const char *dqg_source_metadata(const struct dqg_source *source, const char *key);
+
+/*
+ * Read a plane whole, or size bytes from offset of it: verified, decompressed (on the context's lanes). For .dqg files
+ * offset and size are whole frames or the whole plane: use offset 0 and the full size except for safetensors.
+ */
+dqg_status dqg_source_read(struct dqg_source *source, size_t tensor, enum dqg_plane plane, uint64_t offset,
+                           void *buffer, size_t size);
+
+/* Check every byte: hashes, sizes, padding, decompression. Reports progress. */
+dqg_status dqg_source_verify(struct dqg_source *source);
+
+/* ---- container writer ---- */
+
+struct dqg_writer; /* a .dqg file being written */
+
+/*
+ * Begin a file. The index is sized from the descriptions, which are copied; planes then follow in order: for each
+ * tensor, each plane with plane_bytes > 0, whole. Writes to a temporary file beside path, which dqg_writer_finish()
+ * renames. dqg_writer_abandon() ends every writer: it removes the temporary file unless finish has succeeded, and frees
+ * the writer; NULL is fine.
+ */
+dqg_status dqg_writer_create(struct dqg_context *context, const char *path, const struct dqg_tensor_desc *tensors,
+                             size_t tensor_count, const struct dqg_metadata *metadata, size_t metadata_count,
+                             int32_t level, struct dqg_writer **writer);
+
+/* scale is stored with the tensor; the same value for each of its planes. stored_bytes receives the compressed size. */
+dqg_status dqg_writer_plane(struct dqg_writer *writer, size_t tensor, enum dqg_plane plane, const void *data,
+                            size_t size, float scale, uint64_t *stored_bytes);
+dqg_status dqg_writer_finish(struct dqg_writer *writer, uint64_t *file_bytes);
+void dqg_writer_abandon(struct dqg_writer *writer);
+
+/* ---- JSON ---- */
+
+/*
+ * A pull parser over a complete text. Depth limit 8. Each call moves over one item; a failure is remembered, so that
+ * callers may check once at the end.
+ */
+enum dqg_json_kind {
+    DQG_JSON_ERROR,
+    DQG_JSON_OBJECT,  /* then dqg_json_next() and dqg_json_key() for each member */
+    DQG_JSON_ARRAY,   /* then dqg_json_next() for each member */
+    DQG_JSON_STRING,
+    DQG_JSON_NUMBER,
+    DQG_JSON_BOOL,
+    DQG_JSON_NULL
+};
+
+struct dqg_json {
+    const char *start, *at, *end;
+    int depth;
+    bool first[8 + 1];
+    bool closing_object[8 + 1];
+    bool out_of_memory; /* the error is a failed allocation */
+    const char *error;  /* static text, or NULL */
+};
+
+void dqg_json_init(struct dqg_json *json, const char *text, size_t length);
+enum dqg_json_kind dqg_json_peek(struct dqg_json *json);
+bool dqg_json_enter(struct dqg_json *json);               /* over '{' or '[' */
+bool dqg_json_next(struct dqg_json *json);                /* another member? false also consumes the closing bracket */
+bool dqg_json_string(struct dqg_json *json, const struct dqg_alloc *alloc, struct dqg_arena *arena,
+                     const char **text);                  /* decoded UTF-8, copied to the arena; no embedded zero */
+bool dqg_json_key(struct dqg_json *json, const struct dqg_alloc *alloc, struct dqg_arena *arena, const char **text);
+bool dqg_json_int(struct dqg_json *json, int64_t *value); /* 0 .. 2^63 - 1 or negative; no fraction, no exponent */
+bool dqg_json_number(struct dqg_json *json, double *value);
+bool dqg_json_skip(struct dqg_json *json);                /* any value */
+size_t dqg_json_count(const struct dqg_json *json);       /* members of the object or array that comes next */
+bool dqg_json_end(struct dqg_json *json);                 /* only white space is left */
+bool dqg_json_fail(struct dqg_json *json, const char *error);
+
+#endif

@@ -1,0 +1,142 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Layer 1: the contract between operators and backends. A backend is one constant table of these functions. Operators
+ * check every argument before they call; kernels check nothing. Kernels never allocate, never fail, keep no state.
+ *
+ * Names: dqg_<op>_<inputs>_<output>_<isa>; legend in docs/kernels.md.
+ *
+ * Weights are cut into panels of DQG_PANEL output channels; the last one is padded with zeros. Inner layout:
+ *
+ *   int8 panel    [k / 4][16][4]: the four consecutive inputs of each of the 16 outputs, k a multiple of 8
+ *   int4 panel    [k / 8][16][4] bytes: the low nibble of byte (q, n, i) is the code of output n, input 8 q + i,
+ *                 the high nibble that of input 8 q + 4 + i
+ *   group scales  F16 [k / group][n_padded], zero points u8 of the same shape: outputs are contiguous
+ *
+ * Pointers need the alignment of their type and no more, unless stated; sizes are in elements.
+ */
+#ifndef DQG_KERNEL_H
+#define DQG_KERNEL_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#include "libdqgen.h" /* DQG_DTYPE_* */
+
+enum {
+    DQG_PANEL = 16,        /* output channels in a panel */
+    DQG_BLOCK_PANELS = 4,  /* most panels that one gemm call takes */
+    DQG_BLOCK_COLUMNS = 64 /* DQG_PANEL * DQG_BLOCK_PANELS */
+};
+
+enum dqg_activation { DQG_ACT_NONE = 0, DQG_ACT_SILU = 1, DQG_ACT_GELU_TANH = 2 };
+
+/* How a block of results leaves the accumulators. One block lies within one sample, so gate is one row. */
+struct dqg_epilogue {
+    const float *row_scale;    /* [rows]; integer input only */
+    const float *column_scale; /* [columns]; integer input only */
+    const float *bias;         /* [columns], or NULL */
+    const float *gate;         /* [columns], or NULL for 1; used with residual */
+    const float *residual;     /* [rows][ld_residual], or NULL */
+    size_t ld_residual;
+    enum dqg_activation activation;
+};
+
+/* One head of one sample for a block of queries. */
+struct dqg_attention {
+    const float *q; /* [queries][ld_q] */
+    const float *k; /* [keys][ld_kv] */
+    const float *v; /* [keys][ld_kv] */
+    float *out;     /* [queries][ld_out] */
+    size_t ld_q, ld_kv, ld_out;
+    size_t queries; /* at most DQG_ATTENTION_QUERIES */
+    size_t keys;
+    size_t width;   /* of a head; at most DQG_ATTENTION_WIDTH */
+    float scale;    /* on q k^T */
+    float *scratch; /* DQG_ATTENTION_SCRATCH floats, 64-byte aligned */
+};
+
+enum {
+    DQG_ATTENTION_QUERIES = 32,
+    DQG_ATTENTION_KEYS = 64, /* keys in one block of the running softmax */
+    DQG_ATTENTION_WIDTH = 256,
+    /* transposed queries and running output, V block, scores, maxima and sums */
+    DQG_ATTENTION_SCRATCH = DQG_ATTENTION_QUERIES * DQG_ATTENTION_WIDTH * 2 +
+                            DQG_ATTENTION_KEYS * DQG_ATTENTION_WIDTH + DQG_ATTENTION_QUERIES * DQG_ATTENTION_KEYS +
+                            DQG_ATTENTION_QUERIES * 4
+};
+
+/*
+ * Decode one int4 panel to an int8 panel with one scale for each output:
+ *
+ *   r      = (int16) round_to_nearest_even(float(scales[g][n]) * inverse[n])       0 <= r <= 16256
+ *   out    = ((code - zero) * 256 * r + 16384) >> 15                               arithmetic shift
+ *
+ * where zero is zeros[g][n], or 8 where zeros is NULL. With inverse[n] = 128 / channel_scale[n] and channel_scale at
+ * least (largest group scale) * (largest |code - zero|) / 127, results lie in -127..127. Defined for all inputs: r is
+ * held in its range and 0 for NaN, code - zero is taken as a signed byte, out modulo 256. group is a multiple of 8; the
+ * last group may be cut short by k.
+ */
+typedef void dqg_decode_i4_i8_fn(int8_t *panel, const uint8_t *codes, const uint16_t *scales, const uint8_t *zeros,
+                                 size_t scale_stride, const float *inverse, size_t k, size_t group);
+
+/*
+ * c[m][n] = sum over k of a[m][k] * w[n][k], exact. rows >= 1; panels 1..DQG_BLOCK_PANELS, panel_stride bytes apart;
+ * k a multiple of 8; a and w in -127..127; k * 127 * 127 fits int32 (operators refuse k > 131072).
+ */
+typedef void dqg_gemm_i8_i32_fn(int32_t *c, size_t ldc, const int8_t *a, size_t lda, const int8_t *w,
+                                size_t panel_stride, size_t rows, size_t panels, size_t k);
+
+/* c[m][n] = sum over k of a[m][k] * b[k][n]; columns a multiple of 16, at most DQG_BLOCK_COLUMNS. Each result is a
+ * sum in order of k, whatever rows is. */
+typedef void dqg_gemm_f32_fn(float *c, size_t ldc, const float *a, size_t lda, const float *b, size_t ldb, size_t rows,
+                             size_t columns, size_t k);
+
+/*
+ * b[k][n] = float(w[n][k]) for n < outputs, 0 for outputs <= n < columns. w is row-major with ldw elements a row, dtype
+ * DQG_DTYPE_F32, F16 or BF16; columns a multiple of 16.
+ */
+typedef void dqg_decode_float_f32_fn(float *b, size_t ldb, const void *w, size_t ldw, int32_t dtype, size_t outputs,
+                                     size_t columns, size_t k);
+
+/*
+ * y = activation(c * row_scale * column_scale + bias); out = y, or residual + gate * y. columns <= DQG_BLOCK_COLUMNS, any
+ * number. out may be residual. The float form has no scales.
+ */
+typedef void dqg_epilogue_i32_f32_fn(float *out, size_t ld_out, const int32_t *c, size_t ldc, size_t rows,
+                                     size_t columns, const struct dqg_epilogue *epilogue);
+typedef void dqg_epilogue_f32_f32_fn(float *out, size_t ld_out, const float *c, size_t ldc, size_t rows,
+                                     size_t columns, const struct dqg_epilogue *epilogue);
+
+/*
+ * Each row to int8: scale = max|x| / 127, q = round_to_nearest_even(x * (127 / max|x|)), in float; a row whose maximum is
+ * 0 or not finite-positive (NaN counts as larger than infinity), or so small that 127 / max|x| overflows, gives scale 0
+ * and zeros. Columns k..k_padded-1 are set to 0.
+ */
+typedef void dqg_quantize_f32_i8_fn(int8_t *q, size_t ldq, float *scale, const float *x, size_t ldx, size_t rows,
+                                    size_t k, size_t k_padded);
+
+/* Layer norm without weights, then modulation: y = (x - mean) / sqrt(var + eps) * (1 + scale) + shift. scale and shift
+ * are [n] or both NULL; y may be x. */
+typedef void dqg_norm_f32_f32_fn(float *y, size_t ldy, const float *x, size_t ldx, size_t rows, size_t n, float eps,
+                                 const float *scale, const float *shift);
+
+/* out = softmax(q k^T * scale) v with a running softmax over blocks of keys. */
+typedef void dqg_attention_f32_f32_fn(const struct dqg_attention *attention);
+
+/* y = activation(x), n elements; y may be x. */
+typedef void dqg_activate_f32_f32_fn(float *y, const float *x, size_t n, enum dqg_activation activation);
+
+/* One backend. */
+struct dqg_kernels {
+    const char *name;
+#define DQG_KERNEL(op, tolerance) dqg_##op##_fn *op;
+#include "kernel/kernel_list.inc"
+#undef DQG_KERNEL
+};
+
+/* The best backend of this CPU and build, one by name, or the index-th that can run (best first); NULL where none. */
+const struct dqg_kernels *dqg_kernels_best(void);
+const struct dqg_kernels *dqg_kernels_find(const char *name, int *known);
+const struct dqg_kernels *dqg_kernels_at(int32_t index);
+
+#endif

@@ -1,0 +1,258 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * DiT: "Scalable Diffusion Models with Transformers", Peebles and Xie 2022. Class-conditional transformer on patches,
+ * adaLN-Zero modulation; tensor names of the authors' code. Any width, depth and patch size, learned sigma or not.
+ *
+ *   c = mlp(timestep) + embedding(label)
+ *   x = patches W + position
+ *   x += gate_a attention(norm(x) (1 + scale_a) + shift_a)      for each block, all six vectors from silu(c)
+ *   x += gate_m mlp(norm(x) (1 + scale_m) + shift_m)
+ *   out = linear(norm(x) (1 + scale) + shift)
+ */
+#include <math.h>
+
+#include "model/model.h"
+
+static const float norm_epsilon = 1e-6f;
+
+extern const struct dqg_family dqg_family_dit;
+
+static bool detect(const struct dqg_source *source) {
+    return dqg_source_find(source, "blocks.0.adaLN_modulation.1.weight") >= 0 &&
+           dqg_source_find(source, "y_embedder.embedding_table.weight") >= 0;
+}
+
+/* Name of a tensor of a block: "blocks.<i>.<part>". */
+static const char *block_name(char buffer[64], size_t block, const char *part) {
+    dqg_format(buffer, 64, "blocks.%zu.%s", block, part);
+    return buffer;
+}
+
+/* An integer of the metadata, or fallback where it is absent; 0 where it is not a positive number. */
+static size_t metadata_size(const struct dqg_model *model, const char *key, size_t fallback) {
+    for (size_t i = 0; i < model->metadata_count; i++) {
+        if (strcmp(model->metadata[i].key, key) == 0) {
+            int64_t value;
+            const char *text = model->metadata[i].value;
+            return dqg_parse_int64(text, strlen(text), &value) && value > 0 && value <= 1 << 20 ? (size_t)value : 0;
+        }
+    }
+    return fallback;
+}
+
+/* The published sizes; other models name their heads in the metadata. */
+static size_t published_heads(size_t hidden) {
+    switch (hidden) {
+    case 1152:
+        return 16; /* XL */
+    case 1024:
+        return 16; /* L */
+    case 768:
+        return 12; /* B */
+    case 384:
+        return 6; /* S */
+    default:
+        return 0;
+    }
+}
+
+static dqg_status need_linear(struct dqg_context *context, const struct dqg_model *model, const char *prefix,
+                              size_t outputs, size_t inputs) {
+    char name[96];
+    dqg_format(name, sizeof name, "%s.weight", prefix);
+    DQG_TRY(dqg_model_need(context, model, name, outputs, inputs));
+    dqg_format(name, sizeof name, "%s.bias", prefix);
+    return dqg_model_need(context, model, name, outputs, 0);
+}
+
+static dqg_status check_tensors(struct dqg_context *context, const struct dqg_model *model) {
+    const struct dqg_hyper *hyper = &model->hyper;
+    size_t d = hyper->hidden;
+    size_t pixels = hyper->patch * hyper->patch;
+    DQG_TRY(need_linear(context, model, "x_embedder.proj", d, hyper->channels * pixels));
+    DQG_TRY(need_linear(context, model, "t_embedder.mlp.0", d, hyper->frequencies));
+    DQG_TRY(need_linear(context, model, "t_embedder.mlp.2", d, d));
+    DQG_TRY(dqg_model_need(context, model, "y_embedder.embedding_table.weight", hyper->classes + 1, d));
+    for (size_t i = 0; i < hyper->depth; i++) {
+        char name[64];
+        DQG_TRY(need_linear(context, model, block_name(name, i, "adaLN_modulation.1"), 6 * d, d));
+        DQG_TRY(need_linear(context, model, block_name(name, i, "attn.qkv"), 3 * d, d));
+        DQG_TRY(need_linear(context, model, block_name(name, i, "attn.proj"), d, d));
+        DQG_TRY(need_linear(context, model, block_name(name, i, "mlp.fc1"), hyper->mlp, d));
+        DQG_TRY(need_linear(context, model, block_name(name, i, "mlp.fc2"), d, hyper->mlp));
+    }
+    DQG_TRY(need_linear(context, model, "final_layer.adaLN_modulation.1", 2 * d, d));
+    return need_linear(context, model, "final_layer.linear", pixels * hyper->out_channels, d);
+}
+
+/* The latent's sides: of the position table, which is square, or of the metadata. */
+static dqg_status find_size(struct dqg_context *context, struct dqg_model *model) {
+    struct dqg_hyper *hyper = &model->hyper;
+    size_t side = metadata_size(model, "input_size", 32);
+    const struct dqg_weight *table = dqg_model_find(model, "pos_embed");
+    if (table != NULL) {
+        bool shaped = table->rank == 3 && table->shape[0] == 1 && (size_t)table->shape[2] == hyper->hidden;
+        size_t grid = shaped ? (size_t)(sqrt((double)table->shape[1]) + 0.5) : 0;
+        if (grid == 0 || grid * grid != (size_t)table->shape[1] || !dqg_dtype_is_float(table->dtype)) {
+            return dqg_fail(context, DQG_ERROR_FORMAT, "tensor 'pos_embed' is not a float table (1, grid^2, %zu)",
+                            hyper->hidden);
+        }
+        side = grid * hyper->patch;
+    }
+    if (side == 0 || side > 1 << 16 || side % hyper->patch != 0) {
+        return dqg_fail(context, DQG_ERROR_FORMAT, "metadata 'input_size' is not a multiple of the patch size");
+    }
+    hyper->height = hyper->width = side;
+    return DQG_OK;
+}
+
+static dqg_status configure(struct dqg_context *context, struct dqg_model *model) {
+    struct dqg_hyper *hyper = &model->hyper;
+    const struct dqg_weight *proj = dqg_model_find(model, "x_embedder.proj.weight");
+    const struct dqg_weight *table = dqg_model_find(model, "y_embedder.embedding_table.weight");
+    const struct dqg_weight *last = dqg_model_find(model, "final_layer.linear.weight");
+    const struct dqg_weight *fc1 = dqg_model_find(model, "blocks.0.mlp.fc1.weight");
+    const struct dqg_weight *frequencies = dqg_model_find(model, "t_embedder.mlp.0.weight");
+    if (proj == NULL || table == NULL || last == NULL || fc1 == NULL || frequencies == NULL || proj->rank != 4 ||
+        proj->shape[2] != proj->shape[3] || table->size.rows < 2 || frequencies->size.columns % 2 != 0 ||
+        proj->size.rows > 1 << 16 || fc1->size.rows > 1 << 17 || proj->size.columns > 1 << 16) {
+        return dqg_fail(context, DQG_ERROR_FORMAT,
+                        "this looks like a DiT, but x_embedder, t_embedder, y_embedder, "
+                        "blocks.0 or final_layer is missing or has an impossible shape");
+    }
+    hyper->hidden = proj->size.rows;
+    hyper->channels = (size_t)proj->shape[1];
+    hyper->patch = (size_t)proj->shape[2];
+    hyper->mlp = fc1->size.rows;
+    hyper->frequencies = frequencies->size.columns;
+    hyper->classes = table->size.rows - 1;
+    hyper->out_channels = last->size.rows / (hyper->patch * hyper->patch);
+    if (hyper->out_channels != hyper->channels && hyper->out_channels != 2 * hyper->channels) {
+        return dqg_fail(context, DQG_ERROR_FORMAT,
+                        "final_layer.linear makes %zu channels, expected %zu or, with "
+                        "learned sigma, twice that",
+                        hyper->out_channels, hyper->channels);
+    }
+    char name[64];
+    while (hyper->depth < 4096 && dqg_model_find(model, block_name(name, hyper->depth, "attn.qkv.weight")) != NULL) {
+        hyper->depth++;
+    }
+    hyper->heads = metadata_size(model, "num_heads", published_heads(hyper->hidden));
+    if (hyper->heads == 0 || hyper->hidden % hyper->heads != 0 || hyper->hidden % 4 != 0 ||
+        hyper->hidden / hyper->heads > DQG_ATTENTION_WIDTH) {
+        return dqg_fail(context, DQG_ERROR_FORMAT,
+                        "width %zu is not one of the published DiT sizes: metadata "
+                        "'num_heads' must say how many heads it is cut into (of at most %d each)",
+                        hyper->hidden, (int)DQG_ATTENTION_WIDTH);
+    }
+    DQG_TRY(find_size(context, model));
+    return check_tensors(context, model);
+}
+
+/* ---- graph ---- */
+
+/* sin and cos of a position: [sin(p w), cos(p w)], w_k = 10000^(-k / (width / 2)). */
+static void encode_position(float *out, size_t position, size_t width) {
+    for (size_t k = 0; k < width / 2; k++) {
+        double angle = (double)position * pow(10000.0, -(double)k / ((double)width / 2.0));
+        out[k] = (float)sin(angle);
+        out[width / 2 + k] = (float)cos(angle);
+    }
+}
+
+/* The fixed table (tokens, hidden), column first: the file's where the grid is its own, computed for other grids. */
+static const float *position_table(const struct dqg_model *model, struct dqg_graph *graph) {
+    const struct dqg_hyper *hyper = &model->hyper;
+    size_t d = hyper->hidden;
+    float *table = dqg_arena_alloc(&graph->context->alloc, &graph->arena, graph->tokens * d * sizeof *table);
+    const struct dqg_weight *stored = dqg_model_find(model, "pos_embed");
+    if (table == NULL) {
+        graph->failed = true;
+        return NULL;
+    }
+    if (stored != NULL && graph->height == hyper->height && graph->width == hyper->width) {
+        dqg_floats_decode(table, stored->codes, stored->dtype, graph->tokens * d);
+        return table;
+    }
+    size_t columns = graph->width / graph->patch;
+    for (size_t token = 0; token < graph->tokens; token++) {
+        encode_position(table + token * d, token % columns, d / 2);
+        encode_position(table + token * d + d / 2, token / columns, d / 2);
+    }
+    return table;
+}
+
+/* The product with "<prefix>.weight" and "<prefix>.bias", named prefix. */
+static int32_t linear(const struct dqg_model *model, struct dqg_graph *graph, const char *prefix, int32_t x) {
+    char name[96];
+    dqg_format(name, sizeof name, "%s.weight", prefix);
+    const struct dqg_weight *weight = dqg_model_find(model, name);
+    dqg_format(name, sizeof name, "%s.bias", prefix);
+    const struct dqg_weight *bias = dqg_model_find(model, name);
+    const char *kept = dqg_arena_copy(&graph->context->alloc, &graph->arena, prefix, strlen(prefix));
+    graph->failed = graph->failed || kept == NULL;
+    return dqg_graph_linear(graph, kept, x, weight, bias->codes);
+}
+
+/* A name that lives as long as the graph. */
+static const char *keep(struct dqg_graph *graph, size_t block, const char *part) {
+    char name[64];
+    block_name(name, block, part);
+    const char *kept = dqg_arena_copy(&graph->context->alloc, &graph->arena, name, strlen(name));
+    graph->failed = graph->failed || kept == NULL;
+    return kept;
+}
+
+static int32_t build_block(const struct dqg_model *model, struct dqg_graph *graph, size_t block, int32_t x, int32_t c) {
+    const struct dqg_hyper *hyper = &model->hyper;
+    size_t d = hyper->hidden;
+    char name[64];
+    /* columns of mod: shift_a, scale_a, gate_a, shift_m, scale_m, gate_m */
+    int32_t mod = linear(model, graph, block_name(name, block, "adaLN_modulation.1"), c);
+    int32_t y = dqg_graph_norm(graph, keep(graph, block, "norm1"), x, mod, 0, d, norm_epsilon);
+    y = linear(model, graph, block_name(name, block, "attn.qkv"), y);
+    y = dqg_graph_attention(graph, keep(graph, block, "attn"), y, hyper->heads);
+    y = linear(model, graph, block_name(name, block, "attn.proj"), y);
+    x = dqg_graph_add(graph, keep(graph, block, "attn.add"), x, mod, 2 * d, y);
+    y = dqg_graph_norm(graph, keep(graph, block, "norm2"), x, mod, 3 * d, 4 * d, norm_epsilon);
+    y = linear(model, graph, block_name(name, block, "mlp.fc1"), y);
+    y = dqg_graph_activate(graph, keep(graph, block, "mlp.act"), y, DQG_ACT_GELU_TANH);
+    y = linear(model, graph, block_name(name, block, "mlp.fc2"), y);
+    return dqg_graph_add(graph, keep(graph, block, "mlp.add"), x, mod, 5 * d, y);
+}
+
+static dqg_status build(const struct dqg_model *model, struct dqg_graph *graph) {
+    const struct dqg_hyper *hyper = &model->hyper;
+    DQG_TRY(dqg_graph_init(graph->context, graph, (int32_t)(11 * hyper->depth + 13)));
+    int32_t c = dqg_graph_timestep(graph, "timestep", hyper->frequencies);
+    c = linear(model, graph, "t_embedder.mlp.0", c);
+    c = dqg_graph_activate(graph, "t_embedder.act", c, DQG_ACT_SILU);
+    c = linear(model, graph, "t_embedder.mlp.2", c);
+    c = dqg_graph_label(graph, "y_embedder", c, dqg_model_find(model, "y_embedder.embedding_table.weight"));
+    c = dqg_graph_activate(graph, "condition", c, DQG_ACT_SILU);
+    int32_t x = dqg_graph_patchify(graph, "patchify");
+    x = linear(model, graph, "x_embedder.proj", x);
+    x = dqg_graph_add_table(graph, "pos_embed", x, position_table(model, graph));
+    for (size_t i = 0; i < hyper->depth; i++) {
+        x = build_block(model, graph, i, x, c);
+    }
+    int32_t mod = linear(model, graph, "final_layer.adaLN_modulation.1", c);
+    x = dqg_graph_norm(graph, "final_layer.norm_final", x, mod, 0, hyper->hidden, norm_epsilon);
+    x = linear(model, graph, "final_layer.linear", x);
+    dqg_graph_unpatchify(graph, "output", x);
+    return DQG_OK;
+}
+
+/* Patches, timestep, labels and the last layer see few values each or feed everything: they stay wider. */
+static const char *const rules[][2] = {
+    {"pos_embed", "f16"},         {"y_embedder.*", "f16"},   {"x_embedder.*", "f16"},
+    {"t_embedder.mlp.*", "int8"}, {"final_layer.*", "int8"}, {NULL, NULL},
+};
+
+const struct dqg_family dqg_family_dit = {
+    .name = "dit",
+    .detect = detect,
+    .configure = configure,
+    .build = build,
+    .rules = rules,
+};

@@ -1,0 +1,201 @@
+/* SPDX-License-Identifier: MIT */
+/* The executor: binds values to memory and calls one operator at a time. Nothing is allocated after init. */
+#include "model/exec.h"
+
+bool dqg_exec_bytes(struct dqg_context *context, const struct dqg_graph *graph, size_t *bytes) {
+    size_t scratch;
+    return dqg_mul_size(graph->lane_bytes, dqg_concurrency(context), &scratch) &&
+           dqg_add_size(scratch, graph->memory_bytes, bytes);
+}
+
+dqg_status dqg_exec_init(struct dqg_context *context, const struct dqg_graph *graph, struct dqg_exec *exec) {
+    DQG_TRY(dqg_parallel_prepare(context));
+    if (!dqg_exec_bytes(context, graph, &exec->memory_bytes)) {
+        return dqg_fail(context, DQG_ERROR_LIMIT, "a run of this size does not fit the address space");
+    }
+    exec->memory = dqg_malloc(&context->alloc, exec->memory_bytes);
+    if (exec->memory == NULL) {
+        return dqg_fail_memory(context, "the network's activations", exec->memory_bytes);
+    }
+    exec->graph = graph;
+    exec->next = 0;
+    exec->ops = (struct dqg_ops){context, context->kernels, exec->memory + graph->memory_bytes, graph->lane_bytes};
+    return DQG_OK;
+}
+
+void dqg_exec_free(struct dqg_exec *exec) {
+    if (exec->memory != NULL) {
+        dqg_free(&exec->ops.context->alloc, exec->memory, exec->memory_bytes);
+    }
+    *exec = (struct dqg_exec){0};
+}
+
+void dqg_exec_restart(struct dqg_exec *exec) {
+    exec->next = 0;
+}
+
+static const struct dqg_value *value_of(const struct dqg_exec *exec, int32_t value) {
+    return &exec->graph->values[value];
+}
+
+static float *floats_of(const struct dqg_exec *exec, int32_t value) {
+    return (float *)(exec->memory + value_of(exec, value)->offset);
+}
+
+static struct dqg_rows rows_of(const struct dqg_exec *exec, int32_t id) {
+    const struct dqg_value *value = value_of(exec, id);
+    char *at = exec->memory + value->offset;
+    if (!value->int8) {
+        return (struct dqg_rows){.f32 = (float *)at, .ld = value->ld};
+    }
+    return (struct dqg_rows){.q8 = (int8_t *)at,
+                             .row_scale = (float *)(at + dqg_round_up(value->rows * value->ld, DQG_ALIGNMENT)),
+                             .ld = value->ld};
+}
+
+/* Rows of one sample among the rows of a value. */
+static size_t sample_rows(const struct dqg_exec *exec, size_t rows) {
+    return rows / exec->graph->samples;
+}
+
+static void run_linear(const struct dqg_exec *exec, const struct dqg_node *node) {
+    const struct dqg_value *out = value_of(exec, node->out);
+    struct dqg_linear args = {
+        .weight = node->weight,
+        .bias = node->bias,
+        .x = rows_of(exec, node->x),
+        .out = floats_of(exec, node->out),
+        .ld_out = out->ld,
+        .rows = out->rows,
+        .rows_per_sample = sample_rows(exec, out->rows),
+        .activation = node->activation,
+    };
+    if (node->table != NULL) {
+        args.residual = node->table;
+        args.residual_repeats = true;
+        args.ld_residual = out->columns;
+    } else if (node->residual != DQG_NO_VALUE) {
+        args.residual = floats_of(exec, node->residual);
+        args.ld_residual = value_of(exec, node->residual)->ld;
+    }
+    if (node->modulation != DQG_NO_VALUE) {
+        args.gate = floats_of(exec, node->modulation) + node->gate_column;
+        args.ld_gate = value_of(exec, node->modulation)->ld;
+    }
+    dqg_op_linear(&exec->ops, &args);
+}
+
+static void run_norm(const struct dqg_exec *exec, const struct dqg_node *node) {
+    const struct dqg_value *x = value_of(exec, node->x);
+    const struct dqg_value *modulation = value_of(exec, node->modulation);
+    struct dqg_norm args = {
+        .x = floats_of(exec, node->x),
+        .out = rows_of(exec, node->out),
+        .scale = floats_of(exec, node->modulation) + node->scale_column,
+        .shift = floats_of(exec, node->modulation) + node->shift_column,
+        .ldx = x->ld,
+        .ld_modulation = modulation->ld,
+        .rows = x->rows,
+        .rows_per_sample = sample_rows(exec, x->rows),
+        .columns = x->columns,
+        .columns_padded = value_of(exec, node->out)->ld,
+        .epsilon = node->epsilon,
+    };
+    dqg_op_norm(&exec->ops, &args);
+}
+
+static void run_attention(const struct dqg_exec *exec, const struct dqg_node *node) {
+    const struct dqg_graph *graph = exec->graph;
+    struct dqg_self_attention args = {
+        .qkv = floats_of(exec, node->x),
+        .out = floats_of(exec, node->out),
+        .samples = graph->samples,
+        .tokens = graph->tokens,
+        .heads = node->heads,
+        .width = value_of(exec, node->out)->columns / node->heads,
+    };
+    dqg_op_self_attention(&exec->ops, &args);
+}
+
+static void run_node(const struct dqg_exec *exec, const struct dqg_node *node, const struct dqg_exec_io *io) {
+    const struct dqg_graph *graph = exec->graph;
+    const struct dqg_value *out = value_of(exec, node->out);
+    struct dqg_patches patches = {graph->samples, graph->channels, graph->height, graph->width, graph->patch};
+    switch (node->kind) {
+    case DQG_NODE_TIMESTEP:
+        dqg_op_timestep(floats_of(exec, node->out), io->timesteps, graph->samples, out->columns);
+        break;
+    case DQG_NODE_LABEL:
+        dqg_op_label(&exec->ops, floats_of(exec, node->out), floats_of(exec, node->x), node->weight, io->labels,
+                     graph->samples);
+        break;
+    case DQG_NODE_PATCHIFY:
+        dqg_op_patchify(floats_of(exec, node->out), io->x, &patches);
+        break;
+    case DQG_NODE_UNPATCHIFY:
+        patches.channels = graph->out_channels;
+        dqg_op_unpatchify(io->out, floats_of(exec, node->x), &patches);
+        break;
+    case DQG_NODE_LINEAR:
+        run_linear(exec, node);
+        break;
+    case DQG_NODE_NORM:
+        run_norm(exec, node);
+        break;
+    case DQG_NODE_ATTENTION:
+        run_attention(exec, node);
+        break;
+    case DQG_NODE_ACTIVATE:
+        dqg_op_activate(&exec->ops, floats_of(exec, node->out), floats_of(exec, node->x), out->rows * out->columns,
+                        node->activation);
+        break;
+    case DQG_NODE_QUANTIZE:
+        dqg_op_quantize(&exec->ops, floats_of(exec, node->x), value_of(exec, node->x)->ld, rows_of(exec, node->out),
+                        out->rows, out->columns, out->ld);
+        break;
+    default:
+        DQG_ASSERT(false);
+        break;
+    }
+}
+
+/* Show a result to the host. int8 rows are what the next product reads of a value that was shown or is a norm's. */
+static dqg_status call_tap(const struct dqg_exec *exec, const struct dqg_node *node, const struct dqg_exec_io *io) {
+    const struct dqg_graph *graph = exec->graph;
+    const struct dqg_value *out = value_of(exec, node->out);
+    if (exec->tap == NULL || out->int8) {
+        return DQG_OK;
+    }
+    dqg_tensor_view view;
+    DQG_INIT(&view);
+    view.dtype = DQG_DTYPE_F32;
+    if (node->kind == DQG_NODE_UNPATCHIFY) {
+        view.data = io->out;
+        view.rank = 4;
+        view.shape[0] = (int64_t)graph->samples;
+        view.shape[1] = (int64_t)graph->out_channels;
+        view.shape[2] = (int64_t)graph->height;
+        view.shape[3] = (int64_t)graph->width;
+    } else {
+        view.data = floats_of(exec, node->out);
+        view.rank = 2;
+        view.shape[0] = (int64_t)out->rows;
+        view.shape[1] = (int64_t)out->columns;
+    }
+    if (exec->tap(exec->tap_user, node->name, &view) != 0) {
+        return dqg_fail(exec->ops.context, DQG_ERROR_CANCELLED, "stopped by the tap at %s", node->name);
+    }
+    return DQG_OK;
+}
+
+dqg_status dqg_exec_next(struct dqg_exec *exec, const struct dqg_exec_io *io) {
+    const struct dqg_node *node = &exec->graph->nodes[exec->next];
+    run_node(exec, node, io);
+    DQG_TRY(call_tap(exec, node, io));
+    exec->next++;
+    if (exec->next < exec->graph->node_count) {
+        return DQG_PENDING;
+    }
+    exec->next = 0;
+    return DQG_DONE;
+}

@@ -1,0 +1,80 @@
+/* SPDX-License-Identifier: MIT */
+/* The list of families, lookups that their files share, and graphs made through them. */
+#include "model/model.h"
+
+#define DQG_FAMILY(name) extern const struct dqg_family name;
+#include "model/family_list.inc"
+#undef DQG_FAMILY
+
+static const struct dqg_family *const families[] = {
+#define DQG_FAMILY(name) &name,
+#include "model/family_list.inc"
+#undef DQG_FAMILY
+};
+
+const struct dqg_family *dqg_family_detect(const struct dqg_source *source) {
+    for (size_t i = 0; i < DQG_COUNT_OF(families); i++) {
+        if (families[i]->detect(source)) {
+            return families[i];
+        }
+    }
+    return NULL;
+}
+
+const struct dqg_weight *dqg_model_find(const struct dqg_model *model, const char *name) {
+    for (size_t i = 0; i < model->weight_count; i++) {
+        if (strcmp(model->weights[i].name, name) == 0) {
+            return &model->weights[i];
+        }
+    }
+    return NULL;
+}
+
+dqg_status dqg_model_need(struct dqg_context *context, const struct dqg_model *model, const char *name, size_t rows,
+                          size_t columns) {
+    const struct dqg_weight *weight = dqg_model_find(model, name);
+    if (weight == NULL) {
+        return dqg_fail(context, DQG_ERROR_FORMAT, "tensor '%s' is missing; the file is not a whole %s model", name,
+                        model->family->name);
+    }
+    bool fits = columns == 0 ? weight->rank == 1 && (uint64_t)weight->shape[0] == rows
+                             : weight->size.rows == rows && weight->size.columns == columns;
+    if (!fits) {
+        return dqg_fail(context, DQG_ERROR_FORMAT,
+                        columns == 0 ? "tensor '%s' is not a vector of %zu elements"
+                                     : "tensor '%s' is not a matrix of %zu x %zu elements",
+                        name, rows, columns);
+    }
+    return DQG_OK;
+}
+
+dqg_status dqg_model_graph(struct dqg_context *context, const struct dqg_model *model, size_t samples, size_t height,
+                           size_t width, struct dqg_graph *graph) {
+    const struct dqg_hyper *hyper = &model->hyper;
+    *graph = (struct dqg_graph){.context = context,
+                                .samples = samples,
+                                .channels = hyper->channels,
+                                .out_channels = hyper->out_channels,
+                                .patch = hyper->patch};
+    graph->height = height > 0 ? height : hyper->height;
+    graph->width = width > 0 ? width : hyper->width;
+    if (graph->height % graph->patch != 0 || graph->width % graph->patch != 0) {
+        return dqg_fail(context, DQG_ERROR_RANGE, "height %zu and width %zu must be multiples of the patch size %zu",
+                        graph->height, graph->width, graph->patch);
+    }
+    graph->tokens = graph->height / graph->patch * (graph->width / graph->patch);
+    dqg_status status = model->family->build(model, graph);
+    if (status >= 0 && graph->failed) {
+        status = dqg_fail_memory(context, "the network graph", graph->arena.total);
+    }
+    if (status >= 0) {
+        status = dqg_graph_fuse(graph);
+    }
+    if (status >= 0) {
+        status = dqg_graph_plan(graph);
+    }
+    if (status < 0) {
+        dqg_graph_free(graph);
+    }
+    return status;
+}

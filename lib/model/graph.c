@@ -1,0 +1,103 @@
+/* SPDX-License-Identifier: MIT */
+/* Building a graph: each call appends one operator and the value that it makes. Used by the arch_*.c files. */
+#include "model/graph.h"
+
+dqg_status dqg_graph_init(struct dqg_context *context, struct dqg_graph *graph, int32_t nodes) {
+    graph->context = context;
+    /* Fusion may add a quantization for each operator. */
+    graph->node_capacity = 2 * nodes;
+    graph->value_capacity = 2 * nodes;
+    size_t node_bytes = (size_t)graph->node_capacity * sizeof *graph->nodes;
+    size_t value_bytes = (size_t)graph->value_capacity * sizeof *graph->values;
+    graph->nodes = dqg_arena_alloc(&context->alloc, &graph->arena, node_bytes);
+    graph->values = graph->nodes ? dqg_arena_alloc(&context->alloc, &graph->arena, value_bytes) : NULL;
+    return graph->values != NULL ? DQG_OK : dqg_fail_memory(context, "the network graph", node_bytes + value_bytes);
+}
+
+void dqg_graph_free(struct dqg_graph *graph) {
+    if (graph->context != NULL) {
+        dqg_arena_free(&graph->context->alloc, &graph->arena);
+    }
+    *graph = (struct dqg_graph){0};
+}
+
+static int32_t append(struct dqg_graph *graph, struct dqg_node node, size_t rows, size_t columns) {
+    if (graph->node_count >= graph->node_capacity / 2) {
+        DQG_ASSERT(!"the builder announced fewer nodes than it makes");
+        graph->failed = true;
+        return 0;
+    }
+    node.out = graph->value_count++;
+    graph->values[node.out] = (struct dqg_value){.rows = rows, .columns = columns, .producer = graph->node_count};
+    graph->nodes[graph->node_count++] = node;
+    return node.out;
+}
+
+static struct dqg_node make_node(enum dqg_node_kind kind, const char *name, int32_t x) {
+    return (struct dqg_node){.kind = kind, .name = name, .x = x, .modulation = DQG_NO_VALUE, .residual = DQG_NO_VALUE};
+}
+
+int32_t dqg_graph_timestep(struct dqg_graph *graph, const char *name, size_t width) {
+    return append(graph, make_node(DQG_NODE_TIMESTEP, name, DQG_NO_VALUE), graph->samples, width);
+}
+
+int32_t dqg_graph_label(struct dqg_graph *graph, const char *name, int32_t x, const struct dqg_weight *table) {
+    struct dqg_node node = make_node(DQG_NODE_LABEL, name, x);
+    node.weight = table;
+    return append(graph, node, graph->samples, table->size.columns);
+}
+
+int32_t dqg_graph_patchify(struct dqg_graph *graph, const char *name) {
+    return append(graph, make_node(DQG_NODE_PATCHIFY, name, DQG_NO_VALUE), graph->samples * graph->tokens,
+                  graph->channels * graph->patch * graph->patch);
+}
+
+int32_t dqg_graph_linear(struct dqg_graph *graph, const char *name, int32_t x, const struct dqg_weight *weight,
+                         const float *bias) {
+    struct dqg_node node = make_node(DQG_NODE_LINEAR, name, x);
+    node.weight = weight;
+    node.bias = bias;
+    return append(graph, node, graph->values[x].rows, weight->size.rows);
+}
+
+int32_t dqg_graph_activate(struct dqg_graph *graph, const char *name, int32_t x, enum dqg_activation activation) {
+    struct dqg_node node = make_node(DQG_NODE_ACTIVATE, name, x);
+    node.activation = activation;
+    return append(graph, node, graph->values[x].rows, graph->values[x].columns);
+}
+
+int32_t dqg_graph_norm(struct dqg_graph *graph, const char *name, int32_t x, int32_t modulation, size_t shift_column,
+                       size_t scale_column, float epsilon) {
+    struct dqg_node node = make_node(DQG_NODE_NORM, name, x);
+    node.modulation = modulation;
+    node.shift_column = shift_column;
+    node.scale_column = scale_column;
+    node.epsilon = epsilon;
+    return append(graph, node, graph->values[x].rows, graph->values[x].columns);
+}
+
+int32_t dqg_graph_attention(struct dqg_graph *graph, const char *name, int32_t qkv, size_t heads) {
+    struct dqg_node node = make_node(DQG_NODE_ATTENTION, name, qkv);
+    node.heads = heads;
+    return append(graph, node, graph->values[qkv].rows, graph->values[qkv].columns / 3);
+}
+
+int32_t dqg_graph_add(struct dqg_graph *graph, const char *name, int32_t residual, int32_t modulation,
+                      size_t gate_column, int32_t x) {
+    struct dqg_node node = make_node(DQG_NODE_ADD, name, x);
+    node.residual = residual;
+    node.modulation = modulation;
+    node.gate_column = gate_column;
+    return append(graph, node, graph->values[x].rows, graph->values[x].columns);
+}
+
+int32_t dqg_graph_add_table(struct dqg_graph *graph, const char *name, int32_t x, const float *table) {
+    struct dqg_node node = make_node(DQG_NODE_ADD_TABLE, name, x);
+    node.table = table;
+    return append(graph, node, graph->values[x].rows, graph->values[x].columns);
+}
+
+void dqg_graph_unpatchify(struct dqg_graph *graph, const char *name, int32_t x) {
+    /* The evaluation's output: a value without memory of its own. */
+    append(graph, make_node(DQG_NODE_UNPATCHIFY, name, x), 0, 0);
+}

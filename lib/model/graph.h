@@ -1,0 +1,96 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * A network as a list of operators in the order of execution. An architecture's builder emits simple operators;
+ * dqg_graph_fuse() folds activations, gates and residuals into matrix products and puts int8 where quantized
+ * weights need it; dqg_graph_plan() gives every value its place in memory. A graph belongs to one batch and image size.
+ */
+#ifndef DQG_GRAPH_H
+#define DQG_GRAPH_H
+
+#include "ops/ops.h"
+
+enum dqg_node_kind {
+    DQG_NODE_TIMESTEP,
+    DQG_NODE_LABEL,
+    DQG_NODE_PATCHIFY,
+    DQG_NODE_LINEAR,
+    DQG_NODE_ACTIVATE,
+    DQG_NODE_NORM,
+    DQG_NODE_QUANTIZE,
+    DQG_NODE_ATTENTION,
+    DQG_NODE_UNPATCHIFY,
+    DQG_NODE_ADD,       /* out = residual + gate * x; exists before fusion only */
+    DQG_NODE_ADD_TABLE, /* out = x + table; exists before fusion only */
+    DQG_NODE_REMOVED    /* folded into another; exists during fusion only */
+};
+
+enum { DQG_NO_VALUE = -1 };
+
+/* A result: rows x columns, floats, or int8 with a scale for each row. */
+struct dqg_value {
+    size_t rows, columns;
+    bool int8;
+    int32_t producer; /* node */
+    int32_t last_use; /* node, or -1 */
+    size_t ld;        /* columns in memory: padded with zeros for int8 */
+    size_t bytes;     /* in the arena: rows, then for int8 the row scales */
+    size_t offset;
+};
+
+struct dqg_node {
+    enum dqg_node_kind kind;
+    const char *name;
+    int32_t x;          /* main input, or DQG_NO_VALUE for the evaluation's own inputs */
+    int32_t modulation; /* shift and scale of a norm, gate of an addition: columns of this value */
+    int32_t residual;
+    int32_t out;
+    size_t shift_column, scale_column, gate_column;
+    const struct dqg_weight *weight;
+    const float *bias;
+    const float *table; /* [rows of a sample][columns]: added to every sample */
+    enum dqg_activation activation;
+    float epsilon;
+    size_t heads;
+};
+
+struct dqg_graph {
+    struct dqg_context *context;
+    struct dqg_arena arena;
+    struct dqg_node *nodes;
+    struct dqg_value *values;
+    int32_t node_count, node_capacity;
+    int32_t value_count, value_capacity;
+    size_t samples, channels, height, width, patch;
+    size_t out_channels;
+    size_t tokens;       /* of a sample */
+    size_t memory_bytes; /* of the arena of values */
+    size_t lane_bytes;   /* scratch of a lane */
+    bool failed;         /* out of memory while building */
+};
+
+/* ---- builder ---- */
+
+dqg_status dqg_graph_init(struct dqg_context *context, struct dqg_graph *graph, int32_t nodes);
+void dqg_graph_free(struct dqg_graph *graph);
+
+/* Each returns the value it makes. name: of the operator, for taps and messages; kept by pointer. */
+int32_t dqg_graph_timestep(struct dqg_graph *graph, const char *name, size_t width);
+int32_t dqg_graph_label(struct dqg_graph *graph, const char *name, int32_t x, const struct dqg_weight *table);
+int32_t dqg_graph_patchify(struct dqg_graph *graph, const char *name);
+int32_t dqg_graph_linear(struct dqg_graph *graph, const char *name, int32_t x, const struct dqg_weight *weight,
+                         const float *bias);
+int32_t dqg_graph_activate(struct dqg_graph *graph, const char *name, int32_t x, enum dqg_activation activation);
+int32_t dqg_graph_norm(struct dqg_graph *graph, const char *name, int32_t x, int32_t modulation, size_t shift_column,
+                       size_t scale_column, float epsilon);
+int32_t dqg_graph_attention(struct dqg_graph *graph, const char *name, int32_t qkv, size_t heads);
+int32_t dqg_graph_add(struct dqg_graph *graph, const char *name, int32_t residual, int32_t modulation,
+                      size_t gate_column, int32_t x);
+int32_t dqg_graph_add_table(struct dqg_graph *graph, const char *name, int32_t x, const float *table);
+void dqg_graph_unpatchify(struct dqg_graph *graph, const char *name, int32_t x);
+
+/* ---- passes ---- */
+
+dqg_status dqg_graph_fuse(struct dqg_graph *graph);
+dqg_status dqg_graph_plan(struct dqg_graph *graph);
+
+#endif

@@ -1,0 +1,212 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * From an opened file to a model: every usable tensor is read into memory in its storage format, vectors as F32,
+ * metadata and class names are copied, and the family checks that everything it needs is there.
+ */
+#include "model/model.h"
+
+static const char *copy_text(struct dqg_model *model, const char *text) {
+    return dqg_arena_copy(&model->alloc, &model->arena, text, strlen(text));
+}
+
+static dqg_status out_of_memory(struct dqg_context *context, const struct dqg_model *model) {
+    return dqg_fail_memory(context, "the model's description", model->arena.total);
+}
+
+static dqg_status copy_metadata(struct dqg_context *context, const struct dqg_source *source, struct dqg_model *model) {
+    model->metadata = dqg_arena_alloc(&model->alloc, &model->arena, source->metadata_count * sizeof *model->metadata);
+    if (model->metadata == NULL) {
+        return out_of_memory(context, model);
+    }
+    for (size_t i = 0; i < source->metadata_count; i++) {
+        struct dqg_metadata *entry = &model->metadata[i];
+        entry->key = copy_text(model, source->metadata[i].key);
+        entry->value = copy_text(model, source->metadata[i].value);
+        if (entry->key == NULL || entry->value == NULL) {
+            return out_of_memory(context, model);
+        }
+    }
+    model->metadata_count = source->metadata_count;
+    return DQG_OK;
+}
+
+/* Metadata 'classes' is a JSON array of names. */
+static dqg_status read_classes(struct dqg_context *context, struct dqg_model *model, const char *text) {
+    if (text == NULL) {
+        return DQG_OK;
+    }
+    struct dqg_json json;
+    model->class_names = dqg_arena_alloc(&model->alloc, &model->arena, model->hyper.classes * sizeof(char *));
+    if (model->class_names == NULL) {
+        return out_of_memory(context, model);
+    }
+    dqg_json_init(&json, text, strlen(text));
+    if (dqg_json_enter(&json)) {
+        while (model->class_name_count < model->hyper.classes && dqg_json_next(&json)) {
+            if (!dqg_json_string(&json, &model->alloc, &model->arena, &model->class_names[model->class_name_count])) {
+                break;
+            }
+            model->class_name_count++;
+        }
+    }
+    if (json.error != NULL || model->class_name_count != model->hyper.classes) {
+        return dqg_fail(context, DQG_ERROR_FORMAT, "metadata 'classes' is not a JSON list of %zu names",
+                        model->hyper.classes);
+    }
+    return DQG_OK;
+}
+
+/* Metadata 'layout' says what a pixel-space model's channels are. */
+static int32_t image_layout(const struct dqg_model *model, const char *text) {
+    size_t channels = model->hyper.channels;
+    if (text == NULL || (strncmp(text, "RGB", 3) != 0 && strncmp(text, "grey", 4) != 0) || channels < 1 ||
+        channels > 4) {
+        return DQG_IMAGE_NONE;
+    }
+    return strncmp(text, "RGBA premultiplied", 18) == 0 ? DQG_IMAGE_PREMULTIPLIED : DQG_IMAGE_STRAIGHT;
+}
+
+static dqg_status check_limit(struct dqg_context *context, const struct dqg_source *source, uint64_t limit) {
+    uint64_t total = 0;
+    for (size_t i = 0; i < source->tensor_count; i++) {
+        for (int plane = 0; plane < DQG_PLANE_COUNT; plane++) {
+            if (__builtin_add_overflow(total, source->tensors[i].plane_bytes[plane], &total)) {
+                return dqg_fail(context, DQG_ERROR_LIMIT, "the model's tensors do not fit the address space");
+            }
+        }
+    }
+    if (total > SIZE_MAX / 2 || (limit > 0 && total > limit)) {
+        return dqg_fail(context, DQG_ERROR_LIMIT, "the model needs %llu bytes, the limit is %llu",
+                        (unsigned long long)total, (unsigned long long)limit);
+    }
+    return DQG_OK;
+}
+
+/* A vector of halves becomes floats: it is small, and operators then have one case. */
+static dqg_status widen_vector(struct dqg_context *context, struct dqg_weight *weight) {
+    size_t count = dqg_weight_count(weight);
+    float *wide = dqg_malloc(&context->alloc, count * sizeof *wide);
+    if (wide == NULL) {
+        return dqg_fail_memory(context, weight->name, count * sizeof *wide);
+    }
+    dqg_floats_decode(wide, weight->codes, weight->dtype, count);
+    dqg_free(&context->alloc, weight->codes, (size_t)weight->bytes[0]);
+    weight->codes = wide;
+    weight->bytes[0] = count * sizeof *wide;
+    weight->dtype = DQG_DTYPE_F32;
+    return DQG_OK;
+}
+
+static dqg_status load_weight(struct dqg_context *context, struct dqg_source *source, size_t index,
+                              struct dqg_model *model) {
+    const struct dqg_tensor_desc *desc = &source->tensors[index];
+    struct dqg_weight *weight = &model->weights[model->weight_count];
+    weight->name = copy_text(model, desc->name);
+    if (weight->name == NULL) {
+        return out_of_memory(context, model);
+    }
+    weight->dtype = desc->dtype;
+    weight->group = desc->group;
+    weight->rank = desc->rank;
+    weight->scale = desc->scale;
+    weight->stored_bytes = desc->stored_bytes;
+    memcpy(weight->shape, desc->shape, sizeof weight->shape);
+    memcpy(weight->bytes, desc->plane_bytes, sizeof weight->bytes);
+    model->stored_dtype[model->weight_count] = desc->dtype;
+    model->weight_count++; /* from here on dqg_model_free() sees it */
+    if (!dqg_matrix_size(desc->dtype, desc->group, desc->rank, desc->shape, &weight->size)) {
+        weight->size = (struct dqg_matrix_size){0};
+    }
+    dqg_status status = dqg_weight_allocate(context, weight);
+    void *planes[DQG_PLANE_COUNT] = {weight->codes, weight->scales, weight->zeros};
+    for (int plane = 0; status >= 0 && plane < DQG_PLANE_COUNT; plane++) {
+        if (weight->bytes[plane] > 0) {
+            status =
+                dqg_source_read(source, index, (enum dqg_plane)plane, 0, planes[plane], (size_t)weight->bytes[plane]);
+        }
+    }
+    if (status >= 0 && weight->rank <= 1 && weight->dtype != DQG_DTYPE_F32) {
+        status = widen_vector(context, weight);
+    }
+    return status >= 0 ? dqg_weight_finish(context, weight) : status;
+}
+
+static dqg_status load_weights(struct dqg_context *context, struct dqg_source *source, struct dqg_model *model) {
+    size_t count = source->tensor_count;
+    struct dqg_work work;
+    uint64_t total = 0;
+    for (size_t i = 0; i < count; i++) {
+        total += source->tensors[i].stored_bytes;
+    }
+    model->weights = dqg_arena_alloc(&model->alloc, &model->arena, count * sizeof *model->weights);
+    model->stored_dtype = dqg_arena_alloc(&model->alloc, &model->arena, count * sizeof *model->stored_dtype);
+    if (model->weights == NULL || model->stored_dtype == NULL) {
+        return out_of_memory(context, model);
+    }
+    dqg_work_begin(&work, context, DQG_PHASE_LOAD, total);
+    for (size_t i = 0; i < count; i++) {
+        DQG_TRY(dqg_work_set(&work, work.done, source->tensors[i].name));
+        if (source->tensors[i].dtype != 0) {
+            DQG_TRY(load_weight(context, source, i, model));
+        }
+        work.done += source->tensors[i].stored_bytes;
+    }
+    return dqg_work_set(&work, total, "done");
+}
+
+static void count_weights(struct dqg_model *model) {
+    for (size_t i = 0; i < model->weight_count; i++) {
+        const struct dqg_weight *weight = &model->weights[i];
+        model->weight_bytes += dqg_weight_bytes(weight);
+        if (strcmp(weight->name, "pos_embed") != 0) { /* a fixed table */
+            model->parameters += dqg_weight_count(weight);
+        }
+    }
+}
+
+static dqg_status fill_model(struct dqg_context *context, struct dqg_source *source, uint64_t limit,
+                             struct dqg_model *model) {
+    model->family = dqg_family_detect(source);
+    if (model->family == NULL) {
+        return dqg_fail(context, DQG_ERROR_UNSUPPORTED, "the tensor names are those of no known network (known: dit)");
+    }
+    DQG_TRY(check_limit(context, source, limit));
+    DQG_TRY(copy_metadata(context, source, model));
+    DQG_TRY(load_weights(context, source, model));
+    DQG_TRY(model->family->configure(context, model));
+    DQG_TRY(read_classes(context, model, dqg_source_metadata(source, "classes")));
+    model->image_layout = image_layout(model, dqg_source_metadata(source, "layout"));
+    count_weights(model);
+    struct dqg_graph graph;
+    DQG_TRY(dqg_model_graph(context, model, 1, 0, 0, &graph));
+    model->operators = graph.node_count;
+    dqg_graph_free(&graph);
+    return DQG_OK;
+}
+
+dqg_status dqg_model_open(struct dqg_context *context, struct dqg_source *source, uint64_t memory_limit,
+                          struct dqg_model **model) {
+    struct dqg_model *made = dqg_calloc(&context->alloc, 1, sizeof *made);
+    if (made == NULL) {
+        return dqg_fail_memory(context, "the model", sizeof *made);
+    }
+    made->references = 1;
+    made->alloc = context->alloc;
+    DQG_TRY(dqg_parallel_prepare(context) < 0 ? (dqg_model_free(made), DQG_ERROR_MEMORY) : DQG_OK);
+    dqg_status status = fill_model(context, source, memory_limit, made);
+    if (status < 0) {
+        dqg_model_free(made);
+        return status;
+    }
+    *model = made;
+    return DQG_OK;
+}
+
+void dqg_model_free(struct dqg_model *model) {
+    struct dqg_alloc alloc = model->alloc;
+    for (size_t i = 0; i < model->weight_count; i++) {
+        dqg_weight_free(&alloc, &model->weights[i]);
+    }
+    dqg_arena_free(&alloc, &model->arena);
+    dqg_free(&alloc, model, sizeof *model);
+}

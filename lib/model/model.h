@@ -1,0 +1,79 @@
+/* SPDX-License-Identifier: MIT */
+/* Layer 4: a loaded model, the families of networks, and what the layers above ask of them. */
+#ifndef DQG_MODEL_H
+#define DQG_MODEL_H
+
+#include "io/io.h"
+#include "model/exec.h"
+#include "model/graph.h"
+
+enum { DQG_IMAGE_NONE = 0, DQG_IMAGE_STRAIGHT = 1, DQG_IMAGE_PREMULTIPLIED = 2 };
+
+/* Hyper-parameters; a family fills what it uses. */
+struct dqg_hyper {
+    size_t hidden, depth, heads, mlp, patch;
+    size_t channels, out_channels, height, width; /* the model's own latent */
+    size_t classes;                               /* without the null label */
+    size_t frequencies;                           /* width of the timestep embedding */
+    double timestep_scale;
+};
+
+struct dqg_family;
+
+struct dqg_model {
+    _Atomic int32_t references;
+    struct dqg_alloc alloc;
+    struct dqg_arena arena; /* names, metadata, class names */
+    const struct dqg_family *family;
+    struct dqg_hyper hyper;
+    struct dqg_weight *weights;
+    int32_t *stored_dtype; /* [weight_count]: in the file; vectors are F32 in memory */
+    size_t weight_count;
+    struct dqg_metadata *metadata;
+    size_t metadata_count;
+    const char **class_names;
+    size_t class_name_count;
+    int32_t image_layout; /* DQG_IMAGE_* */
+    uint64_t parameters;
+    uint64_t weight_bytes;
+    int32_t operators; /* of one evaluation at the model's own size */
+};
+
+/* A family of networks: one file, one line in family_list.inc. */
+struct dqg_family {
+    const char *name;
+    /* Does a file with these tensor names hold one? */
+    bool (*detect)(const struct dqg_source *source);
+    /* Read the hyper-parameters, check every tensor's shape. */
+    dqg_status (*configure)(struct dqg_context *context, struct dqg_model *model);
+    /* Emit the operators; graph->samples, height and width are set. */
+    dqg_status (*build)(const struct dqg_model *model, struct dqg_graph *graph);
+    /* Which matrices stay at more than 4 bits: pattern, format pairs, NULL at the end; see dqg_quantizer_add_rule(). */
+    const char *const (*rules)[2];
+};
+
+const struct dqg_family *dqg_family_detect(const struct dqg_source *source);
+
+/* ---- loading ---- */
+
+/* memory_limit: most bytes of weights, or 0. The source stays open. */
+dqg_status dqg_model_open(struct dqg_context *context, struct dqg_source *source, uint64_t memory_limit,
+                          struct dqg_model **model);
+void dqg_model_free(struct dqg_model *model);
+
+/* ---- for families ---- */
+
+/* printf-like names are made in the arena. NULL where a tensor is missing. */
+const struct dqg_weight *dqg_model_find(const struct dqg_model *model, const char *name);
+
+/* A matrix or vector of exactly this size; fails with a message that names it. columns 0: a vector of rows elements. */
+dqg_status dqg_model_need(struct dqg_context *context, const struct dqg_model *model, const char *name, size_t rows,
+                          size_t columns);
+
+/* ---- evaluation ---- */
+
+/* Build, fuse and plan the graph for a batch and size; height or width 0: the model's own. */
+dqg_status dqg_model_graph(struct dqg_context *context, const struct dqg_model *model, size_t samples, size_t height,
+                           size_t width, struct dqg_graph *graph);
+
+#endif

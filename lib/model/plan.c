@@ -1,0 +1,99 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Memory plan: values whose lives do not overlap share memory. Greedy first fit in order of execution; a residual sum
+ * that ends its input's life is computed in place.
+ */
+#include "model/graph.h"
+
+/* Columns of an int8 row in memory: a multiple of every group size. */
+enum { INT8_COLUMNS = 128 };
+
+static bool set_size(struct dqg_value *value) {
+    size_t element = value->int8 ? 1 : sizeof(float);
+    size_t bytes;
+    value->ld = value->int8 ? dqg_round_up(value->columns, INT8_COLUMNS) : value->columns;
+    if (!dqg_mul_size(value->ld, value->rows, &bytes) || !dqg_mul_size(bytes, element, &bytes) ||
+        bytes > SIZE_MAX / 4) {
+        return false;
+    }
+    bytes = dqg_round_up(bytes, DQG_ALIGNMENT);
+    bytes += value->int8 ? value->rows * sizeof(float) : 0;
+    value->bytes = dqg_round_up(bytes, DQG_ALIGNMENT);
+    return true;
+}
+
+static void note_use(struct dqg_graph *graph, int32_t value, int32_t node) {
+    if (value != DQG_NO_VALUE) {
+        graph->values[value].last_use = node;
+    }
+}
+
+static bool alive(const struct dqg_value *value, int32_t node) {
+    return value->bytes > 0 && value->producer <= node && value->last_use >= node;
+}
+
+/* The lowest place where a value of node fits between those that are alive then. */
+static size_t first_fit(const struct dqg_graph *graph, int32_t node, const struct dqg_value *wanted) {
+    size_t offset = 0;
+    for (bool moved = true; moved;) {
+        moved = false;
+        for (int32_t i = 0; i < graph->value_count; i++) {
+            const struct dqg_value *value = &graph->values[i];
+            if (value == wanted || !alive(value, node) || value->producer == node) {
+                continue;
+            }
+            if (offset < value->offset + value->bytes && value->offset < offset + wanted->bytes) {
+                offset = value->offset + value->bytes;
+                moved = true;
+            }
+        }
+    }
+    return offset;
+}
+
+static size_t node_scratch(const struct dqg_graph *graph, const struct dqg_node *node) {
+    switch (node->kind) {
+    case DQG_NODE_LINEAR:
+        return dqg_op_linear_scratch(node->weight);
+    case DQG_NODE_NORM:
+        return dqg_op_norm_scratch(graph->values[node->x].columns);
+    case DQG_NODE_ATTENTION:
+        return dqg_op_attention_scratch();
+    case DQG_NODE_LABEL:
+        return dqg_weight_scratch(node->weight);
+    default:
+        return 0;
+    }
+}
+
+dqg_status dqg_graph_plan(struct dqg_graph *graph) {
+    for (int32_t i = 0; i < graph->value_count; i++) {
+        graph->values[i].last_use = -1;
+        if (!set_size(&graph->values[i])) {
+            return dqg_fail(graph->context, DQG_ERROR_LIMIT, "a run of this size does not fit the address space");
+        }
+    }
+    for (int32_t i = 0; i < graph->node_count; i++) {
+        note_use(graph, graph->nodes[i].x, i);
+        note_use(graph, graph->nodes[i].modulation, i);
+        note_use(graph, graph->nodes[i].residual, i);
+    }
+    for (int32_t i = 0; i < graph->node_count; i++) {
+        const struct dqg_node *node = &graph->nodes[i];
+        struct dqg_value *out = &graph->values[node->out];
+        const struct dqg_value *residual = node->residual != DQG_NO_VALUE ? &graph->values[node->residual] : NULL;
+        if (residual != NULL && residual->last_use == i && node->residual != node->x) {
+            out->offset = residual->offset;
+        } else {
+            out->offset = first_fit(graph, i, out);
+        }
+        size_t end;
+        if (!dqg_add_size(out->offset, out->bytes, &end)) {
+            return dqg_fail(graph->context, DQG_ERROR_LIMIT, "a run of this size does not fit the address space");
+        }
+        graph->memory_bytes = end > graph->memory_bytes ? end : graph->memory_bytes;
+        size_t scratch = dqg_round_up(node_scratch(graph, node), DQG_ALIGNMENT);
+        graph->lane_bytes = scratch > graph->lane_bytes ? scratch : graph->lane_bytes;
+    }
+    return DQG_OK;
+}

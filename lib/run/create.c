@@ -1,0 +1,248 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Making a run: check the configuration, plan the network for its batch, lay out one block of memory for everything
+ * that changes, draw the first noise. dqg_run_memory() does the same without allocating the block.
+ */
+#include <math.h>
+
+#include "run/run.h"
+#include "support/rng.h"
+
+/* ---- layout ---- */
+
+/* Hand out an aligned piece of the block; base NULL only counts. False on overflow. */
+static bool place(size_t *used, char *base, size_t count, size_t element, void **out) {
+    size_t bytes;
+    size_t end;
+    if (!dqg_mul_size(count, element, &bytes) || bytes > SIZE_MAX - DQG_ALIGNMENT ||
+        !dqg_add_size(*used, dqg_round_up(bytes, DQG_ALIGNMENT), &end)) {
+        return false;
+    }
+    *out = base != NULL ? base + *used : NULL;
+    *used = end;
+    return true;
+}
+
+/* Set every pointer into the block, or with block NULL only find its size. */
+static bool lay_out(struct dqg_run *run) {
+    size_t used = 0;
+    char *base = run->block;
+    size_t samples = run->copies * run->images;
+    size_t out_ratio = run->model != NULL ? run->model->hyper.out_channels / run->model->hyper.channels : 0;
+    bool fits = place(&used, base, run->size, sizeof(float), (void **)&run->latent) &&
+                place(&used, base, run->size, sizeof(float), (void **)&run->x0) &&
+                place(&used, base, run->size, sizeof(float), (void **)&run->output) &&
+                place(&used, base, run->size, sizeof(float), (void **)&run->scratch) &&
+                place(&used, base, run->size, run->copies * sizeof(float), (void **)&run->net_in) &&
+                place(&used, base, run->size, run->copies * out_ratio * sizeof(float), (void **)&run->net_out) &&
+                place(&used, base, samples, sizeof(double), (void **)&run->timesteps) &&
+                place(&used, base, samples, sizeof(int32_t), (void **)&run->labels) &&
+                place(&used, base, run->images, sizeof(uint64_t), (void **)&run->seeds) &&
+                place(&used, base, (size_t)run->graph.node_count, sizeof(int32_t), (void **)&run->node_us);
+    for (int32_t i = 0; fits && i < dqg_sched_buffers(&run->scheduler->sched); i++) {
+        fits = place(&used, base, run->size, sizeof(float), (void **)&run->state.history[i]);
+    }
+    run->block_bytes = used;
+    return fits;
+}
+
+static bool total_bytes(const struct dqg_run *run, size_t *total) {
+    size_t network = 0;
+    return (run->model == NULL || dqg_exec_bytes(run->context, &run->graph, &network)) &&
+           dqg_add_size(run->block_bytes, network, total) &&
+           dqg_add_size(*total, sizeof *run + run->graph.arena.total, total);
+}
+
+/* ---- configuration ---- */
+
+static dqg_status check_classes(struct dqg_context *context, const struct dqg_model *model,
+                                const struct dqg_run_config *config) {
+    if (config->class_count > 1 && config->class_count != config->count) {
+        return dqg_fail(context, DQG_ERROR_ARGUMENT, "%d classes for %d images: give one, or one for each",
+                        (int)config->class_count, (int)config->count);
+    }
+    for (int32_t i = 0; i < config->class_count; i++) {
+        if (config->classes[i] < -1 || config->classes[i] >= (int64_t)model->hyper.classes) {
+            return dqg_fail(context, DQG_ERROR_RANGE, "class %lld is outside -1..%lld", (long long)config->classes[i],
+                            (long long)model->hyper.classes - 1);
+        }
+    }
+    return DQG_OK;
+}
+
+static dqg_status check_seeds(struct dqg_context *context, const struct dqg_run_config *config, size_t images) {
+    if (config->seed_count > 0 && (size_t)config->seed_count != images) {
+        return dqg_fail(context, DQG_ERROR_ARGUMENT, "%d seeds for %zu samples: give one for each",
+                        (int)config->seed_count, images);
+    }
+    return DQG_OK;
+}
+
+static dqg_status set_shape(struct dqg_run *run, const int64_t *shape, int32_t rank) {
+    uint64_t size;
+    if (!dqg_shape_count(rank, shape, &size) || size == 0 || size > SIZE_MAX / 16) {
+        return dqg_fail(run->context, DQG_ERROR_ARGUMENT, "the latent's shape is empty, negative or too large");
+    }
+    run->rank = rank;
+    memcpy(run->shape, shape, (size_t)rank * sizeof *shape);
+    run->images = (size_t)shape[0];
+    run->size = (size_t)size;
+    run->image_size = run->size / run->images;
+    return DQG_OK;
+}
+
+/* Everything that can be known before the block is allocated. */
+static dqg_status prepare(struct dqg_run *run, const struct dqg_run_config *config) {
+    const struct dqg_hyper *hyper = &run->model->hyper;
+    int64_t shape[4] = {config->count, (int64_t)hyper->channels,
+                        config->height > 0 ? config->height : (int64_t)hyper->height,
+                        config->width > 0 ? config->width : (int64_t)hyper->width};
+    DQG_TRY(set_shape(run, shape, 4));
+    DQG_TRY(check_seeds(run->context, config, run->images));
+    DQG_TRY(check_classes(run->context, run->model, config));
+    if (config->cfg_channels > (int32_t)hyper->channels) {
+        return dqg_fail(run->context, DQG_ERROR_RANGE, "cfg-channels is %d, the model has %zu channels",
+                        (int)config->cfg_channels, hyper->channels);
+    }
+    bool conditional = false;
+    for (int32_t i = 0; i < config->class_count; i++) {
+        conditional = conditional || config->classes[i] >= 0;
+    }
+    run->guidance = config->guidance;
+    run->cfg_channels = config->cfg_channels;
+    run->copies = conditional && config->guidance != 1.0 ? 2 : 1;
+    DQG_TRY(dqg_model_graph(run->context, run->model, run->copies * run->images, (size_t)shape[2], (size_t)shape[3],
+                            &run->graph));
+    size_t total = 0;
+    if (!lay_out(run) || !total_bytes(run, &total)) {
+        return dqg_fail(run->context, DQG_ERROR_LIMIT, "a run of this size does not fit the address space");
+    }
+    if (config->memory_limit > 0 && total > config->memory_limit) {
+        return dqg_fail(run->context, DQG_ERROR_LIMIT, "the run needs %zu bytes, the limit is %llu", total,
+                        (unsigned long long)config->memory_limit);
+    }
+    return DQG_OK;
+}
+
+static void fill(struct dqg_run *run, const struct dqg_run_config *config) {
+    for (size_t i = 0; i < run->images; i++) {
+        run->seeds[i] = config->seed_count > 0 ? (uint64_t)config->seeds[i] : (uint64_t)config->seed + i;
+        dqg_rng_normal(run->seeds[i], 0, run->latent + i * run->image_size, run->image_size);
+    }
+    /* Labels: all images with their class, then, guided, all of them without. */
+    for (size_t i = 0; i < run->copies * run->images; i++) {
+        const int64_t *classes = config->classes;
+        int64_t label = config->class_count == 0 ? -1 : classes[config->class_count > 1 ? i % run->images : 0];
+        run->labels[i] = i < run->images ? (int32_t)label : -1;
+    }
+    memset(run->node_us, 0, (size_t)run->graph.node_count * sizeof *run->node_us);
+    for (size_t i = 0; i < run->size; i++) {
+        run->latent[i] = (float)(run->scheduler->sched.initial_scale * run->latent[i]);
+    }
+    memcpy(run->x0, run->latent, run->size * sizeof(float));
+    uint64_t evaluations =
+        (uint64_t)run->scheduler->sched.steps * (uint64_t)dqg_sched_evaluations(&run->scheduler->sched);
+    dqg_work_begin(&run->work, run->context, DQG_PHASE_RUN, evaluations * 1000);
+}
+
+/* ---- life ---- */
+
+void dqg_run_free(struct dqg_run *run) {
+    struct dqg_context *context = run->context;
+    dqg_exec_free(&run->exec);
+    dqg_graph_free(&run->graph);
+    dqg_free(&context->alloc, run->block, run->block_bytes);
+    dqg_model_release_(run->model);
+    dqg_scheduler_release_(run->scheduler);
+    dqg_free(&context->alloc, run, sizeof *run);
+    context->runs--;
+    dqg_context_release_(context);
+}
+
+/* An empty run that holds its references; scheduler NULL makes the model's own. */
+static dqg_status start(struct dqg_context *context, struct dqg_model *model, struct dqg_scheduler *scheduler,
+                        struct dqg_run **out) {
+    struct dqg_run *run = dqg_calloc(&context->alloc, 1, sizeof *run);
+    if (run == NULL) {
+        return dqg_fail_memory(context, "the run", sizeof *run);
+    }
+    run->context = context;
+    dqg_context_retain_(context);
+    context->runs++;
+    if (scheduler != NULL) {
+        dqg_scheduler_retain_(scheduler);
+        run->scheduler = scheduler;
+    } else {
+        struct dqg_sched_config defaults;
+        dqg_scheduler_defaults(model, &defaults);
+        dqg_status status = dqg_scheduler_make(context, &defaults, &run->scheduler);
+        if (status < 0) {
+            dqg_run_free(run);
+            return status;
+        }
+    }
+    if (model != NULL) {
+        dqg_model_retain_(model);
+        run->model = model;
+    }
+    *out = run;
+    return DQG_OK;
+}
+
+static dqg_status allocate(struct dqg_run *run) {
+    size_t bytes = run->block_bytes;
+    run->block = dqg_malloc(&run->context->alloc, bytes);
+    if (run->block == NULL) {
+        return dqg_fail_memory(run->context, "the run's latents", bytes);
+    }
+    lay_out(run);
+    return run->model != NULL ? dqg_exec_init(run->context, &run->graph, &run->exec) : DQG_OK;
+}
+
+dqg_status dqg_run_memory(struct dqg_context *context, struct dqg_model *model, struct dqg_scheduler *scheduler,
+                          const struct dqg_run_config *config, uint64_t *bytes) {
+    struct dqg_run *run = NULL;
+    size_t total = 0;
+    DQG_TRY(start(context, model, scheduler, &run));
+    dqg_status status = prepare(run, config);
+    if (status >= 0 && total_bytes(run, &total)) {
+        *bytes = total;
+    }
+    run->block_bytes = 0;
+    dqg_run_free(run);
+    return status;
+}
+
+dqg_status dqg_run_make(struct dqg_context *context, struct dqg_model *model, struct dqg_scheduler *scheduler,
+                        const struct dqg_run_config *config, struct dqg_run **out) {
+    struct dqg_run *run = NULL;
+    DQG_TRY(start(context, model, scheduler, &run));
+    dqg_status status = prepare(run, config);
+    status = status >= 0 ? allocate(run) : status;
+    if (status < 0) {
+        dqg_run_free(run);
+        return status;
+    }
+    fill(run, config);
+    *out = run;
+    return DQG_OK;
+}
+
+dqg_status dqg_run_make_custom(struct dqg_context *context, struct dqg_scheduler *scheduler, const int64_t *shape,
+                               int32_t rank, const struct dqg_run_config *config, struct dqg_run **out) {
+    struct dqg_run *run = NULL;
+    DQG_TRY(start(context, NULL, scheduler, &run));
+    dqg_status status = set_shape(run, shape, rank);
+    status = status >= 0 ? check_seeds(context, config, run->images) : status;
+    if (status >= 0 && !lay_out(run)) {
+        status = dqg_fail(context, DQG_ERROR_LIMIT, "a run of this size does not fit the address space");
+    }
+    status = status >= 0 ? allocate(run) : status;
+    if (status < 0) {
+        dqg_run_free(run);
+        return status;
+    }
+    fill(run, config);
+    *out = run;
+    return DQG_OK;
+}

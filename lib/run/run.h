@@ -1,0 +1,102 @@
+/* SPDX-License-Identifier: MIT */
+/* Layer 5, run: the generation loop. One block of memory holds everything that changes while it goes on. */
+#ifndef DQG_RUN_H
+#define DQG_RUN_H
+
+#include "model/model.h"
+#include "sched/sched.h"
+
+/* A scheduler as a shared handle. */
+struct dqg_scheduler {
+    _Atomic int32_t references;
+    struct dqg_alloc alloc;
+    struct dqg_sched sched;
+};
+
+/* References to shared handles; the last one frees. */
+void dqg_model_retain_(struct dqg_model *model);
+void dqg_model_release_(struct dqg_model *model);
+void dqg_scheduler_retain_(struct dqg_scheduler *scheduler);
+void dqg_scheduler_release_(struct dqg_scheduler *scheduler);
+
+dqg_status dqg_scheduler_make(struct dqg_context *context, const struct dqg_sched_config *config,
+                              struct dqg_scheduler **scheduler);
+
+/* How the model's metadata say that it is sampled. */
+void dqg_scheduler_defaults(const struct dqg_model *model, struct dqg_sched_config *config);
+
+struct dqg_run_config {
+    int32_t count;
+    int64_t seed;
+    const int64_t *seeds;
+    int32_t seed_count;
+    const int64_t *classes;
+    int32_t class_count;
+    double guidance;
+    int32_t cfg_channels;
+    int32_t height, width;
+    uint64_t memory_limit;
+};
+
+struct dqg_run {
+    struct dqg_context *context;
+    struct dqg_model *model; /* NULL for a custom run */
+    struct dqg_scheduler *scheduler;
+    struct dqg_graph graph;
+    struct dqg_exec exec;
+    _Atomic bool cancelled;
+
+    int32_t rank;
+    int64_t shape[DQG_MAX_RANK]; /* of the latent */
+    size_t images;               /* shape[0] */
+    size_t image_size;           /* elements of one image */
+    size_t size;                 /* elements of the latent */
+    size_t copies;               /* samples of the network for each image: 2 with guidance, else 1; 0 without model */
+    double guidance;
+    int32_t cfg_channels;
+
+    /* In block. Sizes in elements: size unless stated. */
+    void *block;
+    size_t block_bytes;
+    float *latent, *x0, *output, *scratch;
+    float *net_in;     /* copies * size */
+    float *net_out;    /* copies * size * (out_channels / channels) */
+    double *timesteps; /* copies * images */
+    int32_t *labels;   /* copies * images */
+    uint64_t *seeds;   /* images */
+    int32_t *node_us;  /* [operators] the time each took last */
+
+    struct dqg_sched_state state;
+    int32_t evaluations;
+    bool evaluating; /* an evaluation is under way, or requested */
+    struct dqg_work work;
+};
+
+/* What a run of this configuration allocates, without allocating it. scheduler NULL: the model's own. */
+dqg_status dqg_run_memory(struct dqg_context *context, struct dqg_model *model, struct dqg_scheduler *scheduler,
+                          const struct dqg_run_config *config, uint64_t *bytes);
+
+dqg_status dqg_run_make(struct dqg_context *context, struct dqg_model *model, struct dqg_scheduler *scheduler,
+                        const struct dqg_run_config *config, struct dqg_run **run);
+dqg_status dqg_run_make_custom(struct dqg_context *context, struct dqg_scheduler *scheduler, const int64_t *shape,
+                               int32_t rank, const struct dqg_run_config *config, struct dqg_run **run);
+void dqg_run_free(struct dqg_run *run);
+
+/* The next piece of work: DQG_PENDING, DQG_OK after a step, DQG_DONE after the last. budget_us < 0: no limit. */
+dqg_status dqg_run_work(struct dqg_run *run, int64_t budget_us);
+
+/* Scaled network input of the next evaluation for one copy of the latent; and what to do with its output. */
+void dqg_run_scale_input(const struct dqg_run *run, float *out);
+dqg_status dqg_run_feed(struct dqg_run *run);
+
+/* Drop an evaluation or half step under way. */
+void dqg_run_restart_step(struct dqg_run *run);
+
+size_t dqg_run_state_bytes(const struct dqg_run *run);
+void dqg_run_state_write(const struct dqg_run *run, void *state);
+dqg_status dqg_run_state_read(struct dqg_run *run, const void *state, size_t size);
+
+/* Convert one image of the latent or the estimate; the view has been checked. */
+void dqg_run_convert_image(const struct dqg_run *run, const float *source, const dqg_image_view *image);
+
+#endif

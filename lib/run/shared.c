@@ -1,0 +1,74 @@
+/* SPDX-License-Identifier: MIT */
+/* Shared handles: schedulers, and the counting of models. */
+#include "run/run.h"
+
+void dqg_model_retain_(struct dqg_model *model) {
+    atomic_fetch_add_explicit(&model->references, 1, memory_order_relaxed);
+}
+
+void dqg_model_release_(struct dqg_model *model) {
+    if (model != NULL && atomic_fetch_sub_explicit(&model->references, 1, memory_order_acq_rel) == 1) {
+        dqg_model_free(model);
+    }
+}
+
+void dqg_scheduler_retain_(struct dqg_scheduler *scheduler) {
+    atomic_fetch_add_explicit(&scheduler->references, 1, memory_order_relaxed);
+}
+
+void dqg_scheduler_release_(struct dqg_scheduler *scheduler) {
+    if (scheduler == NULL || atomic_fetch_sub_explicit(&scheduler->references, 1, memory_order_acq_rel) != 1) {
+        return;
+    }
+    struct dqg_alloc alloc = scheduler->alloc;
+    dqg_sched_free(&alloc, &scheduler->sched);
+    dqg_free(&alloc, scheduler, sizeof *scheduler);
+}
+
+dqg_status dqg_scheduler_make(struct dqg_context *context, const struct dqg_sched_config *config,
+                              struct dqg_scheduler **scheduler) {
+    struct dqg_scheduler *made = dqg_calloc(&context->alloc, 1, sizeof *made);
+    if (made == NULL) {
+        return dqg_fail_memory(context, "the scheduler", sizeof *made);
+    }
+    made->references = 1;
+    made->alloc = context->alloc;
+    dqg_status status = dqg_sched_init(context, config, &made->sched);
+    if (status < 0) {
+        dqg_free(&context->alloc, made, sizeof *made);
+        return status;
+    }
+    *scheduler = made;
+    return DQG_OK;
+}
+
+static const char *metadata(const struct dqg_model *model, const char *key) {
+    for (size_t i = 0; i < model->metadata_count; i++) {
+        if (strcmp(model->metadata[i].key, key) == 0) {
+            return model->metadata[i].value;
+        }
+    }
+    return "";
+}
+
+void dqg_scheduler_defaults(const struct dqg_model *model, struct dqg_sched_config *config) {
+    const char *prediction = metadata(model, "prediction");
+    const char *scale = metadata(model, "timestep_scale");
+    double value;
+    *config = (struct dqg_sched_config){.solver = "euler",
+                                        .schedule = "flow",
+                                        .steps = 30,
+                                        .shift = 1.0,
+                                        .train_timesteps = 1000,
+                                        .timestep_scale = 1000.0};
+    if (dqg_parse_double(scale, strlen(scale), &value) && value > 0.0) {
+        config->timestep_scale = value;
+    }
+    if (strcmp(prediction, "flow_velocity") != 0) {
+        /* DiT as published: linear betas, epsilon. */
+        config->solver = "ddim";
+        config->schedule = "linear";
+        config->spacing = "trailing";
+        config->steps = 50;
+    }
+}

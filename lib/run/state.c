@@ -1,0 +1,95 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Save and restore. A state is a header, the seeds, the latent, the x0 estimate and the solver's history, in the
+ * machine's byte order: it is for the same program on the same machine, not a file format.
+ */
+#include "run/run.h"
+#include "support/hash.h"
+
+struct state_header {
+    uint64_t magic;
+    uint64_t hash;     /* of everything after it */
+    uint64_t identity; /* of the schedule and solver */
+    uint64_t size, images;
+    int32_t step, phase, evaluations;
+    int32_t buffers;
+};
+
+static const uint64_t state_magic = 0x3145544154534744; /* "DGSTATE1" */
+
+static size_t buffer_count(const struct dqg_run *run) {
+    return 2 + (size_t)dqg_sched_buffers(&run->scheduler->sched);
+}
+
+size_t dqg_run_state_bytes(const struct dqg_run *run) {
+    return sizeof(struct state_header) + run->images * sizeof(uint64_t) + buffer_count(run) * run->size * sizeof(float);
+}
+
+/* The float arrays of a state, in order. */
+static float *state_buffer(const struct dqg_run *run, size_t index) {
+    return index == 0 ? run->latent : index == 1 ? run->x0 : run->state.history[index - 2];
+}
+
+static uint64_t body_hash(const char *state, size_t size) {
+    size_t from = offsetof(struct state_header, identity);
+    return dqg_hash64(state + from, size - from);
+}
+
+void dqg_run_state_write(const struct dqg_run *run, void *state) {
+    struct state_header header = {
+        .magic = state_magic,
+        .identity = run->scheduler->sched.identity,
+        .size = run->size,
+        .images = run->images,
+        .step = run->state.step,
+        .phase = run->state.phase,
+        .evaluations = run->evaluations,
+        .buffers = (int32_t)buffer_count(run),
+    };
+    char *at = (char *)state + sizeof header;
+    memcpy(state, &header, sizeof header);
+    memcpy(at, run->seeds, run->images * sizeof *run->seeds);
+    at += run->images * sizeof *run->seeds;
+    for (size_t i = 0; i < buffer_count(run); i++, at += run->size * sizeof(float)) {
+        memcpy(at, state_buffer(run, i), run->size * sizeof(float));
+    }
+    header.hash = body_hash(state, dqg_run_state_bytes(run));
+    memcpy(state, &header, sizeof header);
+}
+
+dqg_status dqg_run_state_read(struct dqg_run *run, const void *state, size_t size) {
+    struct state_header header;
+    struct dqg_context *context = run->context;
+    if (size < sizeof header) {
+        return dqg_fail(context, DQG_ERROR_FORMAT, "not a saved run: %zu bytes are too few", size);
+    }
+    memcpy(&header, state, sizeof header);
+    if (header.magic != state_magic) {
+        return dqg_fail(context, DQG_ERROR_FORMAT, "not a saved run: it begins with other bytes");
+    }
+    if (header.identity != run->scheduler->sched.identity) {
+        return dqg_fail(context, DQG_ERROR_STATE, "the saved run was made with another schedule or solver");
+    }
+    if (header.size != run->size || header.images != run->images || header.buffers != (int32_t)buffer_count(run) ||
+        size != dqg_run_state_bytes(run)) {
+        return dqg_fail(context, DQG_ERROR_STATE, "the saved run has another shape or size");
+    }
+    if (header.hash != body_hash(state, size)) {
+        return dqg_fail(context, DQG_ERROR_CHECKSUM, "the saved run is damaged");
+    }
+    if (header.step < 0 || header.step > run->scheduler->sched.steps || header.phase < 0 ||
+        header.phase >= dqg_sched_evaluations(&run->scheduler->sched)) {
+        return dqg_fail(context, DQG_ERROR_FORMAT, "the saved run stands at an impossible step");
+    }
+    const char *at = (const char *)state + sizeof header;
+    memcpy(run->seeds, at, run->images * sizeof *run->seeds);
+    at += run->images * sizeof *run->seeds;
+    for (size_t i = 0; i < buffer_count(run); i++, at += run->size * sizeof(float)) {
+        memcpy(state_buffer(run, i), at, run->size * sizeof(float));
+    }
+    run->state.step = header.step;
+    run->state.phase = header.phase;
+    run->evaluations = header.evaluations;
+    run->evaluating = false;
+    return DQG_OK;
+}

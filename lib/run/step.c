@@ -1,0 +1,132 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The generation loop: scale the latent, evaluate the network operator by operator, combine guidance, let the solver
+ * move. It can stop between any two operators: when a time budget is used up, on request of another thread, or when the
+ * progress callback says so; and goes on from there.
+ */
+#include "run/run.h"
+#include "support/rng.h"
+
+void dqg_run_scale_input(const struct dqg_run *run, float *out) {
+    struct dqg_sched_point point = dqg_sched_request(&run->scheduler->sched, &run->state);
+    float scale = (float)point.input_scale;
+    for (size_t i = 0; i < run->size; i++) {
+        out[i] = scale * run->latent[i];
+    }
+}
+
+static void begin_evaluation(struct dqg_run *run) {
+    struct dqg_sched_point point = dqg_sched_request(&run->scheduler->sched, &run->state);
+    dqg_run_scale_input(run, run->net_in);
+    if (run->copies == 2) {
+        memcpy(run->net_in + run->size, run->net_in, run->size * sizeof(float));
+    }
+    for (size_t i = 0; i < run->copies * run->images; i++) {
+        run->timesteps[i] = point.timestep;
+    }
+    dqg_exec_restart(&run->exec);
+    run->evaluating = true;
+}
+
+/* output = uncond + guidance (cond - uncond) on the guided channels, cond on the rest; of a learned-sigma network the
+ * mean half only. */
+static void combine(struct dqg_run *run) {
+    const struct dqg_hyper *hyper = &run->model->hyper;
+    size_t plane = run->image_size / hyper->channels;
+    size_t stride = plane * hyper->out_channels;
+    size_t guided = run->cfg_channels > 0 ? (size_t)run->cfg_channels : hyper->channels;
+    float scale = (float)run->guidance;
+    for (size_t image = 0; image < run->images; image++) {
+        const float *with = run->net_out + image * stride;
+        const float *without = run->net_out + (run->images + image) * stride;
+        float *out = run->output + image * run->image_size;
+        size_t mixed = run->copies == 2 ? guided * plane : 0;
+        for (size_t i = 0; i < mixed; i++) {
+            out[i] = without[i] + scale * (with[i] - without[i]);
+        }
+        memcpy(out + mixed, with + mixed, (run->image_size - mixed) * sizeof(float));
+    }
+}
+
+static void draw_noise(void *user, int32_t step, float *buffer, size_t n) {
+    const struct dqg_run *run = user;
+    DQG_ASSERT(n == run->size);
+    (void)n;
+    for (size_t i = 0; i < run->images; i++) {
+        dqg_rng_normal(run->seeds[i], (uint32_t)step + 1, buffer + i * run->image_size, run->image_size);
+    }
+}
+
+dqg_status dqg_run_feed(struct dqg_run *run) {
+    run->evaluating = false;
+    run->evaluations++;
+    return dqg_sched_feed(&run->scheduler->sched, &run->state, run->latent, run->output, run->x0, run->scratch,
+                          run->size, draw_noise, run);
+}
+
+void dqg_run_restart_step(struct dqg_run *run) {
+    run->evaluating = false;
+    run->state.phase = 0;
+}
+
+/* One operator; after an evaluation's last one the solver moves. */
+static dqg_status run_operator(struct dqg_run *run) {
+    if (!run->evaluating) {
+        begin_evaluation(run);
+    }
+    struct dqg_exec_io io = {run->net_in, run->timesteps, run->labels, run->net_out};
+    int32_t node = run->exec.next;
+    int64_t before = dqg_now_us();
+    dqg_status status = dqg_exec_next(&run->exec, &io);
+    run->node_us[node] = (int32_t)(dqg_now_us() - before);
+    if (status != DQG_DONE) {
+        return status;
+    }
+    combine(run);
+    return dqg_run_feed(run);
+}
+
+static dqg_status report(struct dqg_run *run) {
+    uint64_t in_evaluation = run->evaluating ? (uint64_t)run->exec.next * 1000 / (uint64_t)run->graph.node_count : 0;
+    uint64_t done = (uint64_t)run->evaluations * 1000 + in_evaluation;
+    const char *name = run->evaluating ? run->graph.nodes[run->exec.next].name : "step";
+    return dqg_work_set(&run->work, done < run->work.total ? done : run->work.total, name);
+}
+
+static dqg_status work_loop(struct dqg_run *run, int64_t deadline) {
+    for (bool first = true;; first = false) {
+        if (run->state.step >= run->scheduler->sched.steps) {
+            return DQG_DONE;
+        }
+        if (atomic_exchange_explicit(&run->cancelled, false, memory_order_acquire)) {
+            return dqg_fail(run->context, DQG_ERROR_CANCELLED, "the run was cancelled; call again to go on");
+        }
+        /* Do not begin an operator that took longer last time than is left. */
+        int64_t expected = run->evaluating ? run->node_us[run->exec.next] : 0;
+        if (!first && deadline >= 0 && dqg_now_us() + expected >= deadline) {
+            return DQG_PENDING;
+        }
+        dqg_status status = run_operator(run);
+        if (status == DQG_DONE) {
+            run->work.done = run->work.total; /* Heun's last step has one evaluation less */
+            dqg_work_set(&run->work, run->work.total, "done");
+            return DQG_DONE;
+        }
+        if (status < 0) {
+            return status;
+        }
+        DQG_TRY(report(run));
+        if (status == DQG_OK) {
+            return DQG_OK;
+        }
+    }
+}
+
+dqg_status dqg_run_work(struct dqg_run *run, int64_t budget_us) {
+    int64_t now = dqg_now_us();
+    run->work.start_us = now;
+    int64_t deadline = budget_us < 0 ? -1 : budget_us < INT64_MAX - now ? now + budget_us : INT64_MAX;
+    dqg_status status = work_loop(run, deadline);
+    run->work.spent_us += dqg_now_us() - now;
+    return status;
+}

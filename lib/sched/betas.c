@@ -1,0 +1,126 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The table of schedules, and what a discrete one comes down to: the noise level of each training timestep in k
+ * coordinates, sigma = sqrt((1 - acp) / acp), where acp is the running product of 1 - beta. Called by points.c.
+ */
+#include "sched/pieces.h"
+
+#include <math.h>
+
+static const double pi = 3.14159265358979323846;
+
+/* The smallest share of signal power that a schedule may end with: below it, x0 estimates mean nothing in float. */
+static const double smallest_acp = 1e-20;
+
+/* Value index of count evenly spaced ones. */
+static double spaced(double start, double end, int32_t index, int32_t count) {
+    return count > 1 ? start + index * ((end - start) / (count - 1)) : start;
+}
+
+static void linear_betas(double start, double end, int32_t count, double *betas) {
+    for (int32_t i = 0; i < count; i++) {
+        betas[i] = spaced(start, end, i, count);
+    }
+}
+
+static void scaled_linear_betas(double start, double end, int32_t count, double *betas) {
+    for (int32_t i = 0; i < count; i++) {
+        double root = spaced(sqrt(start), sqrt(end), i, count);
+        betas[i] = root * root;
+    }
+}
+
+static double cosine_acp(double u) {
+    double c = cos((u + 0.008) / 1.008 * pi / 2);
+    return c * c;
+}
+
+/* Defined by its acp; the last beta is held below 1. start and end have no part in it. */
+static void cosine_betas(double start, double end, int32_t count, double *betas) {
+    (void)start;
+    (void)end;
+    for (int32_t i = 0; i < count; i++) {
+        betas[i] = fmin(1 - cosine_acp((i + 1.0) / count) / cosine_acp((double)i / count), 0.999);
+    }
+}
+
+static void sigmoid_betas(double start, double end, int32_t count, double *betas) {
+    for (int32_t i = 0; i < count; i++) {
+        betas[i] = start + (end - start) / (1 + exp(-spaced(-6, 6, i, count)));
+    }
+}
+
+const char dqg_schedule_names[] = "flow|linear|scaled-linear|cosine|sigmoid";
+
+const struct dqg_schedule dqg_schedules[] = {
+    {{"flow", "x = (1 - sigma) x0 + sigma eps: rectified flow (Liu et al. 2022, arXiv 2209.03003)"}, 0, 0, NULL},
+    {{"linear", "beta grows evenly: DDPM (Ho et al. 2020, arXiv 2006.11239)"}, 1e-4, 0.02, linear_betas},
+    {{"scaled-linear", "sqrt(beta) grows evenly: latent diffusion (Rombach et al. 2021, arXiv 2112.10752)"},
+     0.00085,
+     0.012,
+     scaled_linear_betas},
+    {{"cosine", "acp follows a squared cosine: improved DDPM (Nichol and Dhariwal 2021, arXiv 2102.09672)"},
+     1e-4, /* checked like the others, then unused */
+     0.02,
+     cosine_betas},
+    {{"sigmoid", "beta follows a logistic curve: GeoDiff (Xu et al. 2022, arXiv 2203.02923)"},
+     1e-4,
+     0.02,
+     sigmoid_betas},
+};
+const size_t dqg_schedule_count = DQG_COUNT_OF(dqg_schedules);
+
+dqg_status dqg_schedule_sigmas(struct dqg_context *context, const struct dqg_schedule *schedule,
+                               const struct dqg_sched_config *config, double *sigmas) {
+    bool own = config->beta_start == 0 && config->beta_end == 0;
+    double start = own ? schedule->beta_start : config->beta_start;
+    double end = own ? schedule->beta_end : config->beta_end;
+    if (!(start > 0 && start < 1 && end > 0 && end < 1)) {
+        return dqg_fail(context, DQG_ERROR_RANGE,
+                        "scheduler: beta_start %g and beta_end %g must lie between 0 and 1, or both be 0 for those of "
+                        "schedule '%s'",
+                        start, end, schedule->piece.name);
+    }
+    schedule->betas(start, end, config->train_timesteps, sigmas);
+    double acp = 1;
+    for (int32_t t = 0; t < config->train_timesteps; t++) {
+        acp *= 1 - sigmas[t];
+        if (!(acp >= smallest_acp)) {
+            return dqg_fail(context, DQG_ERROR_RANGE,
+                            "scheduler: schedule '%s' leaves no signal after %d of %d train_timesteps: use smaller "
+                            "betas or fewer train_timesteps",
+                            schedule->piece.name, t, config->train_timesteps);
+        }
+        sigmas[t] = sqrt((1 - acp) / acp);
+    }
+    return DQG_OK;
+}
+
+double dqg_schedule_sigma_at(const double *sigmas, int32_t count, double timestep) {
+    int32_t below = (int32_t)timestep;
+    if (below >= count - 1) {
+        return sigmas[count - 1];
+    }
+    double part = timestep - below;
+    return (1 - part) * sigmas[below] + part * sigmas[below + 1];
+}
+
+double dqg_schedule_timestep_at(const double *sigmas, int32_t count, double sigma) {
+    if (sigma <= sigmas[0]) {
+        return 0;
+    }
+    if (sigma >= sigmas[count - 1]) {
+        return count - 1;
+    }
+    int32_t below = 0;
+    int32_t above = count - 1;
+    while (above - below > 1) { /* sigmas[below] <= sigma < sigmas[above] */
+        int32_t middle = below + (above - below) / 2;
+        if (sigmas[middle] <= sigma) {
+            below = middle;
+        } else {
+            above = middle;
+        }
+    }
+    return below + log(sigma / sigmas[below]) / log(sigmas[above] / sigmas[below]);
+}

@@ -1,0 +1,146 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * From a checked configuration to the points of a plan, in two passes: sigma and timestep of each point, from the
+ * spacing or from the host's lists; then the coordinates that the solver works in. Called by sched.c.
+ */
+#include "sched/pieces.h"
+
+#include <math.h>
+
+/* Limits of a sigma before the last: ratios of two of them, and their inverses, stay within float. */
+static const double smallest_sigma = 1e-12;
+static const double largest_sigma = 1e12;
+
+static bool has_sigmas(const struct dqg_sched_config *config) {
+    return config->sigmas != NULL;
+}
+
+static bool has_timesteps(const struct dqg_sched_config *config) {
+    return config->timesteps != NULL;
+}
+
+/* The sigmas so far in points[0..steps - 1] must fall, towards a last one that may be 0. */
+static dqg_status check_sigmas(struct dqg_context *context, const struct dqg_sched_config *config, double largest,
+                               const struct dqg_sched_point *points) {
+    double before = INFINITY;
+    for (int32_t i = 0; i < config->steps; i++) {
+        double sigma = points[i].sigma;
+        if (!(sigma < before && sigma >= smallest_sigma && sigma <= largest)) {
+            return dqg_fail(context, DQG_ERROR_RANGE,
+                            "scheduler: sigma %d of %s is %g; each must be less than the one before and from %g to %g",
+                            i, has_sigmas(config) ? "the list" : "this schedule, with its shift and steps,", sigma,
+                            smallest_sigma, largest);
+        }
+        before = sigma;
+    }
+    if (has_sigmas(config) && config->sigmas[config->steps] != 0) {
+        return dqg_fail(context, DQG_ERROR_RANGE, "scheduler: the last sigma of the list is %g; it must be 0",
+                        config->sigmas[config->steps]);
+    }
+    return DQG_OK;
+}
+
+static dqg_status check_timesteps(struct dqg_context *context, const struct dqg_sched_parts *parts,
+                                  const double *timesteps) {
+    const struct dqg_sched_config *config = &parts->config;
+    double last = config->train_timesteps - 1;
+    for (int32_t i = 0; i < config->steps; i++) {
+        double t = timesteps[i];
+        if (t >= 0 && t <= last && (i == 0 || t < timesteps[i - 1])) {
+            continue;
+        }
+        if (has_timesteps(config)) {
+            return dqg_fail(context, DQG_ERROR_RANGE,
+                            "scheduler: timestep %d of the list is %g; each must be less than the one before and from "
+                            "0 to %g",
+                            i, t, last);
+        }
+        return dqg_fail(context, DQG_ERROR_RANGE,
+                        "scheduler: %d steps of spacing '%s' with steps_offset %d visit timestep %g, but the last one "
+                        "of the schedule is %g: use fewer steps or a smaller offset",
+                        config->steps, parts->spacing->piece.name, config->steps_offset, t, last);
+    }
+    return DQG_OK;
+}
+
+static void flow_levels(const struct dqg_sched_parts *parts, double *list, struct dqg_sched_point *points) {
+    const struct dqg_sched_config *config = &parts->config;
+    const double *sigmas = has_sigmas(config) ? config->sigmas : list;
+    if (!has_sigmas(config)) {
+        parts->spacing->flow(config, list);
+    }
+    for (int32_t i = 0; i < config->steps; i++) {
+        points[i].sigma = sigmas[i];
+        points[i].timestep = config->timestep_scale * sigmas[i];
+    }
+}
+
+static dqg_status vp_levels(struct dqg_context *context, const struct dqg_sched_parts *parts, double *table,
+                            double *list, struct dqg_sched_point *points) {
+    const struct dqg_sched_config *config = &parts->config;
+    int32_t count = config->train_timesteps;
+    DQG_TRY(dqg_schedule_sigmas(context, parts->schedule, config, table));
+    if (has_sigmas(config)) {
+        for (int32_t i = 0; i < config->steps; i++) {
+            points[i].sigma = config->sigmas[i];
+            points[i].timestep = dqg_schedule_timestep_at(table, count, config->sigmas[i]);
+        }
+        return DQG_OK;
+    }
+    const double *timesteps = has_timesteps(config) ? config->timesteps : list;
+    if (!has_timesteps(config)) {
+        parts->spacing->timesteps(config, list);
+    }
+    DQG_TRY(check_timesteps(context, parts, timesteps));
+    for (int32_t i = 0; i < config->steps; i++) {
+        points[i].timestep = timesteps[i];
+        points[i].sigma = dqg_schedule_sigma_at(table, count, timesteps[i]);
+    }
+    /* Where that was visited before, a step to it would stand still: go on to 0 then. */
+    if (parts->solver->ends_at_first && timesteps[config->steps - 1] > 0) {
+        points[config->steps].sigma = table[0];
+    }
+    return DQG_OK;
+}
+
+static void set_coordinates(const struct dqg_sched_parts *parts, struct dqg_sched_point *points) {
+    for (int32_t i = 0; i <= parts->config.steps; i++) {
+        struct dqg_sched_point *point = &points[i];
+        double length = hypot(1, point->sigma); /* of k coordinates against variance-preserving ones */
+        point->input_scale = 1;
+        if (dqg_schedule_family(parts->schedule) == DQG_FAMILY_FLOW) {
+            point->alpha = 1 - point->sigma;
+        } else if (parts->solver->k_coordinates) {
+            point->alpha = 1;
+            point->input_scale = 1 / length;
+        } else {
+            point->alpha = 1 / length;
+            point->sigma /= length;
+        }
+    }
+}
+
+dqg_status dqg_sched_points(struct dqg_context *context, const struct dqg_sched_parts *parts,
+                            struct dqg_sched_point *points) {
+    const struct dqg_sched_config *config = &parts->config;
+    bool flow = dqg_schedule_family(parts->schedule) == DQG_FAMILY_FLOW;
+    size_t table_count = flow ? 0 : (size_t)config->train_timesteps;
+    size_t size = (table_count + (size_t)config->steps) * sizeof(double); /* both counts were checked */
+    double *table = dqg_malloc(&context->alloc, size);
+    if (table == NULL) {
+        return dqg_fail_memory(context, "scheduler", size);
+    }
+    double *list = table + table_count;
+    points[config->steps] = (struct dqg_sched_point){0};
+    dqg_status status = DQG_OK;
+    if (flow) {
+        flow_levels(parts, list, points);
+    } else {
+        status = vp_levels(context, parts, table, list, points);
+    }
+    dqg_free(&context->alloc, table, size);
+    DQG_TRY(status);
+    DQG_TRY(check_sigmas(context, config, flow ? 1 : largest_sigma, points));
+    set_coordinates(parts, points);
+    return DQG_OK;
+}

@@ -1,0 +1,66 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The table of predictions: how the clean sample x0 and the noise eps follow from the sample x and the network's
+ * output, at any point x = alpha x0 + sigma eps. Each is linear in x and output, so a row gives four coefficients.
+ * Called by sched.c once for each evaluation.
+ */
+#include "sched/pieces.h"
+
+#include <math.h>
+
+/* output = eps */
+static void from_epsilon(const struct dqg_sched_point *point, struct dqg_estimate *estimate) {
+    estimate->x0_x = 1 / point->alpha;
+    estimate->x0_output = -point->sigma / point->alpha;
+    estimate->eps_x = 0;
+    estimate->eps_output = 1;
+}
+
+/*
+ * output = a eps - s x0 with a^2 + s^2 = 1: the network knows variance-preserving amplitudes only. In k coordinates x
+ * is longer by the factor r = sqrt(1 + sigma^2).
+ */
+static void from_v(const struct dqg_sched_point *point, struct dqg_estimate *estimate) {
+    double r = hypot(point->alpha, point->sigma);
+    double a = point->alpha / r;
+    double s = point->sigma / r;
+    estimate->x0_x = a / r;
+    estimate->x0_output = -s;
+    estimate->eps_x = s / r;
+    estimate->eps_output = a;
+}
+
+/* output = x0 */
+static void from_x0(const struct dqg_sched_point *point, struct dqg_estimate *estimate) {
+    estimate->x0_x = 0;
+    estimate->x0_output = 1;
+    estimate->eps_x = 1 / point->sigma;
+    estimate->eps_output = -point->alpha / point->sigma;
+}
+
+/* output = eps - x0 where alpha + sigma = 1 */
+static void from_flow(const struct dqg_sched_point *point, struct dqg_estimate *estimate) {
+    estimate->x0_x = 1;
+    estimate->x0_output = -point->sigma;
+    estimate->eps_x = 1;
+    estimate->eps_output = point->alpha;
+}
+
+const char dqg_prediction_names[] = "epsilon|v|x0|flow";
+
+/* epsilon is missing on flow because x0 cannot be had from it at sigma = 1, where every flow begins. */
+const struct dqg_prediction_row dqg_predictions[] = {
+    [DQG_PREDICT_EPSILON] = {{"epsilon", "the noise: DDPM (Ho et al. 2020, arXiv 2006.11239)"},
+                             DQG_FAMILY_VP,
+                             from_epsilon},
+    [DQG_PREDICT_V] = {{"v", "alpha eps - sigma x0: progressive distillation (Salimans and Ho 2022, arXiv 2202.00512)"},
+                       DQG_FAMILY_VP,
+                       from_v},
+    [DQG_PREDICT_X0] = {{"x0", "the clean sample: DDPM (Ho et al. 2020, arXiv 2006.11239)"},
+                        DQG_FAMILY_VP | DQG_FAMILY_FLOW,
+                        from_x0},
+    [DQG_PREDICT_FLOW] = {{"flow", "eps - x0, the velocity: rectified flow (Liu et al. 2022, arXiv 2209.03003)"},
+                          DQG_FAMILY_FLOW,
+                          from_flow},
+};
+const size_t dqg_prediction_count = DQG_COUNT_OF(dqg_predictions);

@@ -1,0 +1,272 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Puts a scheduler together from its pieces and drives its solver: every check of a configuration but those of the
+ * points themselves (points.c) is here. Called by lib/api to make schedulers and by lib/run to step.
+ */
+#include "sched/pieces.h"
+
+#include <math.h>
+
+#include "support/hash.h"
+
+enum { MAX_STEPS = 100000, MAX_TRAIN_TIMESTEPS = 1000000 };
+
+/* Row of a table by name; the rows begin with struct dqg_piece. */
+static dqg_status find_row(struct dqg_context *context, const char *what, const char *name, const char *names,
+                           const void *table, size_t count, size_t row_size, size_t *index) {
+    for (size_t i = 0; i < count; i++) {
+        const struct dqg_piece *piece = (const struct dqg_piece *)((const char *)table + i * row_size);
+        if (strcmp(piece->name, name) == 0) {
+            *index = i;
+            return DQG_OK;
+        }
+    }
+    return dqg_fail(context, DQG_ERROR_NAME, "scheduler: no %s is called '%s'; there are %s", what, name, names);
+}
+
+#define FIND_ROW(context, what, name, names, table, count, index)                                                      \
+    find_row(context, what, name, names, table, count, sizeof((table)[0]), index)
+
+static const char *name_or(const char *name, const char *fallback) {
+    return name != NULL && name[0] != '\0' ? name : fallback;
+}
+
+static dqg_status find_parts(struct dqg_context *context, const struct dqg_sched_config *config,
+                             struct dqg_sched_parts *parts) {
+    size_t i = 0;
+    DQG_TRY(FIND_ROW(context, "solver", name_or(config->solver, "euler"), dqg_solver_names, dqg_solvers,
+                     dqg_solver_count, &i));
+    parts->solver = &dqg_solvers[i];
+    DQG_TRY(FIND_ROW(context, "schedule", name_or(config->schedule, "flow"), dqg_schedule_names, dqg_schedules,
+                     dqg_schedule_count, &i));
+    parts->schedule = &dqg_schedules[i];
+    DQG_TRY(FIND_ROW(context, "spacing", name_or(config->spacing, "linspace"), dqg_spacing_names, dqg_spacings,
+                     dqg_spacing_count, &i));
+    parts->spacing = &dqg_spacings[i];
+    bool flow = dqg_schedule_family(parts->schedule) == DQG_FAMILY_FLOW;
+    DQG_TRY(FIND_ROW(context, "prediction", name_or(config->prediction, flow ? "flow" : "epsilon"),
+                     dqg_prediction_names, dqg_predictions, dqg_prediction_count, &i));
+    parts->prediction = &dqg_predictions[i];
+    parts->config = *config;
+    return DQG_OK;
+}
+
+/* ---- what fits together ---- */
+
+static void add_name(char *buffer, size_t size, const char *name) {
+    size_t length = strlen(buffer);
+    dqg_format(buffer + length, size - length, length > 0 ? ", %s" : "%s", name);
+}
+
+static dqg_status fail_unfit(struct dqg_context *context, const char *what, const char *name, const char *schedule,
+                             const char *fitting) {
+    return dqg_fail(context, DQG_ERROR_UNSUPPORTED,
+                    "scheduler: %s '%s' does not fit schedule '%s'; what fits there: %s", what, name, schedule,
+                    fitting);
+}
+
+static bool spacing_fits(const struct dqg_spacing *spacing, int32_t family) {
+    return family == DQG_FAMILY_FLOW ? spacing->flow != NULL : spacing->timesteps != NULL;
+}
+
+static dqg_status check_fit(struct dqg_context *context, const struct dqg_sched_parts *parts) {
+    const char *schedule = parts->schedule->piece.name;
+    int32_t family = dqg_schedule_family(parts->schedule);
+    char fitting[256] = "";
+    if (!spacing_fits(parts->spacing, family)) {
+        for (size_t i = 0; i < dqg_spacing_count; i++) {
+            if (spacing_fits(&dqg_spacings[i], family)) {
+                add_name(fitting, sizeof(fitting), dqg_spacings[i].piece.name);
+            }
+        }
+        return fail_unfit(context, "spacing", parts->spacing->piece.name, schedule, fitting);
+    }
+    if (!(parts->prediction->families & family)) {
+        for (size_t i = 0; i < dqg_prediction_count; i++) {
+            if (dqg_predictions[i].families & family) {
+                add_name(fitting, sizeof(fitting), dqg_predictions[i].piece.name);
+            }
+        }
+        return fail_unfit(context, "prediction", parts->prediction->piece.name, schedule, fitting);
+    }
+    if (parts->config.eta > 0 && !(parts->solver->noise_families & family)) {
+        return dqg_fail(context, DQG_ERROR_UNSUPPORTED,
+                        "scheduler: solver '%s' on schedule '%s' takes no fresh noise: set eta to 0 (it is %g), or use "
+                        "ddim on a discrete schedule",
+                        parts->solver->piece.name, schedule, parts->config.eta);
+    }
+    return DQG_OK;
+}
+
+/* ---- numbers ---- */
+
+static dqg_status check_number(struct dqg_context *context, const char *what, double value, double lowest,
+                               double highest) {
+    if (value >= lowest && value <= highest) { /* false for NaN */
+        return DQG_OK;
+    }
+    return dqg_fail(context, DQG_ERROR_RANGE, "scheduler: %s is %g; it must be from %g to %g", what, value, lowest,
+                    highest);
+}
+
+/* Lists of the host replace the spacing and say how many steps there are. */
+static dqg_status take_lists(struct dqg_context *context, struct dqg_sched_parts *parts) {
+    struct dqg_sched_config *config = &parts->config;
+    config->sigmas = config->sigma_count != 0 ? config->sigmas : NULL;
+    config->timesteps = config->timestep_count != 0 ? config->timesteps : NULL;
+    if (config->sigmas != NULL && config->timesteps != NULL) {
+        return dqg_fail(context, DQG_ERROR_ARGUMENT,
+                        "scheduler: sigmas and timesteps are both given; either says where the points are");
+    }
+    if (config->sigmas != NULL) {
+        config->steps = config->sigma_count > 0 ? config->sigma_count - 1 : 0;
+    }
+    if (config->timesteps != NULL) {
+        config->steps = config->timestep_count;
+        if (dqg_schedule_family(parts->schedule) == DQG_FAMILY_FLOW) {
+            return dqg_fail(context, DQG_ERROR_UNSUPPORTED,
+                            "scheduler: schedule '%s' has no discrete timesteps to choose from: give sigmas",
+                            parts->schedule->piece.name);
+        }
+    }
+    return DQG_OK;
+}
+
+static dqg_status check_numbers(struct dqg_context *context, const struct dqg_sched_parts *parts) {
+    const struct dqg_sched_config *config = &parts->config;
+    DQG_TRY(check_number(context, "number of steps", config->steps, 1, MAX_STEPS));
+    DQG_TRY(check_number(context, "eta", config->eta, 0, 1));
+    if (dqg_schedule_family(parts->schedule) == DQG_FAMILY_FLOW) {
+        DQG_TRY(check_number(context, "shift", config->shift, 1e-6, 1e6));
+        return check_number(context, "timestep_scale", config->timestep_scale, 1e-6, 1e9);
+    }
+    DQG_TRY(check_number(context, "train_timesteps", config->train_timesteps, 1, MAX_TRAIN_TIMESTEPS));
+    DQG_TRY(check_number(context, "steps_offset", config->steps_offset, 0, MAX_TRAIN_TIMESTEPS));
+    if (config->sigmas == NULL && config->steps > config->train_timesteps) {
+        return dqg_fail(context, DQG_ERROR_RANGE,
+                        "scheduler: %d steps, but schedule '%s' has only %d train_timesteps to visit", config->steps,
+                        parts->schedule->piece.name, config->train_timesteps);
+    }
+    return DQG_OK;
+}
+
+/* ---- plan ---- */
+
+/* The variance that the sample has in all at its first point: of noise alone, or with what signal is left there. */
+static double initial_scale(const struct dqg_sched_parts *parts, const struct dqg_sched_point *first) {
+    if (dqg_schedule_family(parts->schedule) == DQG_FAMILY_FLOW) {
+        return first->sigma;
+    }
+    bool spaced = parts->config.sigmas == NULL && parts->config.timesteps == NULL;
+    if (!parts->solver->k_coordinates || (spaced && parts->spacing->unit_start)) {
+        return hypot(first->alpha, first->sigma);
+    }
+    return first->sigma;
+}
+
+static uint64_t plan_identity(const struct dqg_sched *sched) {
+    struct {
+        uint64_t points;
+        double eta, initial_scale;
+        int32_t steps, prediction;
+        char solver[32];
+    } plan;
+    memset(&plan, 0, sizeof(plan));
+    plan.points = dqg_hash64(sched->points, ((size_t)sched->steps + 1) * sizeof(sched->points[0]));
+    plan.eta = sched->eta;
+    plan.initial_scale = sched->initial_scale;
+    plan.steps = sched->steps;
+    plan.prediction = (int32_t)sched->prediction;
+    dqg_format(plan.solver, sizeof(plan.solver), "%s", sched->solver->piece.name);
+    return dqg_hash64(&plan, sizeof(plan));
+}
+
+dqg_status dqg_sched_init(struct dqg_context *context, const struct dqg_sched_config *config, struct dqg_sched *sched) {
+    memset(sched, 0, sizeof(*sched));
+    struct dqg_sched_parts parts;
+    DQG_TRY(find_parts(context, config, &parts));
+    DQG_TRY(take_lists(context, &parts));
+    DQG_TRY(check_numbers(context, &parts));
+    DQG_TRY(check_fit(context, &parts));
+    size_t size = ((size_t)parts.config.steps + 1) * sizeof(sched->points[0]);
+    struct dqg_sched_point *points = dqg_malloc(&context->alloc, size);
+    if (points == NULL) {
+        return dqg_fail_memory(context, "scheduler", size);
+    }
+    dqg_status status = dqg_sched_points(context, &parts, points);
+    if (status < 0) {
+        dqg_free(&context->alloc, points, size);
+        return status;
+    }
+    sched->points = points;
+    sched->steps = parts.config.steps;
+    sched->prediction = (enum dqg_prediction)(parts.prediction - dqg_predictions);
+    sched->solver = parts.solver;
+    sched->eta = parts.config.eta > 0 ? parts.config.eta : 0; /* no negative zero: it would hash differently */
+    sched->initial_scale = initial_scale(&parts, points);
+    sched->identity = plan_identity(sched);
+    return DQG_OK;
+}
+
+void dqg_sched_free(const struct dqg_alloc *alloc, struct dqg_sched *sched) {
+    if (sched->points != NULL) {
+        dqg_free(alloc, sched->points, ((size_t)sched->steps + 1) * sizeof(sched->points[0]));
+    }
+    memset(sched, 0, sizeof(*sched));
+}
+
+int32_t dqg_sched_buffers(const struct dqg_sched *sched) {
+    return sched->solver->buffers;
+}
+
+int32_t dqg_sched_evaluations(const struct dqg_sched *sched) {
+    return sched->solver->evaluations;
+}
+
+/* ---- steps ---- */
+
+static const struct dqg_sched_point *requested(const struct dqg_sched *sched, const struct dqg_sched_state *state) {
+    const struct dqg_sched_point *from = &sched->points[state->step];
+    return sched->solver->request != NULL ? sched->solver->request(from, state->phase) : from;
+}
+
+static bool state_is_valid(const struct dqg_sched *sched, const struct dqg_sched_state *state) {
+    return state->step >= 0 && state->step < sched->steps && state->phase >= 0 &&
+           state->phase < sched->solver->evaluations;
+}
+
+struct dqg_sched_point dqg_sched_request(const struct dqg_sched *sched, const struct dqg_sched_state *state) {
+    DQG_ASSERT(state_is_valid(sched, state));
+    return state_is_valid(sched, state) ? *requested(sched, state) : sched->points[sched->steps];
+}
+
+dqg_status dqg_sched_feed(const struct dqg_sched *sched, struct dqg_sched_state *state, float *x, const float *output,
+                          float *x0, float *scratch, size_t n, dqg_noise_fn noise, void *user) {
+    DQG_ASSERT(state_is_valid(sched, state));
+    if (!state_is_valid(sched, state) || (sched->eta > 0 && noise == NULL)) {
+        return DQG_ERROR_INTERNAL;
+    }
+    struct dqg_step step = {
+        .from = &sched->points[state->step],
+        .to = &sched->points[state->step + 1],
+        .eta = sched->eta,
+        .index = state->step,
+        .phase = state->phase,
+        .history = state->history,
+        .x = x,
+        .output = output,
+        .scratch = scratch,
+        .n = n,
+        .noise = noise,
+        .user = user,
+    };
+    dqg_predictions[sched->prediction].estimate(requested(sched, state), &step.estimate);
+    dqg_step_combine(&step, x0, 1, 0);
+    if (sched->solver->feed(&step) == DQG_PENDING) {
+        state->phase++;
+        return DQG_PENDING;
+    }
+    state->phase = 0;
+    state->step++;
+    return state->step == sched->steps ? DQG_DONE : DQG_OK;
+}

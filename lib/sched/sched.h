@@ -1,0 +1,90 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Layer 3, sched: schedules, predictions and solvers as small pieces that compose. Pure arithmetic on the caller's
+ * buffers: no model, no file, no threads. Coefficients are double; samples are float.
+ *
+ * Coordinates. At every point of a schedule the sample is x = alpha x0 + sigma eps. Flow models use alpha = 1 - sigma;
+ * variance-preserving (VP) ones alpha^2 + sigma^2 = 1; Euler and Heun on VP models work in k coordinates, alpha = 1 and
+ * sigma = sqrt((1 - acp) / acp), and scale the network's input by 1 / sqrt(sigma^2 + 1).
+ */
+#ifndef DQG_SCHED_H
+#define DQG_SCHED_H
+
+#include "support/support.h"
+
+enum dqg_prediction { DQG_PREDICT_EPSILON, DQG_PREDICT_V, DQG_PREDICT_X0, DQG_PREDICT_FLOW };
+
+enum { DQG_SOLVER_BUFFERS = 3 }; /* most history buffers of the latent's size that a solver keeps */
+
+struct dqg_sched_point {
+    double alpha, sigma; /* of the sample as the solver holds it */
+    double timestep;     /* for the network */
+    double input_scale;  /* network input = input_scale * x */
+};
+
+/* What a scheduler is made from; names as in the option table. NULL names take the defaults. */
+struct dqg_sched_config {
+    const char *solver;     /* "euler", "heun", "ddim" */
+    const char *schedule;   /* "flow", "linear", "scaled-linear", "cosine", "sigmoid" */
+    const char *spacing;    /* "linspace", "leading", "trailing" */
+    const char *prediction; /* "epsilon", "v", "x0", "flow" */
+    int32_t steps;
+    double shift;
+    double eta;
+    double beta_start, beta_end; /* 0, 0: the schedule's own */
+    int32_t train_timesteps;
+    int32_t steps_offset;
+    double timestep_scale;
+    const double *sigmas; /* host-supplied, or NULL */
+    int32_t sigma_count;
+    const double *timesteps;
+    int32_t timestep_count;
+};
+
+struct dqg_solver; /* one table entry */
+
+/* An immutable plan: the points and the solver. */
+struct dqg_sched {
+    struct dqg_sched_point *points; /* steps + 1 */
+    int32_t steps;
+    enum dqg_prediction prediction;
+    const struct dqg_solver *solver;
+    double eta;
+    double initial_scale; /* a run starts at points[0] from standard normal noise times this */
+    uint64_t identity;    /* hash of everything above: a saved state fits an equal plan only */
+};
+
+/* The names a table knows, "a|b|c": for the option table. */
+extern const char dqg_solver_names[], dqg_schedule_names[], dqg_spacing_names[], dqg_prediction_names[];
+
+dqg_status dqg_sched_init(struct dqg_context *context, const struct dqg_sched_config *config, struct dqg_sched *sched);
+void dqg_sched_free(const struct dqg_alloc *alloc, struct dqg_sched *sched);
+
+/* History buffers that this plan's solver needs (at most DQG_SOLVER_BUFFERS), and evaluations of a step at most. */
+int32_t dqg_sched_buffers(const struct dqg_sched *sched);
+int32_t dqg_sched_evaluations(const struct dqg_sched *sched);
+
+/* Where a trajectory stands. Plain data: saved and restored as it is. */
+struct dqg_sched_state {
+    int32_t step;  /* finished steps */
+    int32_t phase; /* evaluations finished in this step */
+    float *history[DQG_SOLVER_BUFFERS];
+};
+
+/* The point at which the network must be evaluated next (for a half step it may lie between, or be that of the next
+ * step). Not to be called when step == steps. */
+struct dqg_sched_point dqg_sched_request(const struct dqg_sched *sched, const struct dqg_sched_state *state);
+
+/*
+ * Feed the network's output for the requested point.
+ *   x       [n] the sample, updated in place
+ *   output  [n] what the network said
+ *   x0      [n] receives the estimate of the finished sample
+ *   noise   fills buffer with n fresh standard normals for a step index; called by stochastic solvers only
+ * Returns DQG_PENDING (evaluate again), DQG_OK (a step is finished) or DQG_DONE (the last one is).
+ */
+typedef void (*dqg_noise_fn)(void *user, int32_t step, float *buffer, size_t n);
+dqg_status dqg_sched_feed(const struct dqg_sched *sched, struct dqg_sched_state *state, float *x, const float *output,
+                          float *x0, float *scratch, size_t n, dqg_noise_fn noise, void *user);
+
+#endif

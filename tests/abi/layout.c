@@ -1,0 +1,218 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Sizes, offsets and values that programs were compiled with: none may ever change. New members come at the end of a
+ * record and only its RECORD line here grows; new constants get new values. Offsets are those of 64-bit targets.
+ */
+#include <stddef.h>
+
+#include "libdqgen.h"
+
+#define RECORD(type, size) _Static_assert(sizeof(type) == (size), "size of " #type)
+#define MEMBER(type, member, offset) _Static_assert(offsetof(type, member) == (offset), "offset of " #type "." #member)
+#define CONSTANT(name, value) _Static_assert((name) == (value), "value of " #name)
+
+#if UINTPTR_MAX == UINT64_MAX
+RECORD(dqg_tensor_view, 152);
+MEMBER(dqg_tensor_view, struct_size, 0);
+MEMBER(dqg_tensor_view, flags, 4);
+MEMBER(dqg_tensor_view, data, 8);
+MEMBER(dqg_tensor_view, dtype, 16);
+MEMBER(dqg_tensor_view, rank, 20);
+MEMBER(dqg_tensor_view, shape, 24);
+MEMBER(dqg_tensor_view, strides, 88);
+
+RECORD(dqg_image_view, 48);
+MEMBER(dqg_image_view, struct_size, 0);
+MEMBER(dqg_image_view, flags, 4);
+MEMBER(dqg_image_view, data, 8);
+MEMBER(dqg_image_view, row_stride, 16);
+MEMBER(dqg_image_view, width, 24);
+MEMBER(dqg_image_view, height, 28);
+MEMBER(dqg_image_view, channels, 32);
+MEMBER(dqg_image_view, dtype, 36);
+MEMBER(dqg_image_view, alpha, 40);
+MEMBER(dqg_image_view, reserved, 44);
+
+RECORD(dqg_allocator, 32);
+MEMBER(dqg_allocator, struct_size, 0);
+MEMBER(dqg_allocator, flags, 4);
+MEMBER(dqg_allocator, allocate, 8);
+MEMBER(dqg_allocator, release, 16);
+MEMBER(dqg_allocator, user, 24);
+
+RECORD(dqg_progress, 48);
+MEMBER(dqg_progress, struct_size, 0);
+MEMBER(dqg_progress, phase, 4);
+MEMBER(dqg_progress, done, 8);
+MEMBER(dqg_progress, total, 16);
+MEMBER(dqg_progress, elapsed_us, 24);
+MEMBER(dqg_progress, remaining_us, 32);
+MEMBER(dqg_progress, name, 40);
+
+RECORD(dqg_reader, 32);
+MEMBER(dqg_reader, struct_size, 0);
+MEMBER(dqg_reader, flags, 4);
+MEMBER(dqg_reader, size, 8);
+MEMBER(dqg_reader, read, 16);
+MEMBER(dqg_reader, user, 24);
+
+RECORD(dqg_option_info, 72);
+MEMBER(dqg_option_info, struct_size, 0);
+MEMBER(dqg_option_info, key, 4);
+MEMBER(dqg_option_info, kind, 8);
+MEMBER(dqg_option_info, type, 12);
+MEMBER(dqg_option_info, name, 16);
+MEMBER(dqg_option_info, choices, 24);
+MEMBER(dqg_option_info, help, 32);
+MEMBER(dqg_option_info, minimum, 40);
+MEMBER(dqg_option_info, maximum, 48);
+MEMBER(dqg_option_info, default_value, 56);
+MEMBER(dqg_option_info, default_text, 64);
+
+RECORD(dqg_model_info, 56);
+MEMBER(dqg_model_info, struct_size, 0);
+MEMBER(dqg_model_info, channels, 4);
+MEMBER(dqg_model_info, height, 8);
+MEMBER(dqg_model_info, width, 12);
+MEMBER(dqg_model_info, classes, 16);
+MEMBER(dqg_model_info, patch_size, 20);
+MEMBER(dqg_model_info, layers, 24);
+MEMBER(dqg_model_info, operators, 28);
+MEMBER(dqg_model_info, parameters, 32);
+MEMBER(dqg_model_info, weight_bytes, 40);
+MEMBER(dqg_model_info, family, 48);
+
+RECORD(dqg_tensor_info, 104);
+MEMBER(dqg_tensor_info, struct_size, 0);
+MEMBER(dqg_tensor_info, dtype, 4);
+MEMBER(dqg_tensor_info, group, 8);
+MEMBER(dqg_tensor_info, rank, 12);
+MEMBER(dqg_tensor_info, shape, 16);
+MEMBER(dqg_tensor_info, memory_bytes, 80);
+MEMBER(dqg_tensor_info, stored_bytes, 88);
+MEMBER(dqg_tensor_info, name, 96);
+
+RECORD(dqg_memory_info, 24);
+MEMBER(dqg_memory_info, struct_size, 0);
+MEMBER(dqg_memory_info, flags, 4);
+MEMBER(dqg_memory_info, run_bytes, 8);
+MEMBER(dqg_memory_info, model_bytes, 16);
+
+RECORD(dqg_point, 40);
+MEMBER(dqg_point, struct_size, 0);
+MEMBER(dqg_point, flags, 4);
+MEMBER(dqg_point, alpha, 8);
+MEMBER(dqg_point, sigma, 16);
+MEMBER(dqg_point, timestep, 24);
+MEMBER(dqg_point, input_scale, 32);
+
+RECORD(dqg_run_info, 40);
+MEMBER(dqg_run_info, struct_size, 0);
+MEMBER(dqg_run_info, step, 4);
+MEMBER(dqg_run_info, steps, 8);
+MEMBER(dqg_run_info, evaluations, 12);
+MEMBER(dqg_run_info, operator_index, 16);
+MEMBER(dqg_run_info, operators, 20);
+MEMBER(dqg_run_info, sigma, 24);
+MEMBER(dqg_run_info, timestep, 32);
+
+RECORD(dqg_request, 24);
+MEMBER(dqg_request, struct_size, 0);
+MEMBER(dqg_request, flags, 4);
+MEMBER(dqg_request, timestep, 8);
+MEMBER(dqg_request, sigma, 16);
+#endif
+
+CONSTANT(DQG_OK, 0);
+CONSTANT(DQG_PENDING, 1);
+CONSTANT(DQG_DONE, 2);
+CONSTANT(DQG_ERROR_ARGUMENT, -10);
+CONSTANT(DQG_ERROR_RANGE, -11);
+CONSTANT(DQG_ERROR_NAME, -12);
+CONSTANT(DQG_ERROR_STATE, -13);
+CONSTANT(DQG_ERROR_UNSUPPORTED, -14);
+CONSTANT(DQG_ERROR_MEMORY, -20);
+CONSTANT(DQG_ERROR_LIMIT, -21);
+CONSTANT(DQG_ERROR_IO, -30);
+CONSTANT(DQG_ERROR_NOT_FOUND, -31);
+CONSTANT(DQG_ERROR_FORMAT, -40);
+CONSTANT(DQG_ERROR_VERSION, -41);
+CONSTANT(DQG_ERROR_TRUNCATED, -42);
+CONSTANT(DQG_ERROR_CHECKSUM, -43);
+CONSTANT(DQG_ERROR_CANCELLED, -50);
+CONSTANT(DQG_ERROR_INTERNAL, -90);
+
+CONSTANT(DQG_DTYPE_F32, 1);
+CONSTANT(DQG_DTYPE_F16, 2);
+CONSTANT(DQG_DTYPE_BF16, 3);
+CONSTANT(DQG_DTYPE_U8, 4);
+CONSTANT(DQG_DTYPE_U16, 5);
+CONSTANT(DQG_DTYPE_INT8, 16);
+CONSTANT(DQG_DTYPE_INT4, 17);
+CONSTANT(DQG_DTYPE_INT4Z, 18);
+
+CONSTANT(DQG_ALPHA_STRAIGHT, 0);
+CONSTANT(DQG_ALPHA_PREMULTIPLIED, 1);
+
+CONSTANT(DQG_LOG_ERROR, 1);
+CONSTANT(DQG_LOG_WARNING, 2);
+CONSTANT(DQG_LOG_INFO, 3);
+CONSTANT(DQG_LOG_DEBUG, 4);
+
+CONSTANT(DQG_PHASE_LOAD, 1);
+CONSTANT(DQG_PHASE_VERIFY, 2);
+CONSTANT(DQG_PHASE_QUANTIZE, 3);
+CONSTANT(DQG_PHASE_RUN, 4);
+
+CONSTANT(DQG_OPTIONS_MODEL, 1);
+CONSTANT(DQG_OPTIONS_SCHEDULER, 2);
+CONSTANT(DQG_OPTIONS_RUN, 3);
+CONSTANT(DQG_OPTIONS_QUANTIZER, 4);
+
+CONSTANT(DQG_MODEL_MEMORY_LIMIT, 100);
+CONSTANT(DQG_SCHEDULER_SOLVER, 200);
+CONSTANT(DQG_SCHEDULER_SCHEDULE, 201);
+CONSTANT(DQG_SCHEDULER_SPACING, 202);
+CONSTANT(DQG_SCHEDULER_PREDICTION, 203);
+CONSTANT(DQG_SCHEDULER_STEPS, 204);
+CONSTANT(DQG_SCHEDULER_SHIFT, 205);
+CONSTANT(DQG_SCHEDULER_ETA, 206);
+CONSTANT(DQG_SCHEDULER_BETA_START, 207);
+CONSTANT(DQG_SCHEDULER_BETA_END, 208);
+CONSTANT(DQG_SCHEDULER_TRAIN_TIMESTEPS, 209);
+CONSTANT(DQG_SCHEDULER_STEPS_OFFSET, 210);
+CONSTANT(DQG_SCHEDULER_TIMESTEP_SCALE, 211);
+CONSTANT(DQG_SCHEDULER_SIGMAS, 212);
+CONSTANT(DQG_SCHEDULER_TIMESTEPS, 213);
+CONSTANT(DQG_RUN_COUNT, 300);
+CONSTANT(DQG_RUN_SEED, 301);
+CONSTANT(DQG_RUN_SEEDS, 302);
+CONSTANT(DQG_RUN_CLASSES, 303);
+CONSTANT(DQG_RUN_GUIDANCE, 304);
+CONSTANT(DQG_RUN_CFG_CHANNELS, 305);
+CONSTANT(DQG_RUN_HEIGHT, 306);
+CONSTANT(DQG_RUN_WIDTH, 307);
+CONSTANT(DQG_RUN_MEMORY_LIMIT, 308);
+CONSTANT(DQG_QUANTIZER_BITS, 400);
+CONSTANT(DQG_QUANTIZER_GROUP, 401);
+CONSTANT(DQG_QUANTIZER_ZERO_POINT, 402);
+CONSTANT(DQG_QUANTIZER_SEARCH, 403);
+CONSTANT(DQG_QUANTIZER_LEVEL, 404);
+CONSTANT(DQG_QUANTIZER_DEFAULT_RULES, 405);
+
+CONSTANT(DQG_TYPE_INT, 1);
+CONSTANT(DQG_TYPE_FLOAT, 2);
+CONSTANT(DQG_TYPE_TEXT, 3);
+CONSTANT(DQG_TYPE_INTS, 4);
+CONSTANT(DQG_TYPE_FLOATS, 5);
+
+CONSTANT(DQG_SOURCE_LATENT, 0);
+CONSTANT(DQG_SOURCE_X0, 1);
+
+CONSTANT(DQG_REPORT_TEXT, 0);
+CONSTANT(DQG_REPORT_JSON, 1);
+
+int main(void)
+{
+    return dqg_version() / 1000 == DQG_VERSION_MAJOR * 1000 + DQG_VERSION_MINOR ? 0 : 1;
+}

@@ -1,0 +1,12 @@
+#!/bin/sh
+# SPDX-License-Identifier: MIT
+# Records the binary interface of this tree as the baseline. Run for a release, after additions; docs/abi.md says when.
+set -eu
+here=$(cd "$(dirname "$0")" && pwd)
+root=$(cd "$here/../.." && pwd)
+work=$(mktemp -d)
+trap 'rm -rf "$work"' EXIT
+library=$(sh "$here/build.sh" "$work/build")
+abidw --drop-private-types --headers-dir "$root/include" --no-corpus-path --no-comp-dir-path --no-show-locs \
+    --out-file "$here/libdqgen.abixml" "$library"
+echo "wrote $here/libdqgen.abixml"

@@ -1,0 +1,188 @@
+/* SPDX-License-Identifier: MIT */
+/* The benchmark of each kernel at the sizes of a small diffusion transformer, on one core. */
+#define _POSIX_C_SOURCE 200809L
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <time.h>
+
+#include "check.h"
+
+enum { ROWS = 256, DEPTH = 1024, WIDTH = 1024, HEAD = 64, RUNS = 5 };
+static const double run_seconds = 0.03;
+
+/* Everything that a call may need. */
+struct bench {
+    const struct dqg_kernels *kernels;
+    struct buffer a8, w8, w4, scales, inverse, c32, x, y, b;
+    struct dqg_attention attention;
+    struct buffer scratch;
+    struct dqg_epilogue epilogue;
+};
+
+/* CPU time, which other programs disturb less than the clock. */
+static double now(void) {
+    struct timespec t;
+    clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &t);
+    return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
+}
+
+static struct bench make_bench(const struct dqg_kernels *kernels) {
+    check_seed(1);
+    struct bench b = {.kernels = kernels,
+                      .a8 = buffer_make(ROWS, DEPTH, DEPTH, 1),
+                      .w8 = buffer_make(DQG_BLOCK_COLUMNS, DEPTH, DEPTH, 1),
+                      .w4 = buffer_make(DQG_BLOCK_COLUMNS, DEPTH / 2, DEPTH / 2, 1),
+                      .scales = buffer_make(DEPTH / 32, DQG_BLOCK_COLUMNS, DQG_BLOCK_COLUMNS, 2),
+                      .inverse = buffer_make(1, DQG_BLOCK_COLUMNS, 0, 4),
+                      .c32 = buffer_make(ROWS, DQG_BLOCK_COLUMNS, DQG_BLOCK_COLUMNS, 4),
+                      .x = buffer_make(ROWS, WIDTH, WIDTH, 4),
+                      .y = buffer_make(ROWS, WIDTH, WIDTH, 4),
+                      .b = buffer_make(DEPTH, DQG_BLOCK_COLUMNS, DQG_BLOCK_COLUMNS, 4),
+                      .scratch = buffer_make(1, DQG_ATTENTION_SCRATCH, 0, 4)};
+    fill_small_ints(b.a8.data, b.a8.size);
+    fill_small_ints(b.w8.data, b.w8.size);
+    for (size_t i = 0; i < (size_t)ROWS * WIDTH; i++) {
+        ((float *)b.x.data)[i] = random_unit();
+        ((float *)b.y.data)[i] = random_unit();
+    }
+    for (size_t i = 0; i < (size_t)DEPTH * DQG_BLOCK_COLUMNS; i++) {
+        ((float *)b.b.data)[i] = random_unit();
+    }
+    for (size_t i = 0; i < (size_t)ROWS * DQG_BLOCK_COLUMNS; i++) {
+        ((int32_t *)b.c32.data)[i] = (int32_t)random_bits() >> 12;
+    }
+    for (size_t i = 0; i < b.scales.size / 2; i++) {
+        ((uint16_t *)b.scales.data)[i] = 0x3800;
+    }
+    for (size_t i = 0; i < DQG_BLOCK_COLUMNS; i++) {
+        ((float *)b.inverse.data)[i] = 1000.0f;
+    }
+    b.attention = (struct dqg_attention){b.x.data,       (float *)b.x.data + HEAD, (float *)b.x.data + 2 * HEAD,
+                                         b.y.data,       WIDTH,                    WIDTH,
+                                         WIDTH,          DQG_ATTENTION_QUERIES,    ROWS,
+                                         HEAD,           0.125f,                   b.scratch.data};
+    b.epilogue = (struct dqg_epilogue){.row_scale = b.x.data,
+                                       .column_scale = b.x.data,
+                                       .bias = b.x.data,
+                                       .gate = b.x.data,
+                                       .residual = b.y.data,
+                                       .ld_residual = WIDTH,
+                                       .activation = DQG_ACT_GELU_TANH};
+    return b;
+}
+
+/* The best of a few runs of call, which does the given number of operations each time. */
+static struct rate measure(const struct dqg_kernels *kernels, void (*call)(const struct bench *b), double operations,
+                           const char *unit) {
+    struct bench b = make_bench(kernels);
+    double best = INFINITY;
+    size_t repeats = 1;
+    for (int run = 0; run < RUNS;) {
+        double start = now();
+        for (size_t i = 0; i < repeats; i++) {
+            call(&b);
+        }
+        double seconds = now() - start;
+        if (seconds < run_seconds) {
+            repeats *= 2;
+            continue;
+        }
+        best = fmin(best, seconds / (double)repeats);
+        run++;
+    }
+    struct buffer *all[] = {&b.a8, &b.w8, &b.w4, &b.scales, &b.inverse, &b.c32, &b.x, &b.y, &b.b, &b.scratch};
+    for (size_t i = 0; i < COUNT_OF(all); i++) {
+        buffer_free(all[i]);
+    }
+    return (struct rate){operations / best * 1e-9, unit};
+}
+
+static void call_decode_i4_i8(const struct bench *b) {
+    for (size_t p = 0; p < DQG_BLOCK_PANELS; p++) {
+        b->kernels->decode_i4_i8((int8_t *)b->w8.data + p * DQG_PANEL * DEPTH,
+                                 (uint8_t *)b->w4.data + p * DQG_PANEL * DEPTH / 2,
+                                 (uint16_t *)b->scales.data + p * DQG_PANEL, NULL, DQG_BLOCK_COLUMNS,
+                                 (float *)b->inverse.data + p * DQG_PANEL, DEPTH, 32);
+    }
+}
+
+static void call_gemm_i8_i32(const struct bench *b) {
+    b->kernels->gemm_i8_i32(b->c32.data, DQG_BLOCK_COLUMNS, b->a8.data, DEPTH, b->w8.data, DQG_PANEL * DEPTH, ROWS,
+                            DQG_BLOCK_PANELS, DEPTH);
+}
+
+static void call_gemm_f32(const struct bench *b) {
+    b->kernels->gemm_f32(b->c32.data, DQG_BLOCK_COLUMNS, b->x.data, WIDTH, b->b.data, DQG_BLOCK_COLUMNS, ROWS,
+                         DQG_BLOCK_COLUMNS, DEPTH);
+}
+
+static void call_decode_float_f32(const struct bench *b) {
+    b->kernels->decode_float_f32(b->b.data, DQG_BLOCK_COLUMNS, b->x.data, DEPTH, DQG_DTYPE_F16, DQG_BLOCK_COLUMNS,
+                                 DQG_BLOCK_COLUMNS, DEPTH);
+}
+
+static void call_epilogue_i32_f32(const struct bench *b) {
+    b->kernels->epilogue_i32_f32(b->y.data, WIDTH, b->c32.data, DQG_BLOCK_COLUMNS, ROWS, DQG_BLOCK_COLUMNS,
+                                 &b->epilogue);
+}
+
+static void call_epilogue_f32_f32(const struct bench *b) {
+    b->kernels->epilogue_f32_f32(b->y.data, WIDTH, b->x.data, WIDTH, ROWS, DQG_BLOCK_COLUMNS, &b->epilogue);
+}
+
+static void call_quantize_f32_i8(const struct bench *b) {
+    b->kernels->quantize_f32_i8(b->a8.data, DEPTH, b->y.data, b->x.data, WIDTH, ROWS, WIDTH, DEPTH);
+}
+
+static void call_norm_f32_f32(const struct bench *b) {
+    b->kernels->norm_f32_f32(b->y.data, WIDTH, b->x.data, WIDTH, ROWS, WIDTH, 1e-6f, b->x.data, b->x.data);
+}
+
+static void call_attention_f32_f32(const struct bench *b) {
+    b->kernels->attention_f32_f32(&b->attention);
+}
+
+static void call_activate_f32_f32(const struct bench *b) {
+    b->kernels->activate_f32_f32(b->y.data, b->x.data, WIDTH, DQG_ACT_SILU);
+}
+
+struct rate bench_decode_i4_i8(const struct dqg_kernels *kernels) {
+    return measure(kernels, call_decode_i4_i8, (double)DQG_BLOCK_COLUMNS * DEPTH, "weight");
+}
+
+struct rate bench_gemm_i8_i32(const struct dqg_kernels *kernels) {
+    return measure(kernels, call_gemm_i8_i32, 2.0 * ROWS * DQG_BLOCK_COLUMNS * DEPTH, "OP");
+}
+
+struct rate bench_gemm_f32(const struct dqg_kernels *kernels) {
+    return measure(kernels, call_gemm_f32, 2.0 * ROWS * DQG_BLOCK_COLUMNS * DEPTH, "OP");
+}
+
+struct rate bench_decode_float_f32(const struct dqg_kernels *kernels) {
+    return measure(kernels, call_decode_float_f32, (double)DQG_BLOCK_COLUMNS * DEPTH, "weight");
+}
+
+struct rate bench_epilogue_i32_f32(const struct dqg_kernels *kernels) {
+    return measure(kernels, call_epilogue_i32_f32, (double)ROWS * DQG_BLOCK_COLUMNS, "element");
+}
+
+struct rate bench_epilogue_f32_f32(const struct dqg_kernels *kernels) {
+    return measure(kernels, call_epilogue_f32_f32, (double)ROWS * DQG_BLOCK_COLUMNS, "element");
+}
+
+struct rate bench_quantize_f32_i8(const struct dqg_kernels *kernels) {
+    return measure(kernels, call_quantize_f32_i8, (double)ROWS * WIDTH, "element");
+}
+
+struct rate bench_norm_f32_f32(const struct dqg_kernels *kernels) {
+    return measure(kernels, call_norm_f32_f32, (double)ROWS * WIDTH, "element");
+}
+
+struct rate bench_attention_f32_f32(const struct dqg_kernels *kernels) {
+    return measure(kernels, call_attention_f32_f32, 4.0 * DQG_ATTENTION_QUERIES * ROWS * HEAD, "OP");
+}
+
+struct rate bench_activate_f32_f32(const struct dqg_kernels *kernels) {
+    return measure(kernels, call_activate_f32_f32, WIDTH, "element");
+}

@@ -1,0 +1,127 @@
+/* SPDX-License-Identifier: MIT */
+/* Checks of gemm_i8_i32 and gemm_f32. */
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "check.h"
+
+/* Around the heights of register tiles. */
+static const size_t row_sizes[] = {1, 2, 3, 4, 5, 6, 7, 11, 12, 13, 16, 24, 25, 37, 48, 65};
+
+/* ---- integers ---- */
+
+static void naive_gemm(int32_t *c, size_t ldc, const int8_t *a, size_t lda, const int8_t *w, size_t panel_stride,
+                       size_t rows, size_t panels, size_t k) {
+    for (size_t m = 0; m < rows; m++) {
+        for (size_t n = 0; n < panels * 16; n++) {
+            int64_t sum = 0;
+            for (size_t i = 0; i < k; i++) {
+                sum += a[m * lda + i] * w[n / 16 * panel_stride + i / 4 * 64 + n % 16 * 4 + i % 4];
+            }
+            c[m * ldc + n] = (int32_t)sum;
+        }
+    }
+}
+
+static void gemm_i8_case(const struct check *check, size_t rows, size_t panels, size_t k) {
+    size_t lda = k + random_below(3) * 7, ldc = panels * 16 + random_below(2) * 5;
+    size_t panel_stride = k * 16 + random_below(2) * 33;
+    check_case("gemm_i8_i32 %s: rows %zu panels %zu k %zu lda %zu ldc %zu panel stride %zu", check->tested->name, rows,
+               panels, k, lda, ldc, panel_stride);
+    struct buffer a = buffer_make(rows, k, lda, 1), w = buffer_make(panels, k * 16, panel_stride, 1);
+    struct buffer got = buffer_make(rows, panels * 16, ldc, 4), want = buffer_make(rows, panels * 16, ldc, 4);
+    fill_small_ints(a.data, a.size);
+    fill_small_ints(w.data, w.size);
+    check->tested->gemm_i8_i32(got.data, ldc, a.data, lda, w.data, panel_stride, rows, panels, k);
+    if (check_is_scalar(check)) {
+        naive_gemm(want.data, ldc, a.data, lda, w.data, panel_stride, rows, panels, k);
+    } else {
+        check->scalar->gemm_i8_i32(want.data, ldc, a.data, lda, w.data, panel_stride, rows, panels, k);
+    }
+    check_equal(got.data, want.data, rows, panels * 16, ldc, 4);
+    check_gaps(&got, rows, panels * 16, ldc, 4);
+    struct buffer *all[] = {&a, &w, &got, &want};
+    for (size_t i = 0; i < COUNT_OF(all); i++) {
+        buffer_free(all[i]);
+    }
+}
+
+void check_gemm_i8_i32(const struct check *check) {
+    static const size_t depths[] = {8, 16, 24, 56, 64, 72, 128, 504, 512, 520, 1024, 1032, 1544};
+    for (size_t i = 0; i < check->cases; i++) {
+        gemm_i8_case(check, RANDOM_SIZE(row_sizes), 1 + random_below(4), RANDOM_SIZE(depths));
+    }
+    for (size_t panels = 1; panels <= DQG_BLOCK_PANELS; panels++) {
+        for (size_t rows = 1; rows <= 14; rows++) {
+            gemm_i8_case(check, rows, panels, 40);
+        }
+    }
+    gemm_i8_case(check, 1, 1, 131072);
+}
+
+/* ---- floats ---- */
+
+struct float_product {
+    size_t rows, columns, k, lda, ldb, ldc;
+    struct buffer a, b, got;
+    double *want, *norm; /* [rows][columns] */
+};
+
+static void double_product(struct float_product *p) {
+    const float *a = p->a.data, *b = p->b.data;
+    for (size_t i = 0; i < p->rows * p->columns; i++) {
+        size_t m = i / p->columns, n = i % p->columns;
+        p->want[i] = p->norm[i] = 0.0;
+        for (size_t k = 0; k < p->k; k++) {
+            double term = (double)a[m * p->lda + k] * b[k * p->ldb + n];
+            p->want[i] += term;
+            p->norm[i] += fabs(term);
+        }
+        p->norm[i] *= fmax(1.0, (double)p->k / 64.0); /* rounding of equal terms all goes one way */
+    }
+}
+
+static void call_gemm_f32(const struct dqg_kernels *kernels, struct buffer *c, const struct float_product *p) {
+    kernels->gemm_f32(c->data, p->ldc, p->a.data, p->lda, p->b.data, p->ldb, p->rows, p->columns, p->k);
+}
+
+/* A row has the same bits when it is computed alone. */
+static void check_row_alone(const struct check *check, const struct float_product *p) {
+    size_t row = random_below(p->rows);
+    struct buffer alone = buffer_make(1, p->columns, p->ldc, 4);
+    check->tested->gemm_f32(alone.data, p->ldc, (const float *)p->a.data + row * p->lda, p->lda, p->b.data, p->ldb, 1,
+                            p->columns, p->k);
+    check_equal((const float *)p->got.data + row * p->ldc, alone.data, 1, p->columns, 0, 4);
+    buffer_free(&alone);
+}
+
+void check_gemm_f32(const struct check *check) {
+    static const size_t depths[] = {1, 2, 3, 4, 7, 8, 16, 31, 64, 72, 130, 257};
+    for (size_t i = 0; i < check->cases; i++) {
+        struct float_product p = {.rows = RANDOM_SIZE(row_sizes), .columns = 16 * (1 + random_below(4))};
+        p.k = RANDOM_SIZE(depths);
+        p.lda = p.k + random_below(2) * 3;
+        p.ldb = p.columns + random_below(2) * 16;
+        p.ldc = p.columns + random_below(2) * 7;
+        check_case("gemm_f32 %s: rows %zu columns %zu k %zu lda %zu ldb %zu ldc %zu", check->tested->name, p.rows,
+                   p.columns, p.k, p.lda, p.ldb, p.ldc);
+        p.a = buffer_make(p.rows, p.k, p.lda, 4);
+        p.b = buffer_make(p.k, p.columns, p.ldb, 4);
+        p.got = buffer_make(p.rows, p.columns, p.ldc, 4);
+        p.want = malloc(p.rows * p.columns * sizeof(double));
+        p.norm = malloc(p.rows * p.columns * sizeof(double));
+        fill_floats(p.a.data, p.a.size / 4);
+        fill_floats(p.b.data, p.b.size / 4);
+        double_product(&p);
+        call_gemm_f32(check->tested, &p.got, &p);
+        check_gaps(&p.got, p.rows, p.columns, p.ldc, 4);
+        check_close(p.got.data, p.ldc, p.want, p.norm, p.rows, p.columns, check->tolerance);
+        check_row_alone(check, &p);
+        free(p.want);
+        free(p.norm);
+        buffer_free(&p.a);
+        buffer_free(&p.b);
+        buffer_free(&p.got);
+    }
+}

@@ -1,0 +1,43 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * What tests of the public API share: cmocka with its prelude, views of test buffers, and a check that a call fails
+ * with the status it documents and says why.
+ */
+#ifndef TESTS_CHECK_H
+#define TESTS_CHECK_H
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include "libdqgen.h"
+
+/* The call gives this status, and the context explains it. */
+#define assert_fails(context, call, expected)                                                                          \
+    do {                                                                                                               \
+        assert_int_equal((call), (expected));                                                                          \
+        assert_true(strlen(dqg_context_error(context)) > 8);                                                           \
+    } while (0)
+
+#define assert_ok(call) assert_int_equal((call), DQG_OK)
+
+/* A contiguous F32 view. Unused sizes are 0 and end the shape. */
+static inline dqg_tensor_view view_f32(void *data, int64_t d0, int64_t d1, int64_t d2, int64_t d3)
+{
+    const int64_t sizes[4] = {d0, d1, d2, d3};
+    dqg_tensor_view view;
+    DQG_INIT(&view);
+    view.data = data;
+    view.dtype = DQG_DTYPE_F32;
+    while (view.rank < 4 && sizes[view.rank] != 0) {
+        view.shape[view.rank] = sizes[view.rank];
+        view.rank++;
+    }
+    return view;
+}
+
+#endif

@@ -1,0 +1,359 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The allocation sweep: each piece of work is done again and again while the first, second, third ... request for
+ * memory fails, until one pass needs no failure. Every pass must end with a status and a message, give back all memory,
+ * and leave no file behind.
+ */
+#include "check.h"
+#include "failing_alloc.h"
+#include "tiny_model.h"
+
+#include <dirent.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+enum { IMAGES = 2, FLOATS = IMAGES * 4 * 8 * 8, MOST_REQUESTS = 20000 };
+
+struct fixture {
+    char directory[128];
+    char checkpoint[192]; /* .safetensors */
+    char quantized[192];  /* .dqg */
+    char output[192];     /* written and removed by the quantizer's sweep */
+    const char *model;    /* of the piece of work at hand: one of the two above */
+};
+
+typedef dqg_status work_fn(dqg_context *context, const struct fixture *fixture);
+
+static dqg_status load(dqg_context *context, const struct fixture *fixture)
+{
+    dqg_model *model;
+    dqg_status status = dqg_model_load(context, fixture->model, NULL, &model);
+    assert_true((status == DQG_OK) == (model != NULL));
+    dqg_model_release(model);
+    return status;
+}
+
+static dqg_status verify(dqg_context *context, const struct fixture *fixture)
+{
+    return dqg_file_verify(context, fixture->model);
+}
+
+static dqg_status make_options(dqg_context *context, dqg_options **options)
+{
+    static const int64_t classes[] = {1, 3};
+    dqg_status status = dqg_options_create(context, DQG_OPTIONS_RUN, options);
+    if (status == DQG_OK) {
+        status = dqg_options_set_int(*options, DQG_RUN_COUNT, IMAGES);
+    }
+    if (status == DQG_OK) {
+        status = dqg_options_set_ints(*options, DQG_RUN_CLASSES, classes, 2);
+    }
+    if (status == DQG_OK) {
+        status = dqg_options_set_float(*options, DQG_RUN_GUIDANCE, 3.0);
+    }
+    return status;
+}
+
+/* A run with two threads: made, stepped, saved, restored, read, its model evaluated outside of it too. */
+static dqg_status use_run(dqg_context *context, dqg_model *model, dqg_run *run)
+{
+    static float out[FLOATS], x[FLOATS];
+    const double times[IMAGES] = {900, 100};
+    const int32_t labels[IMAGES] = {0, -1};
+    dqg_tensor_view view = view_f32(out, IMAGES, 4, 8, 8);
+    dqg_tensor_view input = view_f32(x, IMAGES, 4, 8, 8);
+    size_t size;
+    dqg_status status = dqg_run_step(run);
+    if (status == DQG_OK) {
+        status = dqg_run_state_size(run, &size);
+    }
+    if (status == DQG_OK) {
+        void *state = malloc(size);
+        status = dqg_run_save(run, state, size);
+        if (status == DQG_OK) {
+            status = dqg_run_restore(run, state, size);
+        }
+        free(state);
+    }
+    while (status == DQG_OK || status == DQG_PENDING) {
+        status = dqg_run_advance(run, 200);
+    }
+    if (status == DQG_DONE) {
+        status = dqg_run_read(run, DQG_SOURCE_X0, &view);
+    }
+    return status != DQG_OK ? status
+                            : dqg_model_evaluate(context, model, &input, times, labels, NULL, NULL, &view);
+}
+
+static dqg_status generate(dqg_context *context, const struct fixture *fixture)
+{
+    dqg_options *options = NULL;
+    dqg_model *model = NULL;
+    dqg_run *run = NULL;
+    dqg_memory_info memory;
+    DQG_INIT(&memory);
+    dqg_status status = dqg_context_set_threads(context, 2);
+    if (status == DQG_OK) {
+        status = make_options(context, &options);
+    }
+    if (status == DQG_OK) {
+        status = dqg_model_load(context, fixture->model, NULL, &model);
+    }
+    if (status == DQG_OK) {
+        status = dqg_model_memory(context, model, NULL, options, &memory);
+    }
+    if (status == DQG_OK) {
+        status = dqg_run_create(context, model, NULL, options, &run);
+        assert_true((status == DQG_OK) == (run != NULL));
+    }
+    if (status == DQG_OK) {
+        status = use_run(context, model, run);
+    }
+    dqg_run_destroy(run);
+    dqg_model_release(model);
+    dqg_options_destroy(options);
+    return status;
+}
+
+static dqg_status schedule(dqg_context *context, const struct fixture *fixture)
+{
+    (void)fixture;
+    const int64_t shape[3] = {2, 3, 5};
+    float data[30] = {0};
+    dqg_options *options = NULL;
+    dqg_scheduler *scheduler = NULL;
+    dqg_run *run = NULL;
+    dqg_request request;
+    dqg_tensor_view view = view_f32(data, 2, 3, 5, 0);
+    DQG_INIT(&request);
+    dqg_status status = dqg_options_create(context, DQG_OPTIONS_SCHEDULER, &options);
+    if (status == DQG_OK) {
+        status = dqg_options_parse(options, "solver", "heun");
+    }
+    if (status == DQG_OK) {
+        status = dqg_scheduler_create(context, options, &scheduler);
+    }
+    if (status == DQG_OK) {
+        status = dqg_run_create_custom(context, scheduler, shape, 3, NULL, &run);
+    }
+    while (status == DQG_OK || status == DQG_PENDING) {
+        status = dqg_run_request(run, &request, &view);
+        if (status == DQG_OK) {
+            status = dqg_run_submit(run, &view);
+        }
+    }
+    dqg_run_destroy(run);
+    dqg_scheduler_release(scheduler);
+    dqg_options_destroy(options);
+    return status == DQG_DONE ? DQG_OK : status;
+}
+
+static int count_files(const char *directory)
+{
+    int count = 0;
+    DIR *folder = opendir(directory);
+    while (folder != NULL && readdir(folder) != NULL) {
+        count++;
+    }
+    closedir(folder);
+    return count;
+}
+
+static dqg_status quantize(dqg_context *context, const struct fixture *fixture)
+{
+    dqg_quantizer *quantizer;
+    const char *text;
+    int files = count_files(fixture->directory);
+    dqg_status status = dqg_quantizer_create(context, NULL, &quantizer);
+    if (status == DQG_OK) {
+        status = dqg_quantizer_add_rule(quantizer, "*.adaLN_modulation.*", "int8");
+    }
+    if (status == DQG_OK) {
+        status = dqg_quantizer_set_metadata(quantizer, "license", "CC0-1.0");
+    }
+    if (status == DQG_OK) {
+        status = dqg_quantizer_run(quantizer, fixture->checkpoint, fixture->output);
+        if (status != DQG_OK) {
+            assert_int_equal(count_files(fixture->directory), files);
+        }
+    }
+    if (status == DQG_OK) {
+        status = dqg_quantizer_report(quantizer, DQG_REPORT_TEXT, &text);
+    }
+    if (status == DQG_OK) {
+        status = dqg_quantizer_report(quantizer, DQG_REPORT_JSON, &text);
+    }
+    dqg_quantizer_destroy(quantizer);
+    unlink(fixture->output);
+    return status;
+}
+
+/*
+ * One pass with the n-th request failing, n counted from after the context was made. Returns whether a request failed.
+ * A pass that goes well although a request failed is fine too: the library may do without that memory.
+ */
+static int one_pass(work_fn *work, const struct fixture *fixture, int64_t n, int forever)
+{
+    struct failing_alloc memory;
+    dqg_allocator allocator;
+    dqg_context *context;
+    failing_alloc_init(&memory, &allocator);
+    assert_ok(dqg_context_create(&allocator, &context));
+    memory.fail_forever = forever;
+    memory.fail_at = n;
+    dqg_status status = work(context, fixture);
+    if (status != DQG_OK && (status != DQG_ERROR_MEMORY || strlen(dqg_context_error(context)) < 8)) {
+        fail_msg("request %lld: status %d, message \"%s\"", (long long)n, (int)status, dqg_context_error(context));
+    }
+    int failed = memory.failed > 0;
+    if (!failed) {
+        assert_ok(status);
+    }
+    memory.fail_forever = 0;
+    memory.fail_at = 0;
+    dqg_context_destroy(context);
+    if (failing_alloc_errors(&memory) != 0) {
+        fail_msg("request %lld: see above", (long long)n);
+    }
+    return failed;
+}
+
+static void sweep(const char *name, work_fn *work, const struct fixture *fixture)
+{
+    int64_t n = 1;
+    while (one_pass(work, fixture, n, 0)) {
+        one_pass(work, fixture, n, 1);
+        assert_true(++n < MOST_REQUESTS);
+    }
+    print_message("%s: every one of %lld requests failed once\n", name, (long long)(n - 1));
+    assert_true(n > 1);
+}
+
+static void context_create(void **state)
+{
+    (void)state;
+    for (int64_t n = 1;; n++) {
+        struct failing_alloc memory;
+        dqg_allocator allocator;
+        dqg_context *context = (dqg_context *)&memory;
+        failing_alloc_init(&memory, &allocator);
+        memory.fail_at = n;
+        dqg_status status = dqg_context_create(&allocator, &context);
+        if (memory.failed == 0) {
+            assert_ok(status);
+            dqg_context_destroy(context);
+            assert_int_equal(failing_alloc_errors(&memory), 0);
+            return;
+        }
+        assert_int_equal(status, DQG_ERROR_MEMORY);
+        assert_null(context);
+        assert_int_equal(failing_alloc_errors(&memory), 0);
+    }
+}
+
+static void model_load(void **state)
+{
+    struct fixture *fixture = *state;
+    fixture->model = fixture->checkpoint;
+    sweep("load of a safetensors file", load, fixture);
+    sweep("verification of a safetensors file", verify, fixture);
+    fixture->model = fixture->quantized;
+    sweep("load of a .dqg file", load, fixture);
+    sweep("verification of a .dqg file", verify, fixture);
+}
+
+static void run_float(void **state)
+{
+    struct fixture *fixture = *state;
+    fixture->model = fixture->checkpoint;
+    sweep("run on the float path", generate, fixture);
+}
+
+static void run_4_bit(void **state)
+{
+    struct fixture *fixture = *state;
+    fixture->model = fixture->quantized;
+    sweep("run with 4-bit weights", generate, fixture);
+}
+
+static void custom_run(void **state)
+{
+    sweep("run without a model", schedule, *state);
+}
+
+static void quantizer(void **state)
+{
+    sweep("quantizer", quantize, *state);
+}
+
+/* Stepping allocates nothing: all memory is taken when the run is made. */
+static void steps_allocate_nothing(void **state)
+{
+    struct fixture *fixture = *state;
+    struct failing_alloc memory;
+    dqg_allocator allocator;
+    dqg_context *context;
+    dqg_model *model;
+    dqg_options *options;
+    dqg_run *run;
+    dqg_memory_info info;
+    DQG_INIT(&info);
+    failing_alloc_init(&memory, &allocator);
+    assert_ok(dqg_context_create(&allocator, &context));
+    assert_ok(dqg_context_set_threads(context, 2));
+    assert_ok(dqg_model_load(context, fixture->quantized, NULL, &model));
+    assert_ok(make_options(context, &options));
+    assert_ok(dqg_model_memory(context, model, NULL, options, &info));
+    int64_t before = memory.live_bytes;
+    assert_ok(dqg_run_create(context, model, NULL, options, &run));
+    double taken = (double)(memory.live_bytes - before);
+    print_message("run: %.0f bytes, foreseen %.0f\n", taken, (double)info.run_bytes);
+    assert_true((double)info.run_bytes > 0.95 * taken && (double)info.run_bytes < 1.05 * taken);
+    assert_true(dqg_run_step(run) >= 0); /* starts the workers */
+    int64_t requests = memory.requests;
+    while (dqg_run_step(run) == DQG_OK) {
+    }
+    assert_int_equal(memory.requests, requests);
+    dqg_run_destroy(run);
+    dqg_options_destroy(options);
+    dqg_model_release(model);
+    dqg_context_destroy(context);
+    assert_int_equal(failing_alloc_errors(&memory), 0);
+}
+
+static int setup(void **state)
+{
+    static struct fixture fixture;
+    *state = &fixture;
+    if (tiny_dir_make(fixture.directory, sizeof(fixture.directory))) {
+        return -1;
+    }
+    tiny_path(fixture.checkpoint, sizeof(fixture.checkpoint), fixture.directory, "tiny.safetensors");
+    tiny_path(fixture.quantized, sizeof(fixture.quantized), fixture.directory, "tiny.dqg");
+    tiny_path(fixture.output, sizeof(fixture.output), fixture.directory, "out.dqg");
+    dqg_context *context;
+    dqg_quantizer *maker = NULL;
+    int failed = tiny_dit_write_default(fixture.checkpoint) || dqg_context_create(NULL, &context);
+    failed = failed || dqg_quantizer_create(context, NULL, &maker);
+    failed = failed || dqg_quantizer_run(maker, fixture.checkpoint, fixture.quantized);
+    dqg_quantizer_destroy(maker);
+    dqg_context_destroy(context);
+    return failed ? -1 : 0;
+}
+
+static int teardown(void **state)
+{
+    tiny_dir_remove(((struct fixture *)*state)->directory);
+    return 0;
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(context_create), cmocka_unit_test(model_load), cmocka_unit_test(run_float),
+        cmocka_unit_test(run_4_bit),      cmocka_unit_test(custom_run), cmocka_unit_test(quantizer),
+        cmocka_unit_test(steps_allocate_nothing),
+    };
+    return cmocka_run_group_tests(tests, setup, teardown);
+}

@@ -1,0 +1,431 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Which points a plan visits: beta schedules, spacings, shift and the host's own lists, against tables of published
+ * values, and the coordinates that each solver is given them in.
+ */
+#include <math.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include "analytic.h"
+#include "sched/pieces.h"
+
+enum { MOST = 64 };
+
+static struct dqg_context context;
+static struct dqg_sched sched;
+
+static void make(const struct dqg_sched_config *config) {
+    dqg_sched_free(&context.alloc, &sched);
+    dqg_error_clear(&context);
+    dqg_status status = dqg_sched_init(&context, config, &sched);
+    assert_string_equal(context.error, "");
+    assert_int_equal(status, DQG_OK);
+}
+
+static int setup(void **state) {
+    (void)state;
+    analytic_context(&context);
+    return 0;
+}
+
+static int teardown(void **state) {
+    (void)state;
+    dqg_sched_free(&context.alloc, &sched);
+    return 0;
+}
+
+/* The value agrees with a table that gives it to six digits after the point. */
+static void assert_table(double value, double expected) {
+    if (!(fabs(value - expected) <= 1e-6 * fabs(expected) + 5.1e-7)) {
+        fail_msg("%.9g where the table says %.9g", value, expected);
+    }
+}
+
+static void assert_relative(double value, double expected, double limit) {
+    if (!(fabs(value - expected) <= limit * fabs(expected))) {
+        fail_msg("%.12g where %.12g is expected", value, expected);
+    }
+}
+
+/* acp[t] at seven timesteps, nine digits. */
+static void test_betas(void **state) {
+    (void)state;
+    static const double timesteps[] = {999, 998, 749, 499, 249, 1, 0};
+    static const struct {
+        const char *schedule;
+        double acp[7];
+    } rows[] = {
+        {"linear", {4.03582977e-5, 4.11819364e-5, 0.00335055044, 0.0785872429, 0.524085374, 0.999780092, 0.9999}},
+        {"scaled-linear", {0.00466009851, 0.0047166989, 0.0566234916, 0.27766965, 0.675432414, 0.998296028, 0.99915}},
+        {"cosine", {2.42876691e-9, 2.42876691e-6, 0.144272102, 0.49384359, 0.847012161, 0.999912576, 0.999958716}},
+        {"sigmoid", {3.96818199e-5, 4.048962e-5, 0.00573219889, 0.301931057, 0.903744665, 0.999701019, 0.999850795}},
+    };
+    for (size_t i = 0; i < DQG_COUNT_OF(rows); i++) {
+        struct dqg_sched_config config = analytic_config();
+        config.schedule = rows[i].schedule;
+        config.timesteps = timesteps;
+        config.timestep_count = 7;
+        make(&config);
+        for (int j = 0; j < 7; j++) {
+            double sigma = sched.points[j].sigma;
+            assert_relative(1 / (1 + sigma * sigma), rows[i].acp[j], 3e-9);
+        }
+    }
+    /* The table of noise levels of latent diffusion. */
+    struct dqg_sched_config config = analytic_config();
+    config.schedule = "scaled-linear";
+    config.timesteps = timesteps;
+    config.timestep_count = 7;
+    make(&config);
+    assert_relative(sched.points[0].sigma, 14.6146412293, 1e-11);
+    assert_relative(sched.points[6].sigma, 0.0291671582, 2e-9);
+    config.beta_start = 1e-4; /* the caller's own betas */
+    config.beta_end = 0.02;
+    config.schedule = "linear";
+    make(&config);
+    uint64_t own = sched.identity;
+    config.beta_start = config.beta_end = 0;
+    make(&config);
+    assert_int_equal(own, sched.identity);
+}
+
+struct list {
+    int32_t steps;
+    double first[3], middle[2], last[3]; /* middle: before and after the half. Four steps: first[0..2] and last[2] */
+};
+
+/* what: 0 sigma, 1 timestep */
+static void check_list(const struct list *list, int what) {
+    double values[MOST];
+    for (int32_t i = 0; i < sched.steps; i++) {
+        values[i] = what == 0 ? sched.points[i].sigma : sched.points[i].timestep;
+    }
+    int32_t n = list->steps;
+    assert_int_equal(sched.steps, n);
+    for (int i = 0; i < 3; i++) {
+        assert_table(values[i], list->first[i]);
+        if (n > 4) {
+            assert_table(values[n - 3 + i], list->last[i]);
+        }
+    }
+    if (n > 4) {
+        assert_table(values[n / 2 - 1], list->middle[0]);
+        assert_table(values[n / 2], list->middle[1]);
+    } else {
+        assert_table(values[3], list->last[2]);
+    }
+    const struct dqg_sched_point *end = &sched.points[n];
+    assert_true(end->sigma == 0 && end->alpha == 1 && end->input_scale == 1 && end->timestep == 0);
+}
+
+static void test_spacings(void **state) {
+    (void)state;
+    static const struct {
+        const char *spacing;
+        int what;
+        struct list lists[3];
+    } rows[] = {
+        {"leading",
+         1,
+         {{4, {751, 501, 251}, {0}, {0, 0, 1}},
+          {20, {951, 901, 851}, {501, 451}, {101, 51, 1}},
+          {50, {981, 961, 941}, {501, 481}, {41, 21, 1}}}},
+        {"leading",
+         0,
+         {{4, {4.116696, 1.623692, 0.698398}, {0}, {0, 0, 0.041314}},
+          {20, {11.028331, 8.390685, 6.506398}, {1.623692, 1.376179}, {0.346187, 0.228147, 0.041314}},
+          {50, {13.120411, 11.676046, 10.425041}, {1.623692, 1.519217}, {0.201793, 0.141463, 0.041314}}}},
+        {"trailing",
+         1,
+         {{4, {999, 749, 499}, {0}, {0, 0, 249}},
+          {20, {999, 949, 899}, {549, 499}, {149, 99, 49}},
+          {50, {999, 979, 959}, {519, 499}, {59, 39, 19}}}},
+        {"trailing",
+         0,
+         {{4, {14.614641, 4.081729, 1.612886}, {0}, {0, 0, 0.693205}},
+          {20, {14.614641, 10.904235, 8.302803}, {1.910251, 1.612886}, {0.453819, 0.341674, 0.223003}},
+          {50, {14.614641, 12.966321, 11.542771}, {1.724794, 1.612886}, {0.248220, 0.196303, 0.134451}}}},
+        {"linspace",
+         0,
+         {{4, {14.614641, 2.918307, 0.932358}, {0}, {0, 0, 0.029167}},
+          {20, {14.614641, 10.746844, 8.081534}, {1.764824, 1.480582}, {0.355546, 0.232168, 0.029167}},
+          {50, {14.614641, 12.936773, 11.491646}, {1.671643, 1.561659}, {0.201179, 0.139337, 0.029167}}}},
+    };
+    for (size_t i = 0; i < DQG_COUNT_OF(rows); i++) {
+        for (int j = 0; j < 3; j++) {
+            struct dqg_sched_config config = analytic_config();
+            config.schedule = "scaled-linear";
+            config.spacing = rows[i].spacing;
+            config.steps_offset = strcmp(rows[i].spacing, "leading") == 0;
+            config.steps = rows[i].lists[j].steps;
+            make(&config);
+            check_list(&rows[i].lists[j], rows[i].what);
+        }
+    }
+}
+
+static void test_flow(void **state) {
+    (void)state;
+    static const struct {
+        double shift;
+        struct list lists[3];
+    } rows[] = {
+        {1,
+         {{4, {1, 0.75, 0.5}, {0}, {0, 0, 0.25}},
+          {20, {1, 0.95, 0.9}, {0.55, 0.5}, {0.15, 0.1, 0.05}},
+          {50, {1, 0.98, 0.96}, {0.52, 0.5}, {0.06, 0.04, 0.02}}}},
+        {3,
+         {{4, {1, 0.9, 0.75}, {0}, {0, 0, 0.5}},
+          {20, {1, 0.982759, 0.964286}, {0.785714, 0.75}, {0.346154, 0.25, 0.136364}},
+          {50, {1, 0.993243, 0.986301}, {0.764706, 0.75}, {0.160714, 0.111111, 0.057692}}}},
+        {3.158192909689767, /* exp(1.15) */
+         {{4, {1, 0.904531, 0.759511}, {0}, {0, 0, 0.512844}},
+          {20, {1, 0.983608, 0.966014}, {0.794239, 0.759511}, {0.357875, 0.259758, 0.142529}},
+          {50, {1, 0.993580, 0.986979}, {0.773826, 0.759511}, {0.167767, 0.116289, 0.060550}}}},
+        {1.877610579264343, /* exp(0.63) */
+         {{4, {1, 0.849235, 0.652489}, {0}, {0, 0, 0.384945}},
+          {20, {1, 0.972733, 0.944129}, {0.696497, 0.652489}, {0.248879, 0.172612, 0.089934}},
+          {50, {1, 0.989248, 0.978290}, {0.670411, 0.652489}, {0.107021, 0.072557, 0.036904}}}},
+    };
+    for (size_t i = 0; i < DQG_COUNT_OF(rows); i++) {
+        for (int j = 0; j < 3; j++) {
+            struct dqg_sched_config config = analytic_config();
+            config.shift = rows[i].shift;
+            config.steps = rows[i].lists[j].steps;
+            make(&config);
+            check_list(&rows[i].lists[j], 0);
+            for (int32_t k = 0; k <= sched.steps; k++) {
+                assert_true(sched.points[k].timestep == 1000 * sched.points[k].sigma);
+                assert_true(sched.points[k].alpha == 1 - sched.points[k].sigma);
+                assert_true(sched.points[k].input_scale == 1);
+            }
+            assert_true(sched.initial_scale == 1);
+        }
+    }
+}
+
+/* shift(s), then shift(1/s), is no shift; one step; the ends of the range. */
+static void test_shift(void **state) {
+    (void)state;
+    struct dqg_sched_config config = analytic_config();
+    config.steps = 30;
+    config.shift = 7;
+    make(&config);
+    for (int32_t i = 0; i < 30; i++) {
+        double t = sched.points[i].sigma;
+        assert_relative(t / 7 / (1 + (1.0 / 7 - 1) * t), (30 - i) / 30.0, 1e-14);
+    }
+    static const double extremes[] = {1e-6, 0.01, 100, 1e6};
+    for (size_t i = 0; i < DQG_COUNT_OF(extremes); i++) {
+        config.shift = extremes[i];
+        config.steps = 1000;
+        make(&config);
+        assert_true(sched.points[0].sigma == 1 && sched.points[1000].sigma == 0);
+        config.steps = 1;
+        make(&config);
+        assert_true(sched.steps == 1 && sched.points[0].sigma == 1 && sched.points[1].sigma == 0);
+    }
+}
+
+static void test_sigma_to_timestep(void **state) {
+    (void)state;
+    static const double sigmas[] = {400,      14.614641229333, 9.102928, 5.478392, 3.168603,
+                                    0.446918, 0.0291671582,    0.01,     0};
+    static const double timesteps[] = {999, 999, 916.2839, 815.0447, 687.1527, 145.9381, 0, 0, 0};
+    struct dqg_sched_config config = analytic_config();
+    config.schedule = "scaled-linear";
+    config.sigmas = sigmas;
+    config.sigma_count = DQG_COUNT_OF(sigmas);
+    config.steps = 77; /* the list says how many */
+    make(&config);
+    assert_int_equal(sched.steps, 8);
+    for (int32_t i = 0; i <= 8; i++) {
+        /* the table gives six digits of sigma, a little less than four of these */
+        assert_true(fabs(sched.points[i].timestep - timesteps[i]) < 3e-4);
+        assert_true(sched.points[i].sigma == sigmas[i]);
+    }
+    /* and back: every training timestep is found again */
+    config.sigmas = NULL;
+    config.sigma_count = 0;
+    config.spacing = "trailing";
+    config.steps = 1000;
+    make(&config);
+    double table[1001];
+    for (int32_t i = 0; i <= 1000; i++) {
+        table[i] = sched.points[i].sigma;
+    }
+    config.sigmas = table;
+    config.sigma_count = 1001;
+    make(&config);
+    for (int32_t i = 0; i < 1000; i++) {
+        assert_true(fabs(sched.points[i].timestep - (999 - i)) < 1e-9);
+    }
+}
+
+/* Fractional timesteps: linear in sigma between neighbours. */
+static void test_fractional_timesteps(void **state) {
+    (void)state;
+    static const double timesteps[] = {500, 499.25, 499, 0.5, 0};
+    struct dqg_sched_config config = analytic_config();
+    config.schedule = "linear";
+    config.timesteps = timesteps;
+    config.timestep_count = 5;
+    make(&config);
+    assert_int_equal(sched.steps, 5);
+    const struct dqg_sched_point *p = sched.points;
+    assert_relative(p[1].sigma, 0.75 * p[2].sigma + 0.25 * p[0].sigma, 1e-14);
+    assert_true(p[1].timestep == 499.25);
+    assert_true(p[3].sigma > p[4].sigma);
+}
+
+static void test_coordinates(void **state) {
+    (void)state;
+    static const char *const schedules[] = {"linear", "scaled-linear", "cosine", "sigmoid"};
+    static const char *const spacings[] = {"linspace", "leading", "trailing"};
+    for (size_t i = 0; i < DQG_COUNT_OF(schedules) * DQG_COUNT_OF(spacings); i++) {
+        struct dqg_sched_config config = analytic_config();
+        config.schedule = schedules[i % 4];
+        config.spacing = spacings[i / 4];
+        config.steps_offset = 1;
+        config.steps = 7;
+        config.solver = "heun";
+        make(&config);
+        struct dqg_sched_point k[8];
+        memcpy(k, sched.points, sizeof(k));
+        assert_relative(sched.initial_scale, i / 4 == 1 ? hypot(1, k[0].sigma) : k[0].sigma, 1e-15);
+        config.solver = "ddim";
+        make(&config);
+        assert_relative(sched.initial_scale, 1, 1e-15);
+        for (int32_t j = 0; j < 7; j++) {
+            const struct dqg_sched_point *p = &sched.points[j];
+            assert_relative(p->alpha * p->alpha + p->sigma * p->sigma, 1, 1e-14);
+            assert_relative(p->sigma / p->alpha, k[j].sigma, 1e-13);
+            assert_true(p->timestep == k[j].timestep && p->input_scale == 1 && k[j].alpha == 1);
+            assert_relative(k[j].input_scale, p->alpha, 1e-14);
+        }
+    }
+}
+
+/*
+ * Where DDIM ends: at training timestep 0 as published pipelines do, unless that was the last one visited, as then the
+ * step would stand still; on a list of sigmas where the list says.
+ */
+static void test_ddim_end(void **state) {
+    (void)state;
+    static const double to_one[] = {901, 401, 1};
+    static const double to_zero[] = {901, 401, 0};
+    static const double sigmas[] = {10, 1, 0};
+    struct dqg_sched_config config = analytic_config();
+    config.solver = "ddim";
+    config.schedule = "scaled-linear";
+    config.timesteps = to_one;
+    config.timestep_count = 3;
+    make(&config);
+    assert_relative(sched.points[3].alpha, sqrt(0.99915), 1e-12);
+    assert_relative(sched.points[3].sigma, sqrt(1 - 0.99915), 1e-12);
+    assert_true(sched.points[3].timestep == 0);
+    config.timesteps = to_zero;
+    make(&config);
+    assert_true(sched.points[3].alpha == 1 && sched.points[3].sigma == 0);
+    config.timestep_count = 0;
+    config.sigmas = sigmas;
+    config.sigma_count = 3;
+    make(&config);
+    assert_relative(sched.points[1].alpha, sqrt(0.5), 1e-15);
+    assert_true(sched.points[2].alpha == 1 && sched.points[2].sigma == 0);
+}
+
+/* Steps that do not divide T: halves round to even, as NumPy's round does in published pipelines. */
+static void test_trailing_rounding(void **state) {
+    (void)state;
+    static const double three[] = {999, 666, 332};
+    static const double sixteen[] = {999, 937, 874, 811, 749, 687, 624, 561, 499, 437, 374, 311, 249, 187, 124, 61};
+    struct dqg_sched_config config = analytic_config();
+    config.schedule = "linear";
+    config.spacing = "trailing";
+    config.steps = 3;
+    make(&config);
+    for (int32_t i = 0; i < 3; i++) {
+        assert_true(sched.points[i].timestep == three[i]);
+    }
+    config.steps = 16;
+    make(&config);
+    for (int32_t i = 0; i < 16; i++) {
+        assert_true(sched.points[i].timestep == sixteen[i]);
+    }
+}
+
+/* What belongs to the spacing has no part in lists of the host, and the flow's timestep is scaled as asked. */
+static void test_lists_stand_alone(void **state) {
+    (void)state;
+    static const double sigmas[] = {0.75, 0.5, 0};
+    struct dqg_sched_config config = analytic_config();
+    config.sigmas = sigmas;
+    config.sigma_count = 3;
+    config.shift = 3;
+    config.timestep_scale = 1;
+    make(&config);
+    for (int32_t i = 0; i < 3; i++) {
+        assert_true(sched.points[i].sigma == sigmas[i] && sched.points[i].timestep == sigmas[i]);
+    }
+    assert_true(sched.initial_scale == 0.75);
+    config.schedule = "linear";
+    config.spacing = "leading";
+    make(&config);
+    assert_true(sched.initial_scale == 0.75);
+}
+
+/* One step, and as many as there are training timesteps. */
+static void test_step_counts(void **state) {
+    (void)state;
+    struct dqg_sched_config config = analytic_config();
+    config.schedule = "linear";
+    config.steps = 1;
+    make(&config);
+    assert_true(sched.points[0].timestep == 999);
+    config.spacing = "trailing";
+    make(&config);
+    assert_true(sched.points[0].timestep == 999);
+    config.spacing = "leading";
+    config.steps_offset = 5;
+    make(&config);
+    assert_true(sched.points[0].timestep == 5);
+    static const char *const spacings[] = {"linspace", "leading", "trailing"};
+    for (int i = 0; i < 3; i++) {
+        config.spacing = spacings[i];
+        config.steps_offset = 0;
+        for (config.train_timesteps = 1; config.train_timesteps <= 60; config.train_timesteps++) {
+            for (config.steps = 1; config.steps <= config.train_timesteps; config.steps++) {
+                make(&config); /* strictly decreasing, within range: checked there */
+            }
+        }
+        config.train_timesteps = config.steps = 1000;
+        make(&config);
+        for (int32_t j = 0; j < 1000; j++) {
+            assert_true(sched.points[j].timestep == 999 - j);
+        }
+    }
+}
+
+int main(void) {
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_betas),
+        cmocka_unit_test(test_spacings),
+        cmocka_unit_test(test_flow),
+        cmocka_unit_test(test_shift),
+        cmocka_unit_test(test_sigma_to_timestep),
+        cmocka_unit_test(test_fractional_timesteps),
+        cmocka_unit_test(test_coordinates),
+        cmocka_unit_test(test_ddim_end),
+        cmocka_unit_test(test_trailing_rounding),
+        cmocka_unit_test(test_lists_stand_alone),
+        cmocka_unit_test(test_step_counts),
+    };
+    return cmocka_run_group_tests(tests, setup, teardown);
+}
