@@ -22,32 +22,32 @@
 #include "template/quantize_f32_i8.inc"
 
 void dqg_gemm_f32_avx512(float *c, size_t ldc, const float *a, size_t lda, const float *b, size_t ldb, size_t rows,
-                       size_t columns, size_t k) {
+                         size_t columns, size_t k) {
     gemm_f32(c, ldc, a, lda, b, ldb, rows, columns, k);
 }
 
 void dqg_decode_float_f32_avx512(float *b, size_t ldb, const void *w, size_t ldw, int32_t dtype, size_t outputs,
-                               size_t columns, size_t k) {
+                                 size_t columns, size_t k) {
     decode_float_f32(b, ldb, w, ldw, dtype, outputs, columns, k);
 }
 
 void dqg_epilogue_i32_f32_avx512(float *out, size_t ld_out, const int32_t *c, size_t ldc, size_t rows, size_t columns,
-                               const struct dqg_epilogue *epilogue) {
+                                 const struct dqg_epilogue *epilogue) {
     epilogue_i32_f32(out, ld_out, c, ldc, rows, columns, epilogue);
 }
 
 void dqg_epilogue_f32_f32_avx512(float *out, size_t ld_out, const float *c, size_t ldc, size_t rows, size_t columns,
-                               const struct dqg_epilogue *epilogue) {
+                                 const struct dqg_epilogue *epilogue) {
     epilogue_f32_f32(out, ld_out, c, ldc, rows, columns, epilogue);
 }
 
 void dqg_quantize_f32_i8_avx512(int8_t *q, size_t ldq, float *scale, const float *x, size_t ldx, size_t rows, size_t k,
-                              size_t k_padded) {
+                                size_t k_padded) {
     quantize_f32_i8(q, ldq, scale, x, ldx, rows, k, k_padded);
 }
 
 void dqg_norm_f32_f32_avx512(float *y, size_t ldy, const float *x, size_t ldx, size_t rows, size_t n, float eps,
-                           const float *scale, const float *shift) {
+                             const float *scale, const float *shift) {
     norm_f32_f32(y, ldy, x, ldx, rows, n, eps, scale, shift);
 }
 

@@ -96,18 +96,42 @@ static inline __attribute__((always_inline)) void tile_pair(const struct chunk *
 /* Every height has its code: leftover rows then cost no more than others. */
 static void tile_rows(const struct chunk *chunk, size_t row, size_t panels, size_t rows) {
     switch (rows) {
-    case 1: tile_pair(chunk, row, panels, 1); break;
-    case 2: tile_pair(chunk, row, panels, 2); break;
-    case 3: tile_pair(chunk, row, panels, 3); break;
-    case 4: tile_pair(chunk, row, panels, 4); break;
-    case 5: tile_pair(chunk, row, panels, 5); break;
-    case 6: tile_pair(chunk, row, panels, 6); break;
-    case 7: tile_pair(chunk, row, panels, 7); break;
-    case 8: tile_pair(chunk, row, panels, 8); break;
-    case 9: tile_pair(chunk, row, panels, 9); break;
-    case 10: tile_pair(chunk, row, panels, 10); break;
-    case 11: tile_pair(chunk, row, panels, 11); break;
-    default: tile_pair(chunk, row, panels, 12); break;
+    case 1:
+        tile_pair(chunk, row, panels, 1);
+        break;
+    case 2:
+        tile_pair(chunk, row, panels, 2);
+        break;
+    case 3:
+        tile_pair(chunk, row, panels, 3);
+        break;
+    case 4:
+        tile_pair(chunk, row, panels, 4);
+        break;
+    case 5:
+        tile_pair(chunk, row, panels, 5);
+        break;
+    case 6:
+        tile_pair(chunk, row, panels, 6);
+        break;
+    case 7:
+        tile_pair(chunk, row, panels, 7);
+        break;
+    case 8:
+        tile_pair(chunk, row, panels, 8);
+        break;
+    case 9:
+        tile_pair(chunk, row, panels, 9);
+        break;
+    case 10:
+        tile_pair(chunk, row, panels, 10);
+        break;
+    case 11:
+        tile_pair(chunk, row, panels, 11);
+        break;
+    default:
+        tile_pair(chunk, row, panels, 12);
+        break;
     }
 }
 

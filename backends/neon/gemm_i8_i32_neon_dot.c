@@ -43,8 +43,8 @@ static inline __attribute__((always_inline)) void tile(int32_t *c, size_t ldc, c
     }
 }
 
-void dqg_gemm_i8_i32_neon_dot(int32_t *c, size_t ldc, const int8_t *a, size_t lda, const int8_t *w,
-                              size_t panel_stride, size_t rows, size_t panels, size_t k) {
+void dqg_gemm_i8_i32_neon_dot(int32_t *c, size_t ldc, const int8_t *a, size_t lda, const int8_t *w, size_t panel_stride,
+                              size_t rows, size_t panels, size_t k) {
     for (size_t panel = 0; panel < panels; panel++) {
         size_t m = 0;
         for (; m + TILE_ROWS <= rows; m += TILE_ROWS) {

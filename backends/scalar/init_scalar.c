@@ -4,6 +4,7 @@
 
 static const struct dqg_kernels table = {
     .name = "scalar",
+    .portable = 1,
     .decode_i4_i8 = dqg_decode_i4_i8_scalar,
     .gemm_i8_i32 = dqg_gemm_i8_i32_scalar,
     .gemm_f32 = dqg_gemm_f32_scalar,

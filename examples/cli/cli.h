@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * What the commands of dqgen share: the session (context, progress, interruption), the sampling settings that generate,
- * compare and bench have in common, pictures, .npy files and JSON. Every command is one function,
+ * What the commands of dqgen share: context, progress and interruption; the sampling settings that generate, compare
+ * and bench have in common; pictures, .npy files and JSON. Every command is one function,
  * int <name>_main(struct cli *, int argc, char **argv), listed in main.c, that returns the exit code.
  */
 #ifndef DQGEN_CLI_H

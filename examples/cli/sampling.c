@@ -147,7 +147,7 @@ static int apply_preset(struct cli *cli, struct sampling *sampling, const struct
                              presets[i].name);
         }
     }
-    return cli_error(cli, EXIT_USAGE, "there is no scheduler '%s'; --scheduler is the\n%s", sampling->preset,
+    return cli_error(cli, EXIT_USAGE, "there is no scheduler '%s'; --scheduler takes a %s", sampling->preset,
                      sampling_presets);
 }
 

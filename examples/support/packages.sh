@@ -15,7 +15,12 @@ libxxhash.pc:libxxhash-dev libpng.pc:libpng-dev blis.h:libblis-serial-dev|libbli
 # Is it there? A header may lie in a folder of its own below the include directories.
 have() {
     case $1 in
-    compiler) for have_cc in "${CC:-cc}" gcc clang; do command -v "$have_cc" >/dev/null 2>&1 && return 0; done; return 1 ;;
+    compiler)
+        for have_cc in "${CC:-cc}" gcc clang; do
+            command -v "$have_cc" >/dev/null 2>&1 && return 0
+        done
+        return 1
+        ;;
     /*) [ -e "$1" ] ;;
     /*) [ -e "$1" ] ;;
     *.pc) command -v pkg-config >/dev/null 2>&1 && pkg-config --exists "${1%.pc}" ;;

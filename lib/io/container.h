@@ -9,7 +9,7 @@
 #include "io/frame.h"
 #include "io/source.h"
 
-#define DQG_CONTAINER_MAGIC "\x89" "DQG\r\n\x1a\n"
+#define DQG_CONTAINER_MAGIC "\211DQG\r\n\x1a\n"
 
 enum {
     DQG_CONTAINER_VERSION = 1,

@@ -134,8 +134,9 @@ static dqg_status fail_unknown(struct dqg_source *source, const uint8_t *bytes, 
         return dqg_fail(source->context, DQG_ERROR_TRUNCATED, "%s ends after %zu bytes: copy or download it again",
                         name, count);
     }
-    /* One changed, lost or added byte breaks at most one of these two halves of the magic number. */
-    if (contains(bytes, count, "DQG", 3) || contains(bytes, count, "\r\n\x1a\n", 4)) {
+    /* One changed, lost or added byte breaks at most one half of the magic number. PNG and MNG share the second. */
+    if (contains(bytes, count, "DQG", 3) ||
+        (contains(bytes, count, "\r\n\x1a\n", 4) && !contains(bytes, count, "NG", 2))) {
         return dqg_fail(source->context, DQG_ERROR_FORMAT,
                         "the header of %s is damaged: it resembles a .dqg file, but its first bytes are wrong; copy or "
                         "download it again, in binary mode",

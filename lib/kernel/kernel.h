@@ -60,9 +60,8 @@ enum {
     DQG_ATTENTION_KEYS = 64, /* keys in one block of the running softmax */
     DQG_ATTENTION_WIDTH = 256,
     /* transposed queries and running output, V block, scores, maxima and sums */
-    DQG_ATTENTION_SCRATCH = DQG_ATTENTION_QUERIES * DQG_ATTENTION_WIDTH * 2 +
-                            DQG_ATTENTION_KEYS * DQG_ATTENTION_WIDTH + DQG_ATTENTION_QUERIES * DQG_ATTENTION_KEYS +
-                            DQG_ATTENTION_QUERIES * 4
+    DQG_ATTENTION_SCRATCH = DQG_ATTENTION_QUERIES * DQG_ATTENTION_WIDTH * 2 + DQG_ATTENTION_KEYS * DQG_ATTENTION_WIDTH +
+                            DQG_ATTENTION_QUERIES * DQG_ATTENTION_KEYS + DQG_ATTENTION_QUERIES * 4
 };
 
 /*
@@ -99,18 +98,18 @@ typedef void dqg_decode_float_f32_fn(float *b, size_t ldb, const void *w, size_t
                                      size_t columns, size_t k);
 
 /*
- * y = activation(c * row_scale * column_scale + bias); out = y, or residual + gate * y. columns <= DQG_BLOCK_COLUMNS, any
- * number. out may be residual. The float form has no scales.
+ * y = activation(c * row_scale * column_scale + bias); out = y, or residual + gate * y. columns <= DQG_BLOCK_COLUMNS,
+ * any number. out may be residual. The float form has no scales.
  */
 typedef void dqg_epilogue_i32_f32_fn(float *out, size_t ld_out, const int32_t *c, size_t ldc, size_t rows,
                                      size_t columns, const struct dqg_epilogue *epilogue);
-typedef void dqg_epilogue_f32_f32_fn(float *out, size_t ld_out, const float *c, size_t ldc, size_t rows,
-                                     size_t columns, const struct dqg_epilogue *epilogue);
+typedef void dqg_epilogue_f32_f32_fn(float *out, size_t ld_out, const float *c, size_t ldc, size_t rows, size_t columns,
+                                     const struct dqg_epilogue *epilogue);
 
 /*
- * Each row to int8: scale = max|x| / 127, q = round_to_nearest_even(x * (127 / max|x|)), in float; a row whose maximum is
- * 0 or not finite-positive (NaN counts as larger than infinity), or so small that 127 / max|x| overflows, gives scale 0
- * and zeros. Columns k..k_padded-1 are set to 0.
+ * Each row to int8: scale = max|x| / 127, q = round_to_nearest_even(x * (127 / max|x|)), in float; a row whose maximum
+ * is 0 or not finite-positive (NaN counts as larger than infinity), or so small that 127 / max|x| overflows, gives
+ * scale 0 and zeros. Columns k..k_padded-1 are set to 0.
  */
 typedef void dqg_quantize_f32_i8_fn(int8_t *q, size_t ldq, float *scale, const float *x, size_t ldx, size_t rows,
                                     size_t k, size_t k_padded);
@@ -129,6 +128,7 @@ typedef void dqg_activate_f32_f32_fn(float *y, const float *x, size_t n, enum dq
 /* One backend. */
 struct dqg_kernels {
     const char *name;
+    int portable; /* written for no CPU in particular: BLIS, where it is built in, multiplies floats faster */
 #define DQG_KERNEL(op, tolerance) dqg_##op##_fn *op;
 #include "kernel/kernel_list.inc"
 #undef DQG_KERNEL

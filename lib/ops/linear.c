@@ -104,7 +104,10 @@ static void float_block(const struct linear_task *task, size_t row, size_t end, 
     const char *w = (const char *)weight->codes + column * depth * dqg_dtype_size(weight->dtype);
     kernels->decode_float_f32(b, DQG_BLOCK_COLUMNS, w, depth, weight->dtype, columns, padded, depth);
     const float *a = args->x.f32 + row * args->x.ld;
-    kernels->gemm_f32(c, DQG_BLOCK_COLUMNS, a, args->x.ld, b, DQG_BLOCK_COLUMNS, end - row, padded, depth);
+    if (!kernels->portable || !dqg_blas_sgemm(c, DQG_BLOCK_COLUMNS, a, args->x.ld, b, DQG_BLOCK_COLUMNS, end - row,
+                                              padded, depth)) {
+        kernels->gemm_f32(c, DQG_BLOCK_COLUMNS, a, args->x.ld, b, DQG_BLOCK_COLUMNS, end - row, padded, depth);
+    }
     finish_rows(task, c, false, row, end - row, column, columns);
 }
 

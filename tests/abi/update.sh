@@ -7,6 +7,7 @@ root=$(cd "$here/../.." && pwd)
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 library=$(sh "$here/build.sh" "$work/build")
-abidw --drop-private-types --headers-dir "$root/include" --no-corpus-path --no-comp-dir-path --no-show-locs \
-    --out-file "$here/libdqgen.abixml" "$library"
+abidw --exported-interfaces-only --drop-private-types --headers-dir "$root/include" --no-corpus-path \
+    --no-comp-dir-path --no-show-locs --no-elf-needed --out-file "$work/abixml" "$library"
+sed "s#path='[^']*/lib/#path='lib/#" "$work/abixml" > "$here/libdqgen.abixml"
 echo "wrote $here/libdqgen.abixml"

@@ -44,7 +44,8 @@ class Help(Case):
             self.assertIn(f'  {option} ', text)
 
     def test_version(self):
-        self.assertRegex(self.dqgen('--version').stdout, r'^dqgen \d+\.\d+\.\d+ \(libdqgen \d+\.\d+\.\d+; kernels:.* scalar')
+        self.assertRegex(self.dqgen('--version').stdout,
+                         r'^dqgen \d+\.\d+\.\d+ \(libdqgen \d+\.\d+\.\d+; kernels:.* scalar')
 
 
 class Refused(Case):

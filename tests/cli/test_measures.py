@@ -42,6 +42,9 @@ class Compare(Case):
         measured = [o for o in operators if o['relative_error'] is not None]
         self.assertGreater(len(measured), 8)
         self.assertTrue(any('blocks.1' in o['name'] for o in measured), operators)
+        for operator in self.compare('q8.dqg')['evaluations'][1]['operators']:
+            if operator['relative_error'] is not None:  # compared with its own partner, not with a neighbour
+                self.assertLess(operator['relative_error'], 0.05, operator)
 
     def test_text(self):
         text = self.dqgen('compare', TINY, 'q4.dqg', '--steps', 4, '--seeds', 2, '--class', 'class1').stdout

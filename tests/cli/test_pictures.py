@@ -59,6 +59,8 @@ class Pictures(Case):
         for i in [0, 15, 16, 34]:
             self.dqgen('generate', TINY, '--raw', 'b.npy', *FEW, '--seed', 100 + i)
             self.assertEqual(read_npy(self.path('b.npy'))[1], values[256 * i:256 * i + 256], f'picture {i}')
+        sheet = self.generate('--count', 20, '--seed', 100)
+        self.assertEqual(self.tile(sheet, 2, 3), self.generate('--seed', 117)[3])
 
     def test_seed_list(self):
         sheet = self.generate('--seeds', '7,3,7,9')

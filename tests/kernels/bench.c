@@ -58,10 +58,18 @@ static struct bench make_bench(const struct dqg_kernels *kernels) {
     for (size_t i = 0; i < DQG_BLOCK_COLUMNS; i++) {
         ((float *)b.inverse.data)[i] = 1000.0f;
     }
-    b.attention = (struct dqg_attention){b.x.data,       (float *)b.x.data + HEAD, (float *)b.x.data + 2 * HEAD,
-                                         b.y.data,       WIDTH,                    WIDTH,
-                                         WIDTH,          DQG_ATTENTION_QUERIES,    ROWS,
-                                         HEAD,           0.125f,                   b.scratch.data};
+    b.attention = (struct dqg_attention){.q = b.x.data,
+                                         .k = (float *)b.x.data + HEAD,
+                                         .v = (float *)b.x.data + 2 * HEAD,
+                                         .out = b.y.data,
+                                         .ld_q = WIDTH,
+                                         .ld_kv = WIDTH,
+                                         .ld_out = WIDTH,
+                                         .queries = DQG_ATTENTION_QUERIES,
+                                         .keys = ROWS,
+                                         .width = HEAD,
+                                         .scale = 0.125f,
+                                         .scratch = b.scratch.data};
     b.epilogue = (struct dqg_epilogue){.row_scale = b.x.data,
                                        .column_scale = b.x.data,
                                        .bias = b.x.data,

@@ -98,12 +98,23 @@ void fill_floats(float *x, size_t count) {
     for (size_t i = 0; i < count; i++) {
         float v = random_unit();
         switch (kind) {
-        case 0: v = 0.0f; break;
-        case 1: v *= 1e-39f; break;
-        case 2: v = constant; break;
-        case 3: v = ldexpf(v, (int)random_below(60) - 30); break;
-        case 4: v = random_below(4) ? v : 0.0f; break;
-        default: break;
+        case 0:
+            v = 0.0f;
+            break;
+        case 1:
+            v *= 1e-39f;
+            break;
+        case 2:
+            v = constant;
+            break;
+        case 3:
+            v = ldexpf(v, (int)random_below(60) - 30);
+            break;
+        case 4:
+            v = random_below(4) ? v : 0.0f;
+            break;
+        default:
+            break;
         }
         x[i] = v;
     }
@@ -114,10 +125,17 @@ void fill_small_ints(int8_t *x, size_t count) {
     for (size_t i = 0; i < count; i++) {
         int v = (int)random_below(255) - 127;
         switch (kind) {
-        case 0: v = 127; break;
-        case 1: v = -127; break;
-        case 2: v = v < 0 ? -127 : 127; break;
-        default: break;
+        case 0:
+            v = 127;
+            break;
+        case 1:
+            v = -127;
+            break;
+        case 2:
+            v = v < 0 ? -127 : 127;
+            break;
+        default:
+            break;
         }
         x[i] = (int8_t)v;
     }

@@ -16,9 +16,12 @@ static double half_value(uint16_t half) {
 
 static uint16_t random_half(void) {
     switch (random_below(8)) {
-    case 0: return (uint16_t)random_bits(); /* anything, NaN too */
-    case 1: return (uint16_t)random_below(1024);
-    default: return (uint16_t)(0x2000 + random_below(0x1800)); /* about 0.008 to 1 */
+    case 0:
+        return (uint16_t)random_bits(); /* anything, NaN too */
+    case 1:
+        return (uint16_t)random_below(1024);
+    default:
+        return (uint16_t)(0x2000 + random_below(0x1800)); /* about 0.008 to 1 */
     }
 }
 
@@ -36,12 +39,11 @@ static void decode_example(const struct check *check) {
     static const float inverse[16] = {1000.0f, 1001.0f, 1003.0f, 0.0f};
     static const int8_t want[8][4] = {
         /* code 15: 7 * 256 * 500 = 896000, + 16384, / 32768 = 27.84; 502: 27.95 */
-        {27, 27, 27, 0},
-        {-31, -31, -31, 0},                                   /* code 0: -8 * 256 * 500 = -1024000: -30.75, down */
-        {0, 0, 0, 0},                                         /* code 8 */
-        {4, 4, 4, 0},                                         /* code 9: 128000 + 16384 = 4.41 */
-        {-4, -4, -4, 0},                                      /* code 7: -128000 + 16384 = -3.41, down */
-        {8, 8, 8, 0},   {12, 12, 12, 0},  {-8, -8, -8, 0}}; /* codes 10: 8.31, 11: 12.22, 6: -7.31 */
+        {27, 27, 27, 0}, {-31, -31, -31, 0},                   /* code 0: -8 * 256 * 500 = -1024000: -30.75, down */
+        {0, 0, 0, 0},                                          /* code 8 */
+        {4, 4, 4, 0},                                          /* code 9: 128000 + 16384 = 4.41 */
+        {-4, -4, -4, 0},                                       /* code 7: -128000 + 16384 = -3.41, down */
+        {8, 8, 8, 0},    {12, 12, 12, 0},    {-8, -8, -8, 0}}; /* codes 10: 8.31, 11: 12.22, 6: -7.31 */
     static const uint8_t code[8] = {15, 0, 8, 9, 7, 10, 11, 6};
     uint8_t codes[64];
     uint16_t scales[16];
@@ -148,7 +150,8 @@ void check_decode_float_f32(const struct check *check) {
     for (size_t i = 0; i < check->cases; i++) {
         int32_t dtype = dtypes[i % 3];
         size_t k = RANDOM_SIZE(depths), columns = 16 * (1 + random_below(4)), outputs = 1 + random_below(columns);
-        size_t ldw = k + random_below(3) * 5, ldb = columns + random_below(2) * 16, size = dtype == DQG_DTYPE_F32 ? 4 : 2;
+        size_t ldw = k + random_below(3) * 5, ldb = columns + random_below(2) * 16,
+               size = dtype == DQG_DTYPE_F32 ? 4 : 2;
         check_case("decode_float_f32 %s: dtype %d k %zu columns %zu outputs %zu ldw %zu ldb %zu", check->tested->name,
                    dtype, k, columns, outputs, ldw, ldb);
         struct buffer w = buffer_make(outputs, k, ldw, size), got = buffer_make(k, columns, ldb, 4);

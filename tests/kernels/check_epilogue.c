@@ -50,8 +50,8 @@ static struct inputs make_inputs(const struct shape *s) {
 static void double_epilogue(double *want, double *norm, const struct shape *s, const struct inputs *in) {
     for (size_t i = 0; i < s->rows * s->columns; i++) {
         size_t m = i / s->columns, n = i % s->columns;
-        double z = s->integer ? (double)((int32_t *)in->c.data)[m * s->ldc + n] *
-                                    ((float *)in->row_scale.data)[m] * ((float *)in->column_scale.data)[n]
+        double z = s->integer ? (double)((int32_t *)in->c.data)[m * s->ldc + n] * ((float *)in->row_scale.data)[m] *
+                                    ((float *)in->column_scale.data)[n]
                               : (double)((float *)in->c.data)[m * s->ldc + n];
         double size = fabs(z);
         if (s->with_bias) {
@@ -71,10 +71,11 @@ static void double_epilogue(double *want, double *norm, const struct shape *s, c
 }
 
 static void epilogue_case(const struct check *check, const struct shape *s) {
-    check_case("epilogue_%s_f32 %s: rows %zu columns %zu ldc %zu ld_out %zu ld_residual %zu bias %d gate %d residual %d "
-               "in place %d activation %d",
-               s->integer ? "i32" : "f32", check->tested->name, s->rows, s->columns, s->ldc, s->ld_out, s->ld_residual,
-               s->with_bias, s->with_gate, s->with_residual, s->in_place, (int)s->activation);
+    check_case(
+        "epilogue_%s_f32 %s: rows %zu columns %zu ldc %zu ld_out %zu ld_residual %zu bias %d gate %d residual %d "
+        "in place %d activation %d",
+        s->integer ? "i32" : "f32", check->tested->name, s->rows, s->columns, s->ldc, s->ld_out, s->ld_residual,
+        s->with_bias, s->with_gate, s->with_residual, s->in_place, (int)s->activation);
     struct inputs in = make_inputs(s);
     double *want = malloc(s->rows * s->columns * sizeof *want), *norm = malloc(s->rows * s->columns * sizeof *norm);
     double_epilogue(want, norm, s, &in);
@@ -107,7 +108,8 @@ static void epilogue_case(const struct check *check, const struct shape *s) {
 
 static void epilogue_cases(const struct check *check, int integer) {
     for (size_t i = 0; i < check->cases * 2; i++) {
-        struct shape s = {.rows = 1 + random_below(6), .columns = 1 + random_below(DQG_BLOCK_COLUMNS), .integer = integer};
+        struct shape s = {
+            .rows = 1 + random_below(6), .columns = 1 + random_below(DQG_BLOCK_COLUMNS), .integer = integer};
         s.columns = random_below(3) ? s.columns : DQG_BLOCK_COLUMNS;
         s.ldc = s.columns + random_below(2) * 3;
         s.ld_residual = s.columns + random_below(2) * 4;

@@ -48,8 +48,8 @@ void check_quantize_f32_i8(const struct check *check) {
     for (size_t i = 0; i < check->cases * 2; i++) {
         size_t rows = RANDOM_SIZE(heights), k = RANDOM_SIZE(widths), padded = k + random_below(9);
         size_t ldx = k + random_below(2) * 3, ldq = padded + random_below(2) * 3;
-        check_case("quantize_f32_i8 %s: rows %zu k %zu padded %zu ldx %zu ldq %zu", check->tested->name, rows, k, padded,
-                   ldx, ldq);
+        check_case("quantize_f32_i8 %s: rows %zu k %zu padded %zu ldx %zu ldq %zu", check->tested->name, rows, k,
+                   padded, ldx, ldq);
         struct buffer x = buffer_make(rows, k, ldx, 4), got = buffer_make(rows, padded, ldq, 1);
         struct buffer want = buffer_make(rows, padded, ldq, 1), scale = buffer_make(1, rows, 0, 4);
         struct buffer want_scale = buffer_make(1, rows, 0, 4);
@@ -100,8 +100,8 @@ void check_norm_f32_f32(const struct check *check) {
         size_t ldx = n + random_below(2) * 3, ldy = n + random_below(2) * 5;
         int modulate = (int)random_below(2), in_place = random_below(4) == 0;
         ldy = in_place ? ldx : ldy;
-        check_case("norm_f32_f32 %s: rows %zu n %zu ldx %zu ldy %zu modulate %d in place %d", check->tested->name, rows, n,
-                   ldx, ldy, modulate, in_place);
+        check_case("norm_f32_f32 %s: rows %zu n %zu ldx %zu ldy %zu modulate %d in place %d", check->tested->name, rows,
+                   n, ldx, ldy, modulate, in_place);
         struct buffer x = buffer_make(rows, n, ldx, 4), y = buffer_make(rows, n, ldy, 4);
         struct buffer scale = buffer_make(1, n, 0, 4), shift = buffer_make(1, n, 0, 4);
         double *want = malloc(rows * n * sizeof *want), *norm = malloc(rows * n * sizeof *norm);
@@ -134,10 +134,14 @@ void check_norm_f32_f32(const struct check *check) {
 /* From sweeping values to where exp overflows and beyond. */
 static float activation_input(size_t i) {
     switch (random_below(6)) {
-    case 0: return random_unit() * 100.0f;
-    case 1: return ldexpf(random_unit(), (int)random_below(250) - 125);
-    case 2: return -86.0f - 4.0f * (float)(i % 64) / 64.0f;
-    default: return random_unit() * 8.0f;
+    case 0:
+        return random_unit() * 100.0f;
+    case 1:
+        return ldexpf(random_unit(), (int)random_below(250) - 125);
+    case 2:
+        return -86.0f - 4.0f * (float)(i % 64) / 64.0f;
+    default:
+        return random_unit() * 8.0f;
     }
 }
 

@@ -19,7 +19,22 @@ struct io_fixture {
     dqg_context *context;
     char folder[64];
     char path[2][128]; /* of io_path() */
+    int open_files;
 };
+
+/* Descriptors that this process has open; 0 where the system does not say. */
+static inline int io_count_open_files(void)
+{
+    DIR *folder = opendir("/proc/self/fd");
+    int count = 0;
+    while (folder != NULL && readdir(folder) != NULL) {
+        count++;
+    }
+    if (folder != NULL) {
+        closedir(folder);
+    }
+    return count;
+}
 
 static inline int io_setup(void **state)
 {
@@ -30,6 +45,7 @@ static inline int io_setup(void **state)
     assert_ok(dqg_context_set_threads(fixture->context, 2));
     strcpy(fixture->folder, "/tmp/dqgen-io-XXXXXX");
     assert_non_null(mkdtemp(fixture->folder));
+    fixture->open_files = io_count_open_files();
     *state = fixture;
     return 0;
 }
@@ -72,6 +88,10 @@ static inline int io_teardown(void **state)
     int errors = failing_alloc_errors(&fixture->memory);
     io_files(fixture, true);
     errors += rmdir(fixture->folder) != 0;
+    if (io_count_open_files() != fixture->open_files) {
+        fprintf(stderr, "a file was left open\n");
+        errors++;
+    }
     free(fixture);
     return errors;
 }

@@ -332,7 +332,7 @@ static int setup(void **state)
     tiny_path(fixture.checkpoint, sizeof(fixture.checkpoint), fixture.directory, "tiny.safetensors");
     tiny_path(fixture.quantized, sizeof(fixture.quantized), fixture.directory, "tiny.dqg");
     tiny_path(fixture.output, sizeof(fixture.output), fixture.directory, "out.dqg");
-    dqg_context *context;
+    dqg_context *context = NULL;
     dqg_quantizer *maker = NULL;
     int failed = tiny_dit_write_default(fixture.checkpoint) || dqg_context_create(NULL, &context);
     failed = failed || dqg_quantizer_create(context, NULL, &maker);

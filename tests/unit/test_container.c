@@ -318,7 +318,7 @@ static void survives_extreme_fields(void **state)
 
 static void checks_what_frames_hold(void **state)
 {
-    static const size_t entry = 340 - 8 - 48 - 16; /* of the only frame of z */
+    enum { INDEX_END = 330, RECORD = INDEX_END - 129, ENTRY = INDEX_END - 8 - 48 - 16 }; /* of z and its only frame */
     struct io_fixture *fixture = *state;
     uint8_t bytes[sizeof(two_tensors)];
     uint8_t *frame = bytes + 448;
@@ -326,7 +326,7 @@ static void checks_what_frames_hold(void **state)
     memcpy(bytes, two_tensors, sizeof(bytes)); /* 127 bytes in the run, 128 in the frame header */
     frame[6] = 0xfb;
     frame[7] = 0x03;
-    dqg_put_u64(bytes + entry + DQG_FRAME_HASH, dqg_hash64(frame, 10));
+    dqg_put_u64(bytes + ENTRY + DQG_FRAME_HASH, dqg_hash64(frame, 10));
     assert_int_equal(load_resealed(fixture, bytes, two_tensors, sizeof(bytes)), DQG_ERROR_FORMAT);
     assert_non_null(strstr(dqg_context_error(fixture->context), "'z'"));
 
@@ -334,24 +334,24 @@ static void checks_what_frames_hold(void **state)
     frame[5] = 0x7f;
     frame[6] = 0xfb;
     frame[7] = 0x03;
-    dqg_put_u64(bytes + entry + DQG_FRAME_HASH, dqg_hash64(frame, 10));
+    dqg_put_u64(bytes + ENTRY + DQG_FRAME_HASH, dqg_hash64(frame, 10));
     assert_int_equal(load_resealed(fixture, bytes, two_tensors, sizeof(bytes)), DQG_ERROR_FORMAT);
 
     memcpy(bytes, two_tensors, sizeof(bytes)); /* not a frame at all */
     memset(frame, 0x55, 10);
-    dqg_put_u64(bytes + entry + DQG_FRAME_HASH, dqg_hash64(frame, 10));
+    dqg_put_u64(bytes + ENTRY + DQG_FRAME_HASH, dqg_hash64(frame, 10));
     assert_int_equal(load_resealed(fixture, bytes, two_tensors, sizeof(bytes)), DQG_ERROR_FORMAT);
 
     memcpy(bytes, two_tensors, sizeof(bytes)); /* an unknown codec */
-    dqg_put_u32(bytes + entry + DQG_FRAME_CODEC, 2);
+    dqg_put_u32(bytes + ENTRY + DQG_FRAME_CODEC, 2);
     assert_int_equal(load_resealed(fixture, bytes, two_tensors, sizeof(bytes)), DQG_ERROR_FORMAT);
 
     memcpy(bytes, two_tensors, sizeof(bytes)); /* two tensors of one name */
-    bytes[340 - 129 + DQG_RECORD_NAME] = 'w';
+    bytes[RECORD + DQG_RECORD_NAME] = 'w';
     assert_int_equal(load_resealed(fixture, bytes, two_tensors, sizeof(bytes)), DQG_ERROR_FORMAT);
 
     memcpy(bytes, two_tensors, sizeof(bytes)); /* a storage format of the future */
-    dqg_put_u32(bytes + 340 - 129 + DQG_RECORD_DTYPE, 99);
+    dqg_put_u32(bytes + RECORD + DQG_RECORD_DTYPE, 99);
     assert_int_equal(load_resealed(fixture, bytes, two_tensors, sizeof(bytes)), DQG_ERROR_UNSUPPORTED);
 }
 

@@ -1,0 +1,94 @@
+/* SPDX-License-Identifier: MIT */
+/* Graphs: what fusion leaves, and that the memory plan never gives two living values the same bytes. */
+#include <stdlib.h>
+
+#include "check.h"
+#include "failing_alloc.h"
+#include "model/model.h"
+#include "tiny_model.h"
+
+static struct dqg_model *load(dqg_context *context, bool quantized, const char *directory) {
+    char float_path[256];
+    char int4_path[256];
+    dqg_model *model = NULL;
+    dqg_quantizer *quantizer;
+    assert_int_equal(tiny_dit_write_default(tiny_path(float_path, sizeof float_path, directory, "g.safetensors")), 0);
+    assert_ok(dqg_quantizer_create(context, NULL, &quantizer));
+    assert_ok(dqg_quantizer_run(quantizer, float_path, tiny_path(int4_path, sizeof int4_path, directory, "g.dqg")));
+    dqg_quantizer_destroy(quantizer);
+    assert_ok(dqg_model_load(context, quantized ? int4_path : float_path, NULL, &model));
+    return model;
+}
+
+static int count_kind(const struct dqg_graph *graph, enum dqg_node_kind kind) {
+    int count = 0;
+    for (int32_t i = 0; i < graph->node_count; i++) {
+        count += graph->nodes[i].kind == kind;
+    }
+    return count;
+}
+
+static bool in_place(const struct dqg_node *node, int32_t value) {
+    return node->residual == value && node->x != value;
+}
+
+/* Values read or written by one node or alive across it must not overlap, but for a residual sum in place. */
+static void check_plan(const struct dqg_graph *graph) {
+    for (int32_t i = 0; i < graph->value_count; i++) {
+        const struct dqg_value *a = &graph->values[i];
+        for (int32_t j = 0; j < i; j++) {
+            const struct dqg_value *b = &graph->values[j];
+            if (a->last_use < 0 || b->last_use < 0 || a->last_use < b->producer || b->last_use < a->producer) {
+                continue;
+            }
+            bool sum = (a->producer == b->last_use && in_place(&graph->nodes[a->producer], j)) ||
+                       (b->producer == a->last_use && in_place(&graph->nodes[b->producer], i));
+            bool apart = a->offset + a->bytes <= b->offset || b->offset + b->bytes <= a->offset;
+            assert_true(apart || (sum && a->offset == b->offset));
+        }
+        assert_true(a->last_use < 0 || a->offset + a->bytes <= graph->memory_bytes);
+        assert_int_equal(a->offset % DQG_ALIGNMENT, 0);
+    }
+}
+
+static void check(bool quantized) {
+    char directory[128];
+    dqg_context *context;
+    struct dqg_graph graph;
+    assert_int_equal(tiny_dir_make(directory, sizeof directory), 0);
+    assert_ok(dqg_context_create(NULL, &context));
+    struct dqg_model *model = load(context, quantized, directory);
+    for (size_t samples = 1; samples < 6; samples += 2) {
+        for (size_t side = 4; side <= 16; side += 4) {
+            assert_ok(dqg_model_graph(context, model, samples, side, side + 2, &graph));
+            check_plan(&graph);
+            /* Activations, gates, residuals and the position table are in the products. */
+            assert_int_equal(count_kind(&graph, DQG_NODE_ADD), 0);
+            assert_int_equal(count_kind(&graph, DQG_NODE_ADD_TABLE), 0);
+            assert_int_equal(count_kind(&graph, DQG_NODE_ACTIVATE), 1);
+            assert_int_equal(count_kind(&graph, DQG_NODE_LINEAR), 3 + 2 * 5 + 2);
+            /* Norms write int8; attention, GELU and the condition (shared by all blocks) are quantized apart. */
+            assert_int_equal(count_kind(&graph, DQG_NODE_QUANTIZE), quantized ? 2 * 2 + 1 : 0);
+            dqg_graph_free(&graph);
+        }
+    }
+    assert_fails(context, dqg_model_graph(context, model, 1, 7, 8, &graph), DQG_ERROR_RANGE);
+    dqg_model_release(model);
+    dqg_context_destroy(context);
+    tiny_dir_remove(directory);
+}
+
+static void test_float(void **state) {
+    (void)state;
+    check(false);
+}
+
+static void test_quantized(void **state) {
+    (void)state;
+    check(true);
+}
+
+int main(void) {
+    const struct CMUnitTest tests[] = {cmocka_unit_test(test_float), cmocka_unit_test(test_quantized)};
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
