@@ -100,37 +100,37 @@ static void set_unless_given(struct sampling *sampling, const struct args *args,
     }
 }
 
-/* What a model predicts, as its metadata say it, and how such a model is sampled. The last row is DiT as published. */
-static const struct trained {
-    const char *metadata, *prediction, *schedule, *solver, *steps;
-} trained[] = {
-    {"flow_velocity", "flow", "flow", "euler", "30"},
-    {"v", "v", "linear", "ddim", "50"},
-    {"x0", "x0", "linear", "ddim", "50"},
-    {"epsilon", "epsilon", "linear", "ddim", "50"},
-};
+/* Copy one option of the model's own scheduler. A value that the library refuses leaves the default. */
+static void copy_option(dqg_options *to, const dqg_options *from, const dqg_option_info *option) {
+    int64_t integer;
+    double number;
+    const char *text;
+    if (option->type == DQG_TYPE_INT && dqg_options_get_int(from, option->key, &integer) >= 0) {
+        dqg_options_set_int(to, option->key, integer);
+    } else if (option->type == DQG_TYPE_FLOAT && dqg_options_get_float(from, option->key, &number) >= 0) {
+        dqg_options_set_float(to, option->key, number);
+    } else if (option->type == DQG_TYPE_TEXT && dqg_options_get_text(from, option->key, &text) >= 0) {
+        dqg_options_set_text(to, option->key, text);
+    }
+}
 
-/* The base on which the command line changes things. */
-static void start_from_model(struct sampling *sampling, const struct args *args, const dqg_model *model) {
-    const char *prediction = dqg_model_metadata(model, "prediction");
-    const struct trained *found = &trained[COUNT_OF(trained) - 1];
-    for (size_t i = 0; prediction != NULL && i < COUNT_OF(trained); i++) {
-        if (strcmp(prediction, trained[i].metadata) == 0) {
-            found = &trained[i];
-            break;
+/* The base on which the command line changes things: how the model says that it is sampled. */
+static int start_from_model(struct cli *cli, struct sampling *sampling, const struct args *args,
+                            const dqg_model *model) {
+    dqg_options *own;
+    dqg_option_info option;
+    dqg_status status = dqg_model_scheduler_options(cli->context, model, &own);
+    if (status < 0) {
+        return cli_library_error(cli, status, "read how the model is sampled");
+    }
+    DQG_INIT(&option);
+    for (int32_t i = 0; dqg_option_at(DQG_OPTIONS_SCHEDULER, i, &option) == DQG_OK; i++) {
+        if (!args_given(args, option.key)) {
+            copy_option(sampling->scheduler_options, own, &option);
         }
     }
-    set_unless_given(sampling, args, DQG_SCHEDULER_PREDICTION, "prediction", found->prediction);
-    set_unless_given(sampling, args, DQG_SCHEDULER_SCHEDULE, "schedule", found->schedule);
-    set_unless_given(sampling, args, DQG_SCHEDULER_SOLVER, "solver", found->solver);
-    set_unless_given(sampling, args, DQG_SCHEDULER_STEPS, "steps", found->steps);
-    if (found != &trained[0]) {
-        set_unless_given(sampling, args, DQG_SCHEDULER_SPACING, "spacing", "trailing");
-    }
-    const char *scale = dqg_model_metadata(model, "timestep_scale");
-    if (scale != NULL) {
-        set_unless_given(sampling, args, DQG_SCHEDULER_TIMESTEP_SCALE, "timestep-scale", scale);
-    }
+    dqg_options_destroy(own);
+    return EXIT_OK;
 }
 
 static int apply_preset(struct cli *cli, struct sampling *sampling, const struct args *args) {
@@ -153,12 +153,12 @@ static int apply_preset(struct cli *cli, struct sampling *sampling, const struct
 
 static int resolve_scheduler(struct cli *cli, struct sampling *sampling, const struct args *args,
                              const dqg_model *model) {
-    start_from_model(sampling, args, model);
-    if (sampling->preset != NULL) {
-        int code = apply_preset(cli, sampling, args);
-        if (code != EXIT_OK) {
-            return code;
-        }
+    int code = start_from_model(cli, sampling, args, model);
+    if (code == EXIT_OK && sampling->preset != NULL) {
+        code = apply_preset(cli, sampling, args);
+    }
+    if (code != EXIT_OK) {
+        return code;
     }
     dqg_status status = dqg_scheduler_create(cli->context, sampling->scheduler_options, &sampling->scheduler);
     if (status < 0) {

@@ -41,9 +41,8 @@ dqg_status dqg_scheduler_create(dqg_context *context, const dqg_options *options
 static dqg_status fill_options(dqg_options *options, const struct dqg_sched_config *config) {
     DQG_TRY(dqg_options_set_text(options, DQG_SCHEDULER_SOLVER, config->solver));
     DQG_TRY(dqg_options_set_text(options, DQG_SCHEDULER_SCHEDULE, config->schedule));
-    if (config->spacing != NULL) {
-        DQG_TRY(dqg_options_set_text(options, DQG_SCHEDULER_SPACING, config->spacing));
-    }
+    DQG_TRY(dqg_options_set_text(options, DQG_SCHEDULER_SPACING, config->spacing));
+    DQG_TRY(dqg_options_set_text(options, DQG_SCHEDULER_PREDICTION, config->prediction));
     DQG_TRY(dqg_options_set_int(options, DQG_SCHEDULER_STEPS, config->steps));
     return dqg_options_set_float(options, DQG_SCHEDULER_TIMESTEP_SCALE, config->timestep_scale);
 }

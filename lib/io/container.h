@@ -94,20 +94,18 @@ struct dqg_frame_lane {
 struct dqg_container {
     uint8_t *bytes; /* header and index as stored */
     size_t bytes_size;
-    uint64_t file_bytes;                               /* as the header says */
+    uint64_t file_bytes;                                /* as the header says */
     struct dqg_stored_plane (*planes)[DQG_PLANE_COUNT]; /* for each tensor */
     struct dqg_frame_lane *lanes;
     size_t lane_count;
 };
 
 /* Frames that raw_bytes are cut into. */
-static inline uint64_t dqg_frame_count(uint64_t raw_bytes)
-{
+static inline uint64_t dqg_frame_count(uint64_t raw_bytes) {
     return raw_bytes / DQG_FRAME_BYTES + (raw_bytes % DQG_FRAME_BYTES != 0);
 }
 
-static inline uint64_t dqg_container_align(uint64_t offset)
-{
+static inline uint64_t dqg_container_align(uint64_t offset) {
     return (offset + DQG_CONTAINER_ALIGN - 1) / DQG_CONTAINER_ALIGN * DQG_CONTAINER_ALIGN;
 }
 
@@ -141,8 +139,8 @@ void dqg_container_free_lanes(struct dqg_source *source);
 struct dqg_tensor_place {
     const char *name;
     bool quantized;
-    uint8_t *record;                       /* in the index */
-    uint8_t *planes[DQG_PLANE_COUNT];      /* entries in the index; their frames follow */
+    uint8_t *record;                  /* in the index */
+    uint8_t *planes[DQG_PLANE_COUNT]; /* entries in the index; their frames follow */
     uint64_t plane_bytes[DQG_PLANE_COUNT];
 };
 

@@ -20,20 +20,22 @@ struct cursor {
     uint64_t position; /* end of the planes so far, in the file */
 };
 
-static const char *file_name(const struct dqg_source *source) { return source->inputs[0].name; }
+static const char *file_name(const struct dqg_source *source) {
+    return source->inputs[0].name;
+}
 
-static size_t left(const struct cursor *cursor) { return (size_t)(cursor->end - cursor->at); }
+static size_t left(const struct cursor *cursor) {
+    return (size_t)(cursor->end - cursor->at);
+}
 
-static dqg_status contradiction(const struct dqg_source *source, const char *what)
-{
+static dqg_status contradiction(const struct dqg_source *source, const char *what) {
     return dqg_fail(source->context, DQG_ERROR_FORMAT, "the index of %s contradicts itself: %s", file_name(source),
                     what);
 }
 
 /* ---- pieces of the index that have a hash of their own ---- */
 
-bool dqg_metadata_intact(const uint8_t *at, const uint8_t *end, uint32_t count, size_t *size)
-{
+bool dqg_metadata_intact(const uint8_t *at, const uint8_t *end, uint32_t count, size_t *size) {
     const uint8_t *from = at;
     for (uint32_t i = 0; i < count; i++) {
         if (end - at < 8) {
@@ -49,8 +51,7 @@ bool dqg_metadata_intact(const uint8_t *at, const uint8_t *end, uint32_t count, 
     return end - at >= 8 && dqg_get_u64(at) == dqg_hash64(from, (size_t)(at - from));
 }
 
-bool dqg_record_intact(const uint8_t *at, const uint8_t *end, size_t *size)
-{
+bool dqg_record_intact(const uint8_t *at, const uint8_t *end, size_t *size) {
     if (end - at < DQG_RECORD_MIN) {
         return false;
     }
@@ -64,8 +65,7 @@ bool dqg_record_intact(const uint8_t *at, const uint8_t *end, size_t *size)
 
 /* ---- metadata ---- */
 
-static dqg_status take_text(struct cursor *cursor, size_t length, const char **text)
-{
+static dqg_status take_text(struct cursor *cursor, size_t length, const char **text) {
     if (!dqg_utf8_valid((const char *)cursor->at, length)) {
         return contradiction(cursor->source, "a name or a metadata entry is not valid UTF-8");
     }
@@ -74,8 +74,7 @@ static dqg_status take_text(struct cursor *cursor, size_t length, const char **t
     return DQG_OK;
 }
 
-static dqg_status parse_metadata(struct cursor *cursor, uint32_t count)
-{
+static dqg_status parse_metadata(struct cursor *cursor, uint32_t count) {
     struct dqg_source *source = cursor->source;
     size_t size;
     if (!dqg_metadata_intact(cursor->at, cursor->end, count, &size)) {
@@ -98,11 +97,12 @@ static dqg_status parse_metadata(struct cursor *cursor, uint32_t count)
 
 /* ---- tensors ---- */
 
-static bool known_dtype(int32_t dtype) { return dqg_dtype_is_float(dtype) || dqg_dtype_is_quantized(dtype); }
+static bool known_dtype(int32_t dtype) {
+    return dqg_dtype_is_float(dtype) || dqg_dtype_is_quantized(dtype);
+}
 
 dqg_status dqg_container_check_tensor(struct dqg_context *context, const struct dqg_tensor_desc *desc,
-                                      uint64_t plane_bytes[DQG_PLANE_COUNT])
-{
+                                      uint64_t plane_bytes[DQG_PLANE_COUNT]) {
     if (!known_dtype(desc->dtype)) {
         return dqg_fail(context, DQG_ERROR_UNSUPPORTED,
                         "tensor '%s' is stored in format %d, which this version does not know", desc->name,
@@ -124,16 +124,14 @@ dqg_status dqg_container_check_tensor(struct dqg_context *context, const struct 
     return DQG_OK;
 }
 
-static dqg_status fail_plane(const struct cursor *cursor, const struct dqg_tensor_desc *desc, const char *what)
-{
+static dqg_status fail_plane(const struct cursor *cursor, const struct dqg_tensor_desc *desc, const char *what) {
     return dqg_fail(cursor->source->context, DQG_ERROR_FORMAT, "the index of %s contradicts itself: tensor '%s': %s",
                     file_name(cursor->source), desc->name, what);
 }
 
 /* Stored sizes of the frames; cursor->position moves over them. */
 static dqg_status parse_frames(struct cursor *cursor, struct dqg_tensor_desc *desc, uint64_t raw_bytes,
-                               struct dqg_stored_plane *plane)
-{
+                               struct dqg_stored_plane *plane) {
     plane->frames = cursor->at;
     for (uint32_t i = 0; i < plane->frame_count; i++, cursor->at += DQG_FRAME_ENTRY) {
         uint32_t stored = dqg_get_u32(cursor->at + DQG_FRAME_STORED);
@@ -153,8 +151,7 @@ static dqg_status parse_frames(struct cursor *cursor, struct dqg_tensor_desc *de
 }
 
 static dqg_status parse_plane(struct cursor *cursor, struct dqg_tensor_desc *desc, uint64_t raw_bytes,
-                              struct dqg_stored_plane *plane, struct dqg_stored_plane **last)
-{
+                              struct dqg_stored_plane *plane, struct dqg_stored_plane **last) {
     if (left(cursor) < DQG_PLANE_BYTES) {
         return fail_plane(cursor, desc, "its record is too short");
     }
@@ -187,8 +184,7 @@ static dqg_status parse_plane(struct cursor *cursor, struct dqg_tensor_desc *des
 }
 
 /* The fields of a record whose hash fits; the cursor is inside the record. */
-static dqg_status parse_fields(struct cursor *cursor, struct dqg_tensor_desc *desc)
-{
+static dqg_status parse_fields(struct cursor *cursor, struct dqg_tensor_desc *desc) {
     const uint8_t *record = cursor->at;
     uint32_t name_bytes = dqg_get_u32(record + DQG_RECORD_NAME_BYTES);
     uint32_t rank = dqg_get_u32(record + DQG_RECORD_RANK);
@@ -211,8 +207,7 @@ static dqg_status parse_fields(struct cursor *cursor, struct dqg_tensor_desc *de
     return dqg_container_check_tensor(cursor->source->context, desc, desc->plane_bytes);
 }
 
-static dqg_status parse_record(struct cursor *cursor, size_t tensor, struct dqg_stored_plane **last)
-{
+static dqg_status parse_record(struct cursor *cursor, size_t tensor, struct dqg_stored_plane **last) {
     struct dqg_tensor_desc *desc = &cursor->source->tensors[tensor];
     size_t size;
     if (!dqg_record_intact(cursor->at, cursor->end, &size)) {
@@ -232,8 +227,7 @@ static dqg_status parse_record(struct cursor *cursor, size_t tensor, struct dqg_
     return DQG_OK;
 }
 
-dqg_status dqg_container_parse(struct dqg_source *source)
-{
+dqg_status dqg_container_parse(struct dqg_source *source) {
     struct dqg_container *container = source->detail;
     const uint8_t *header = container->bytes;
     uint32_t tensors = dqg_get_u32(header + DQG_HEADER_TENSORS);

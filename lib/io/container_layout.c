@@ -8,8 +8,7 @@
 #include "support/hash.h"
 #include "tensor/format.h"
 
-static dqg_status layout_alloc(struct dqg_layout *layout, const char *what, size_t count, size_t size, void *out)
-{
+static dqg_status layout_alloc(struct dqg_layout *layout, const char *what, size_t count, size_t size, void *out) {
     size_t bytes = SIZE_MAX;
     void *memory =
         dqg_mul_size(count, size, &bytes) ? dqg_arena_alloc(&layout->context->alloc, &layout->arena, bytes) : NULL;
@@ -19,8 +18,8 @@ static dqg_status layout_alloc(struct dqg_layout *layout, const char *what, size
 
 /* ---- sizes ---- */
 
-static dqg_status check_text(struct dqg_context *context, const char *what, const char *text, size_t least, size_t most)
-{
+static dqg_status check_text(struct dqg_context *context, const char *what, const char *text, size_t least,
+                             size_t most) {
     size_t length = text != NULL ? strlen(text) : 0;
     if (text == NULL || length < least || length > most || !dqg_utf8_valid(text, length)) {
         return dqg_fail(context, DQG_ERROR_ARGUMENT, "%s must be UTF-8 of %zu to %zu bytes", what, least, most);
@@ -29,8 +28,7 @@ static dqg_status check_text(struct dqg_context *context, const char *what, cons
 }
 
 static dqg_status measure_metadata(struct dqg_context *context, const struct dqg_metadata *metadata, size_t count,
-                                   size_t *size)
-{
+                                   size_t *size) {
     *size = DQG_RECORD_HASH_BYTES;
     if (count > DQG_METADATA_MAX) {
         return dqg_fail(context, DQG_ERROR_LIMIT, "%zu metadata entries are more than a file may have", count);
@@ -44,8 +42,7 @@ static dqg_status measure_metadata(struct dqg_context *context, const struct dqg
 }
 
 /* Bytes of the record of a tensor. */
-static dqg_status measure_tensor(struct dqg_context *context, const struct dqg_tensor_desc *desc, uint64_t *size)
-{
+static dqg_status measure_tensor(struct dqg_context *context, const struct dqg_tensor_desc *desc, uint64_t *size) {
     uint64_t planes[DQG_PLANE_COUNT], frames = 0;
     DQG_TRY(check_text(context, "the name of a tensor", desc->name, 1, DQG_NAME_MAX));
     DQG_TRY(dqg_container_check_tensor(context, desc, planes));
@@ -62,8 +59,7 @@ static dqg_status measure_tensor(struct dqg_context *context, const struct dqg_t
 }
 
 static dqg_status measure(struct dqg_layout *layout, const struct dqg_tensor_desc *tensors,
-                          const struct dqg_metadata *metadata, size_t metadata_count)
-{
+                          const struct dqg_metadata *metadata, size_t metadata_count) {
     struct dqg_context *context = layout->context;
     uint64_t total, size = 0;
     if (layout->tensor_count > DQG_TENSORS_MAX) {
@@ -83,8 +79,7 @@ static dqg_status measure(struct dqg_layout *layout, const struct dqg_tensor_des
     return DQG_OK;
 }
 
-static dqg_status check_names_differ(struct dqg_layout *layout, const struct dqg_tensor_desc *tensors)
-{
+static dqg_status check_names_differ(struct dqg_layout *layout, const struct dqg_tensor_desc *tensors) {
     const struct dqg_alloc *alloc = &layout->context->alloc;
     size_t twin, count = layout->tensor_count;
     uint32_t *order = dqg_calloc(alloc, count, sizeof *order);
@@ -93,15 +88,14 @@ static dqg_status check_names_differ(struct dqg_layout *layout, const struct dqg
     }
     dqg_sort_names(tensors, count, order, &twin);
     dqg_free(alloc, order, count * sizeof *order);
-    return twin == count ? DQG_OK
-                         : dqg_fail(layout->context, DQG_ERROR_ARGUMENT, "two tensors are called '%s'",
-                                    tensors[twin].name);
+    return twin == count
+               ? DQG_OK
+               : dqg_fail(layout->context, DQG_ERROR_ARGUMENT, "two tensors are called '%s'", tensors[twin].name);
 }
 
 /* ---- bytes ---- */
 
-static void put_header(struct dqg_layout *layout, size_t metadata_count)
-{
+static void put_header(struct dqg_layout *layout, size_t metadata_count) {
     uint8_t *header = layout->bytes;
     memcpy(header, DQG_CONTAINER_MAGIC, 8);
     dqg_put_u32(header + DQG_HEADER_VERSION, DQG_CONTAINER_VERSION);
@@ -110,8 +104,7 @@ static void put_header(struct dqg_layout *layout, size_t metadata_count)
     dqg_put_u32(header + DQG_HEADER_METADATA, (uint32_t)metadata_count);
 }
 
-static uint8_t *put_metadata(uint8_t *at, const struct dqg_metadata *entry)
-{
+static uint8_t *put_metadata(uint8_t *at, const struct dqg_metadata *entry) {
     size_t key = strlen(entry->key), value = strlen(entry->value);
     at = dqg_put_u32(at, (uint32_t)key);
     at = dqg_put_u32(at, (uint32_t)value);
@@ -119,8 +112,7 @@ static uint8_t *put_metadata(uint8_t *at, const struct dqg_metadata *entry)
     return dqg_put_bytes(at, entry->value, value);
 }
 
-static uint8_t *put_tensor(uint8_t *at, const struct dqg_tensor_desc *desc, struct dqg_tensor_place *place)
-{
+static uint8_t *put_tensor(uint8_t *at, const struct dqg_tensor_desc *desc, struct dqg_tensor_place *place) {
     size_t name_bytes = strlen(desc->name);
     place->record = at;
     place->quantized = dqg_dtype_is_quantized(desc->dtype);
@@ -148,8 +140,7 @@ static uint8_t *put_tensor(uint8_t *at, const struct dqg_tensor_desc *desc, stru
 }
 
 static dqg_status build(struct dqg_layout *layout, const struct dqg_tensor_desc *tensors,
-                        const struct dqg_metadata *metadata, size_t metadata_count)
-{
+                        const struct dqg_metadata *metadata, size_t metadata_count) {
     DQG_TRY(measure(layout, tensors, metadata, metadata_count));
     DQG_TRY(check_names_differ(layout, tensors));
     DQG_TRY(layout_alloc(layout, "the index", layout->size, 1, &layout->bytes));
@@ -173,8 +164,7 @@ static dqg_status build(struct dqg_layout *layout, const struct dqg_tensor_desc 
 }
 
 dqg_status dqg_layout_create(struct dqg_context *context, const struct dqg_tensor_desc *tensors, size_t tensor_count,
-                             const struct dqg_metadata *metadata, size_t metadata_count, struct dqg_layout *layout)
-{
+                             const struct dqg_metadata *metadata, size_t metadata_count, struct dqg_layout *layout) {
     *layout = (struct dqg_layout){.context = context, .tensor_count = tensor_count};
     dqg_status status = build(layout, tensors, metadata, metadata_count);
     if (status < 0) {
@@ -184,14 +174,12 @@ dqg_status dqg_layout_create(struct dqg_context *context, const struct dqg_tenso
 }
 
 /* Put the hash of size - 8 bytes behind them. */
-static void seal_piece(uint8_t *piece, size_t size)
-{
+static void seal_piece(uint8_t *piece, size_t size) {
     size_t hashed = size - DQG_RECORD_HASH_BYTES;
     dqg_put_u64(piece + hashed, dqg_hash64(piece, hashed));
 }
 
-void dqg_layout_seal(struct dqg_layout *layout, uint64_t file_bytes)
-{
+void dqg_layout_seal(struct dqg_layout *layout, uint64_t file_bytes) {
     uint8_t *header = layout->bytes;
     dqg_put_u64(header + DQG_HEADER_FILE_BYTES, file_bytes);
     seal_piece(header + DQG_HEADER_BYTES, layout->metadata_bytes);
@@ -202,8 +190,7 @@ void dqg_layout_seal(struct dqg_layout *layout, uint64_t file_bytes)
     dqg_container_hash(header, layout->size, header + DQG_HEADER_HASH);
 }
 
-void dqg_layout_destroy(struct dqg_layout *layout)
-{
+void dqg_layout_destroy(struct dqg_layout *layout) {
     if (layout->context != NULL) {
         dqg_arena_free(&layout->context->alloc, &layout->arena);
     }

@@ -1,16 +1,18 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * Opens a .dqg file: header and index are read whole and their hash is checked; container_index.c takes it from there.
- * Where the hash is wrong, the pieces of the index are looked at one by one to say which is damaged. Called by source.c.
+ * Where the hash is wrong, the pieces of the index are looked at one by one to say which is damaged. Called by
+ * source.c.
  */
 #include "io/bytes.h"
 #include "io/container.h"
 #include "support/hash.h"
 
-static const char *file_name(const struct dqg_source *source) { return source->inputs[0].name; }
+static const char *file_name(const struct dqg_source *source) {
+    return source->inputs[0].name;
+}
 
-void dqg_container_hash(uint8_t *bytes, size_t size, uint8_t hash[16])
-{
+void dqg_container_hash(uint8_t *bytes, size_t size, uint8_t hash[16]) {
     uint64_t halves[2];
     uint8_t stored[16];
     memcpy(stored, bytes + DQG_HEADER_HASH, sizeof stored);
@@ -22,8 +24,7 @@ void dqg_container_hash(uint8_t *bytes, size_t size, uint8_t hash[16])
 }
 
 /* The name in a record that may be damaged, zero-terminated in text; empty where it makes no sense. */
-static void readable_name(const uint8_t *at, const uint8_t *end, char text[DQG_NAME_MAX + 1])
-{
+static void readable_name(const uint8_t *at, const uint8_t *end, char text[DQG_NAME_MAX + 1]) {
     text[0] = '\0';
     if (end - at < DQG_RECORD_NAME) {
         return;
@@ -37,8 +38,7 @@ static void readable_name(const uint8_t *at, const uint8_t *end, char text[DQG_N
 }
 
 static dqg_status fail_record(struct dqg_source *source, uint32_t number, uint32_t count, const char *name,
-                              const char *before)
-{
+                              const char *before) {
     return dqg_fail(source->context, DQG_ERROR_CHECKSUM,
                     "the header or index of %s is damaged, at the record of tensor %u of %u ('%s' as far as it can be "
                     "read)%s%s%s: copy or download the file again",
@@ -47,8 +47,7 @@ static dqg_status fail_record(struct dqg_source *source, uint32_t number, uint32
 }
 
 /* The hash over header and index is wrong: the pieces have hashes of their own that say where. */
-static dqg_status blame(struct dqg_source *source, const uint8_t *bytes, size_t size)
-{
+static dqg_status blame(struct dqg_source *source, const uint8_t *bytes, size_t size) {
     char name[DQG_NAME_MAX + 1], before[DQG_NAME_MAX + 1] = "";
     const uint8_t *at = bytes + DQG_HEADER_BYTES, *end = bytes + size;
     uint32_t count = dqg_get_u32(bytes + DQG_HEADER_TENSORS);
@@ -75,8 +74,7 @@ static dqg_status blame(struct dqg_source *source, const uint8_t *bytes, size_t 
 
 /* ---- header ---- */
 
-static dqg_status read_header(struct dqg_source *source, struct dqg_container *container)
-{
+static dqg_status read_header(struct dqg_source *source, struct dqg_container *container) {
     const struct dqg_input *input = &source->inputs[0];
     uint8_t header[DQG_HEADER_BYTES];
     if (input->size < sizeof header) {
@@ -112,8 +110,7 @@ static dqg_status read_header(struct dqg_source *source, struct dqg_container *c
     return dqg_input_read(source->context, input, 0, container->bytes, container->bytes_size);
 }
 
-static void container_close(struct dqg_source *source)
-{
+static void container_close(struct dqg_source *source) {
     struct dqg_container *container = source->detail;
     dqg_container_free_lanes(source);
     dqg_free(&source->context->alloc, container->bytes, container->bytes_size);
@@ -121,8 +118,7 @@ static void container_close(struct dqg_source *source)
 
 static const struct dqg_source_type container_type = {dqg_container_read, dqg_container_verify, container_close};
 
-dqg_status dqg_container_open(struct dqg_source *source)
-{
+dqg_status dqg_container_open(struct dqg_source *source) {
     struct dqg_container *container;
     uint8_t hash[16];
     DQG_TRY(dqg_source_alloc(source, "the file", 1, sizeof *container, &container));

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * Reads and checks the planes of a .dqg file. The frames of a plane are fetched, checked and decompressed on the
- * context's lanes, each with a scratch buffer of one frame. Lanes write no messages: they note damage, and the first one
- * in the order of the file is reported, so that the same file gives the same message whatever the thread count.
+ * context's lanes, each with a scratch buffer of one frame. Lanes write no messages: they note damage, and the first
+ * one in the order of the file is reported, so that the same file gives the same message whatever the thread count.
  */
 #include <stdatomic.h>
 
@@ -20,12 +20,11 @@ struct batch {
     size_t first;           /* frame number in the plane */
     uint64_t raw_left;      /* bytes of the plane from the first frame on */
     uint64_t offsets[BATCH_FRAMES];
-    uint8_t *out;           /* raw bytes of the first frame, or NULL to check only */
+    uint8_t *out;            /* raw bytes of the first frame, or NULL to check only */
     atomic_size_t first_bad; /* index in the batch; frames after it need not be looked at */
 };
 
-static void note_damage(struct batch *batch, size_t index, size_t lane, enum dqg_damage_kind kind, int32_t code)
-{
+static void note_damage(struct batch *batch, size_t index, size_t lane, enum dqg_damage_kind kind, int32_t code) {
     struct dqg_damage *damage = &batch->lanes[lane].damage;
     size_t bad = atomic_load(&batch->first_bad);
     while (index < bad && !atomic_compare_exchange_weak(&batch->first_bad, &bad, index)) {
@@ -38,8 +37,7 @@ static void note_damage(struct batch *batch, size_t index, size_t lane, enum dqg
     }
 }
 
-static void check_frame(void *task, size_t index, size_t lane)
-{
+static void check_frame(void *task, size_t index, size_t lane) {
     struct batch *batch = task;
     const uint8_t *entry = batch->entries + index * DQG_FRAME_ENTRY;
     struct dqg_frame_lane *scratch = &batch->lanes[lane];
@@ -73,8 +71,7 @@ static void check_frame(void *task, size_t index, size_t lane)
 
 /* ---- lanes ---- */
 
-void dqg_container_free_lanes(struct dqg_source *source)
-{
+void dqg_container_free_lanes(struct dqg_source *source) {
     struct dqg_container *container = source->detail;
     const struct dqg_alloc *alloc = &source->context->alloc;
     for (size_t i = 0; i < container->lane_count; i++) {
@@ -87,8 +84,7 @@ void dqg_container_free_lanes(struct dqg_source *source)
     container->lane_count = 0;
 }
 
-static bool ready_lane(const struct dqg_alloc *alloc, struct dqg_frame_lane *lane, bool check_only)
-{
+static bool ready_lane(const struct dqg_alloc *alloc, struct dqg_frame_lane *lane, bool check_only) {
     if (lane->decoder == NULL) {
         lane->decoder = dqg_decoder_create(alloc);
     }
@@ -102,8 +98,7 @@ static bool ready_lane(const struct dqg_alloc *alloc, struct dqg_frame_lane *lan
 }
 
 /* Scratch for the lanes that count frames can occupy; kept for the next plane. */
-static dqg_status ready_lanes(struct dqg_source *source, size_t count, bool check_only)
-{
+static dqg_status ready_lanes(struct dqg_source *source, size_t count, bool check_only) {
     struct dqg_container *container = source->detail;
     const struct dqg_alloc *alloc = &source->context->alloc;
     size_t wanted = dqg_concurrency(source->context);
@@ -126,8 +121,7 @@ static dqg_status ready_lanes(struct dqg_source *source, size_t count, bool chec
 /* ---- planes ---- */
 
 /* Where frame number frame of a plane starts in the file. */
-static uint64_t frame_offset(const struct dqg_stored_plane *plane, size_t frame)
-{
+static uint64_t frame_offset(const struct dqg_stored_plane *plane, size_t frame) {
     uint64_t offset = plane->offset;
     for (size_t i = 0; i < frame; i++) {
         offset += dqg_get_u32(plane->frames + i * DQG_FRAME_ENTRY + DQG_FRAME_STORED);
@@ -137,8 +131,7 @@ static uint64_t frame_offset(const struct dqg_stored_plane *plane, size_t frame)
 
 /* Up to BATCH_FRAMES frames from offset on; damage->kind tells the outcome. */
 static dqg_status check_batch(struct dqg_source *source, const struct dqg_stored_plane *plane, struct batch *batch,
-                              size_t count, struct dqg_damage *damage)
-{
+                              size_t count, struct dqg_damage *damage) {
     struct dqg_container *container = source->detail;
     DQG_TRY(ready_lanes(source, count, batch->out == NULL));
     batch->input = &source->inputs[0];
@@ -163,8 +156,7 @@ static dqg_status check_batch(struct dqg_source *source, const struct dqg_stored
 }
 
 static void check_padding(const struct dqg_input *input, const struct dqg_stored_plane *plane,
-                          struct dqg_damage *damage)
-{
+                          struct dqg_damage *damage) {
     uint8_t bytes[DQG_CONTAINER_ALIGN];
     damage->offset = plane->end;
     if (plane->end > input->size || plane->padding > input->size - plane->end) {
@@ -188,8 +180,7 @@ static void check_padding(const struct dqg_input *input, const struct dqg_stored
  * be NULL. A failing status means that the work could not be done; damage->kind what was found wrong.
  */
 static dqg_status check_plane(struct dqg_source *source, size_t tensor, enum dqg_plane which, size_t first, size_t last,
-                              uint8_t *out, struct dqg_work *work, struct dqg_damage *damage)
-{
+                              uint8_t *out, struct dqg_work *work, struct dqg_damage *damage) {
     const struct dqg_container *container = source->detail;
     const struct dqg_tensor_desc *desc = &source->tensors[tensor];
     const struct dqg_stored_plane *plane = &container->planes[tensor][which];
@@ -218,29 +209,35 @@ static dqg_status check_plane(struct dqg_source *source, size_t tensor, enum dqg
 
 static const char *const plane_names[DQG_PLANE_COUNT] = {"data", "scales", "zero points"};
 
-static void describe(const struct dqg_source *source, const struct dqg_damage *damage, char *text, size_t size)
-{
+static void describe(const struct dqg_source *source, const struct dqg_damage *damage, char *text, size_t size) {
     const struct dqg_container *container = source->detail;
     unsigned long long frame = damage->frame + 1;
     unsigned long long frames = container->planes[damage->tensor][damage->plane].frame_count;
     const char *plane = plane_names[damage->plane];
     switch (damage->kind) {
-    case DQG_DAMAGE_ENDS: dqg_format(text, size, "the file ends inside its %s", plane); break;
+    case DQG_DAMAGE_ENDS:
+        dqg_format(text, size, "the file ends inside its %s", plane);
+        break;
     case DQG_DAMAGE_HASH:
         dqg_format(text, size, "frame %llu of %llu of its %s does not match its checksum", frame, frames, plane);
         break;
     case DQG_DAMAGE_CONTENT:
         dqg_format(text, size, "frame %llu of %llu of its %s does not decompress to its size", frame, frames, plane);
         break;
-    case DQG_DAMAGE_PADDING: dqg_format(text, size, "the zero bytes after its %s are not zero", plane); break;
-    case DQG_DAMAGE_GAP: dqg_format(text, size, "the zero bytes before its %s are not zero", plane); break;
-    default: dqg_format(text, size, "no damage"); break;
+    case DQG_DAMAGE_PADDING:
+        dqg_format(text, size, "the zero bytes after its %s are not zero", plane);
+        break;
+    case DQG_DAMAGE_GAP:
+        dqg_format(text, size, "the zero bytes before its %s are not zero", plane);
+        break;
+    default:
+        dqg_format(text, size, "no damage");
+        break;
     }
 }
 
 /* Fail with what was found; the size of the file is part of it where it is not what the header says. */
-static dqg_status report(struct dqg_source *source, const struct dqg_damage *damage)
-{
+static dqg_status report(struct dqg_source *source, const struct dqg_damage *damage) {
     const struct dqg_container *container = source->detail;
     const struct dqg_input *input = &source->inputs[0];
     uint64_t have = input->size, want = container->file_bytes;
@@ -263,8 +260,7 @@ static dqg_status report(struct dqg_source *source, const struct dqg_damage *dam
 }
 
 /* The file goes on behind the last plane, and nothing else is wrong with it. */
-static dqg_status report_excess(struct dqg_source *source)
-{
+static dqg_status report_excess(struct dqg_source *source) {
     const struct dqg_container *container = source->detail;
     const struct dqg_input *input = &source->inputs[0];
     size_t count = source->tensor_count;
@@ -277,15 +273,14 @@ static dqg_status report_excess(struct dqg_source *source)
 /* ---- the whole file ---- */
 
 /* All planes in the order of the file, up to the first damage. */
-static dqg_status check_planes(struct dqg_source *source, struct dqg_damage *damage)
-{
+static dqg_status check_planes(struct dqg_source *source, struct dqg_damage *damage) {
     const struct dqg_container *container = source->detail;
     struct dqg_work work;
     dqg_work_begin(&work, source->context, DQG_PHASE_VERIFY, source->inputs[0].size);
     for (size_t i = 0; i < source->tensor_count; i++) {
         for (size_t j = 0; j < DQG_PLANE_COUNT; j++) {
-            DQG_TRY(check_plane(source, i, (enum dqg_plane)j, 0, container->planes[i][j].frame_count, NULL, &work,
-                                damage));
+            DQG_TRY(
+                check_plane(source, i, (enum dqg_plane)j, 0, container->planes[i][j].frame_count, NULL, &work, damage));
             if (damage->kind != DQG_DAMAGE_NONE) {
                 return DQG_OK;
             }
@@ -295,8 +290,7 @@ static dqg_status check_planes(struct dqg_source *source, struct dqg_damage *dam
 }
 
 /* The zero bytes between the index and the first plane, which are no plane's padding. */
-static void check_gap(struct dqg_source *source, struct dqg_damage *damage)
-{
+static void check_gap(struct dqg_source *source, struct dqg_damage *damage) {
     const struct dqg_container *container = source->detail;
     struct dqg_stored_plane gap = {.end = container->bytes_size};
     while (damage->tensor < source->tensor_count && container->planes[damage->tensor][0].frame_count == 0) {
@@ -311,8 +305,7 @@ static void check_gap(struct dqg_source *source, struct dqg_damage *damage)
     }
 }
 
-dqg_status dqg_container_check_size(struct dqg_source *source)
-{
+dqg_status dqg_container_check_size(struct dqg_source *source) {
     const struct dqg_container *container = source->detail;
     struct dqg_damage damage = {.kind = DQG_DAMAGE_NONE};
     check_gap(source, &damage);
@@ -325,16 +318,14 @@ dqg_status dqg_container_check_size(struct dqg_source *source)
     return damage.kind == DQG_DAMAGE_NONE ? DQG_OK : report(source, &damage);
 }
 
-dqg_status dqg_container_verify(struct dqg_source *source)
-{
+dqg_status dqg_container_verify(struct dqg_source *source) {
     struct dqg_damage damage = {.kind = DQG_DAMAGE_NONE};
     DQG_TRY(check_planes(source, &damage));
     return damage.kind == DQG_DAMAGE_NONE ? DQG_OK : report(source, &damage);
 }
 
 dqg_status dqg_container_read(struct dqg_source *source, size_t tensor, enum dqg_plane plane, uint64_t offset,
-                              void *buffer, size_t size)
-{
+                              void *buffer, size_t size) {
     uint64_t bytes = source->tensors[tensor].plane_bytes[plane];
     struct dqg_damage damage = {.kind = DQG_DAMAGE_NONE};
     if (offset % DQG_FRAME_BYTES != 0 || (size % DQG_FRAME_BYTES != 0 && size != bytes - offset)) {

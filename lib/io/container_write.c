@@ -13,7 +13,7 @@
 /* Scratch for one frame on its way to the file. */
 struct slot {
     struct dqg_encoder *encoder;
-    uint8_t *compressed;  /* DQG_FRAME_BYTES */
+    uint8_t *compressed;   /* DQG_FRAME_BYTES */
     const uint8_t *stored; /* compressed, or the caller's bytes where that saves too little */
     size_t stored_size;
     uint64_t hash;
@@ -40,8 +40,7 @@ struct batch {
     size_t size;         /* of all that is left of the plane */
 };
 
-static void compress_frame(void *task, size_t index, size_t lane)
-{
+static void compress_frame(void *task, size_t index, size_t lane) {
     struct batch *batch = task;
     struct slot *slot = &batch->writer->slots[index];
     const uint8_t *raw = batch->data + index * DQG_FRAME_BYTES;
@@ -59,8 +58,7 @@ static void compress_frame(void *task, size_t index, size_t lane)
 }
 
 /* Memory for the first count slots. */
-static dqg_status ready_slots(struct dqg_writer *writer, size_t count)
-{
+static dqg_status ready_slots(struct dqg_writer *writer, size_t count) {
     const struct dqg_alloc *alloc = &writer->context->alloc;
     if (count > 1) {
         DQG_TRY(dqg_parallel_prepare(writer->context));
@@ -81,8 +79,7 @@ static dqg_status ready_slots(struct dqg_writer *writer, size_t count)
 }
 
 /* Append a compressed frame and note it at entry. */
-static dqg_status write_frame(struct dqg_writer *writer, const struct slot *slot, uint8_t *entry)
-{
+static dqg_status write_frame(struct dqg_writer *writer, const struct slot *slot, uint8_t *entry) {
     if (slot->status < 0) {
         return slot->status == DQG_ERROR_MEMORY
                    ? dqg_fail_memory(writer->context, "compressing a frame", DQG_FRAME_BYTES)
@@ -96,8 +93,7 @@ static dqg_status write_frame(struct dqg_writer *writer, const struct slot *slot
     return DQG_OK;
 }
 
-static dqg_status write_frames(struct dqg_writer *writer, const uint8_t *data, size_t size, uint8_t *entry)
-{
+static dqg_status write_frames(struct dqg_writer *writer, const uint8_t *data, size_t size, uint8_t *entry) {
     struct batch batch = {writer, data, size};
     while (batch.size > 0) {
         size_t count = dqg_min_size(writer->slot_count, (size_t)dqg_frame_count(batch.size));
@@ -116,8 +112,7 @@ static dqg_status write_frames(struct dqg_writer *writer, const uint8_t *data, s
 /* ---- calls ---- */
 
 /* Move next over planes that have no bytes. */
-static void skip_empty(struct dqg_writer *writer)
-{
+static void skip_empty(struct dqg_writer *writer) {
     size_t count = writer->layout.tensor_count * DQG_PLANE_COUNT;
     while (writer->next < count &&
            writer->layout.tensors[writer->next / DQG_PLANE_COUNT].plane_bytes[writer->next % DQG_PLANE_COUNT] == 0) {
@@ -127,8 +122,7 @@ static void skip_empty(struct dqg_writer *writer)
 
 dqg_status dqg_writer_create(struct dqg_context *context, const char *path, const struct dqg_tensor_desc *tensors,
                              size_t tensor_count, const struct dqg_metadata *metadata, size_t metadata_count,
-                             int32_t level, struct dqg_writer **out)
-{
+                             int32_t level, struct dqg_writer **out) {
     *out = NULL;
     struct dqg_writer *writer = dqg_calloc(&context->alloc, 1, sizeof *writer);
     if (writer == NULL) {
@@ -158,8 +152,8 @@ dqg_status dqg_writer_create(struct dqg_context *context, const char *path, cons
     return DQG_OK;
 }
 
-static dqg_status check_plane(struct dqg_writer *writer, size_t tensor, enum dqg_plane plane, size_t size, float scale)
-{
+static dqg_status check_plane(struct dqg_writer *writer, size_t tensor, enum dqg_plane plane, size_t size,
+                              float scale) {
     struct dqg_layout *layout = &writer->layout;
     if (writer->failed || writer->finished) {
         return dqg_fail(writer->context, DQG_ERROR_STATE, "the file is finished, or could not be written");
@@ -184,8 +178,7 @@ static dqg_status check_plane(struct dqg_writer *writer, size_t tensor, enum dqg
 }
 
 dqg_status dqg_writer_plane(struct dqg_writer *writer, size_t tensor, enum dqg_plane plane, const void *data,
-                            size_t size, float scale, uint64_t *stored_bytes)
-{
+                            size_t size, float scale, uint64_t *stored_bytes) {
     *stored_bytes = 0;
     dqg_status status = check_plane(writer, tensor, plane, size, scale);
     if (status >= 0) {
@@ -207,11 +200,9 @@ dqg_status dqg_writer_plane(struct dqg_writer *writer, size_t tensor, enum dqg_p
     return DQG_OK;
 }
 
-dqg_status dqg_writer_finish(struct dqg_writer *writer, uint64_t *file_bytes)
-{
+dqg_status dqg_writer_finish(struct dqg_writer *writer, uint64_t *file_bytes) {
     *file_bytes = 0;
-    if (writer->failed || writer->finished ||
-        writer->next != writer->layout.tensor_count * DQG_PLANE_COUNT) {
+    if (writer->failed || writer->finished || writer->next != writer->layout.tensor_count * DQG_PLANE_COUNT) {
         return dqg_fail(writer->context, DQG_ERROR_STATE, "the file cannot be finished: not all planes were written");
     }
     writer->failed = true; /* until it is not */
@@ -224,8 +215,7 @@ dqg_status dqg_writer_finish(struct dqg_writer *writer, uint64_t *file_bytes)
     return DQG_OK;
 }
 
-void dqg_writer_abandon(struct dqg_writer *writer)
-{
+void dqg_writer_abandon(struct dqg_writer *writer) {
     if (writer == NULL) {
         return;
     }

@@ -17,8 +17,7 @@ enum {
 };
 
 /* user carries the descriptor: the record around it may be moved. */
-static int32_t file_read(void *user, uint64_t offset, void *buffer, size_t size)
-{
+static int32_t file_read(void *user, uint64_t offset, void *buffer, size_t size) {
     int fd = (int)(intptr_t)user;
     char *at = buffer;
     while (size > 0) {
@@ -36,20 +35,17 @@ static int32_t file_read(void *user, uint64_t offset, void *buffer, size_t size)
     return 0;
 }
 
-static void file_close(struct dqg_input *input)
-{
+static void file_close(struct dqg_input *input) {
     close(input->fd);
 }
 
-static dqg_status fail_open(struct dqg_context *context, const char *path, int code)
-{
+static dqg_status fail_open(struct dqg_context *context, const char *path, int code) {
     char text[DQG_ERRNO_TEXT];
     dqg_status status = code == ENOENT || code == ENOTDIR ? DQG_ERROR_NOT_FOUND : DQG_ERROR_IO;
     return dqg_fail(context, status, "cannot open %s: %s", path, dqg_errno_text(code, text));
 }
 
-dqg_status dqg_input_open_path(struct dqg_context *context, const char *path, struct dqg_input *input)
-{
+dqg_status dqg_input_open_path(struct dqg_context *context, const char *path, struct dqg_input *input) {
     struct stat about;
     *input = (struct dqg_input){.fd = -1, .name = path};
     int fd;
@@ -81,22 +77,19 @@ dqg_status dqg_input_open_path(struct dqg_context *context, const char *path, st
 
 /* ---- memory ---- */
 
-static int32_t memory_read(void *user, uint64_t offset, void *buffer, size_t size)
-{
+static int32_t memory_read(void *user, uint64_t offset, void *buffer, size_t size) {
     memcpy(buffer, (const char *)user + offset, size);
     return 0;
 }
 
-void dqg_input_open_memory(const void *data, size_t size, struct dqg_input *input)
-{
+void dqg_input_open_memory(const void *data, size_t size, struct dqg_input *input) {
     *input = (struct dqg_input){.size = size, .read = memory_read, .fd = -1, .name = "memory"};
     memcpy(&input->user, &data, sizeof data); /* read-only in truth: memory_read() casts it back */
 }
 
 /* ---- the host's reader ---- */
 
-dqg_status dqg_input_open_reader(struct dqg_context *context, const dqg_reader *reader, struct dqg_input *input)
-{
+dqg_status dqg_input_open_reader(struct dqg_context *context, const dqg_reader *reader, struct dqg_input *input) {
     *input = (struct dqg_input){.fd = -1, .name = "reader"};
     if (reader == NULL || reader->struct_size < sizeof *reader || reader->read == NULL) {
         return dqg_fail(context, DQG_ERROR_ARGUMENT, "the reader needs a read function and its struct_size set");
@@ -112,21 +105,18 @@ dqg_status dqg_input_open_reader(struct dqg_context *context, const dqg_reader *
 
 /* ---- all of them ---- */
 
-void dqg_input_close(struct dqg_input *input)
-{
+void dqg_input_close(struct dqg_input *input) {
     if (input->close != NULL) {
         input->close(input);
         input->close = NULL;
     }
 }
 
-int32_t dqg_input_fetch(const struct dqg_input *input, uint64_t offset, void *buffer, size_t size)
-{
+int32_t dqg_input_fetch(const struct dqg_input *input, uint64_t offset, void *buffer, size_t size) {
     return size > 0 ? input->read(input->user, offset, buffer, size) : 0;
 }
 
-dqg_status dqg_input_fail(struct dqg_context *context, const struct dqg_input *input, uint64_t offset, int32_t code)
-{
+dqg_status dqg_input_fail(struct dqg_context *context, const struct dqg_input *input, uint64_t offset, int32_t code) {
     char text[DQG_ERRNO_TEXT];
     if (input->fd < 0) {
         return dqg_fail(context, DQG_ERROR_IO, "the host's reader failed at byte %llu with code %d",
@@ -141,8 +131,7 @@ dqg_status dqg_input_fail(struct dqg_context *context, const struct dqg_input *i
 }
 
 dqg_status dqg_input_read(struct dqg_context *context, const struct dqg_input *input, uint64_t offset, void *buffer,
-                          size_t size)
-{
+                          size_t size) {
     if (offset > input->size || size > input->size - offset) {
         return dqg_fail(context, DQG_ERROR_TRUNCATED, "%s ends at byte %llu, but %zu bytes are expected from byte %llu",
                         input->name, (unsigned long long)input->size, size, (unsigned long long)offset);

@@ -1,39 +1,38 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * The pull parser of io.h: strict JSON (RFC 8259) over a text in memory, for the headers of safetensors files, indexes
- * of sharded checkpoints and recipes. Never recurses deeper than DEPTH_MAX; allocates only for the strings it hands out.
+ * of sharded checkpoints and recipes. Never recurses deeper than DEPTH_MAX; allocates only for the strings it hands
+ * out.
  */
 #include "io/source.h"
 
 enum { DEPTH_MAX = 8 };
 
-void dqg_json_init(struct dqg_json *json, const char *text, size_t length)
-{
+void dqg_json_init(struct dqg_json *json, const char *text, size_t length) {
     memset(json, 0, sizeof *json);
     json->start = json->at = text;
     json->end = text + length;
 }
 
-bool dqg_json_fail(struct dqg_json *json, const char *error)
-{
+bool dqg_json_fail(struct dqg_json *json, const char *error) {
     if (json->error == NULL) {
         json->error = error;
     }
     return false;
 }
 
-static bool is_digit(char c) { return c >= '0' && c <= '9'; }
+static bool is_digit(char c) {
+    return c >= '0' && c <= '9';
+}
 
-static void skip_space(struct dqg_json *json)
-{
+static void skip_space(struct dqg_json *json) {
     while (json->at < json->end && (*json->at == ' ' || *json->at == '\n' || *json->at == '\r' || *json->at == '\t')) {
         json->at++;
     }
 }
 
 /* The next character that is not white space, or 0 at the end and after an error. */
-static char look(struct dqg_json *json)
-{
+static char look(struct dqg_json *json) {
     if (json->error != NULL) {
         return 0;
     }
@@ -41,8 +40,7 @@ static char look(struct dqg_json *json)
     return json->at < json->end ? *json->at : 0;
 }
 
-static bool expect(struct dqg_json *json, char c, const char *error)
-{
+static bool expect(struct dqg_json *json, char c, const char *error) {
     if (look(json) != c) {
         return dqg_json_fail(json, json->at == json->end ? "the text ends too early" : error);
     }
@@ -50,8 +48,7 @@ static bool expect(struct dqg_json *json, char c, const char *error)
     return true;
 }
 
-static bool take_word(struct dqg_json *json, const char *word)
-{
+static bool take_word(struct dqg_json *json, const char *word) {
     size_t length = strlen(word);
     if (json->error == NULL && (size_t)(json->end - json->at) >= length && memcmp(json->at, word, length) == 0) {
         json->at += length;
@@ -60,16 +57,20 @@ static bool take_word(struct dqg_json *json, const char *word)
     return dqg_json_fail(json, "not a JSON value");
 }
 
-enum dqg_json_kind dqg_json_peek(struct dqg_json *json)
-{
+enum dqg_json_kind dqg_json_peek(struct dqg_json *json) {
     char c = look(json);
     switch (c) {
-    case '{': return DQG_JSON_OBJECT;
-    case '[': return DQG_JSON_ARRAY;
-    case '"': return DQG_JSON_STRING;
+    case '{':
+        return DQG_JSON_OBJECT;
+    case '[':
+        return DQG_JSON_ARRAY;
+    case '"':
+        return DQG_JSON_STRING;
     case 't':
-    case 'f': return DQG_JSON_BOOL;
-    case 'n': return DQG_JSON_NULL;
+    case 'f':
+        return DQG_JSON_BOOL;
+    case 'n':
+        return DQG_JSON_NULL;
     default:
         if (c == '-' || is_digit(c)) {
             return DQG_JSON_NUMBER;
@@ -79,8 +80,7 @@ enum dqg_json_kind dqg_json_peek(struct dqg_json *json)
     }
 }
 
-bool dqg_json_enter(struct dqg_json *json)
-{
+bool dqg_json_enter(struct dqg_json *json) {
     char c = look(json);
     if (c != '{' && c != '[') {
         return dqg_json_fail(json, json->at == json->end ? "the text ends too early" : "expected '{' or '['");
@@ -95,8 +95,7 @@ bool dqg_json_enter(struct dqg_json *json)
     return true;
 }
 
-bool dqg_json_next(struct dqg_json *json)
-{
+bool dqg_json_next(struct dqg_json *json) {
     char c = look(json);
     if (json->error != NULL || json->depth == 0) {
         return false;
@@ -113,8 +112,7 @@ bool dqg_json_next(struct dqg_json *json)
 
 /* ---- strings ---- */
 
-static bool hex4(struct dqg_json *json, uint32_t *value)
-{
+static bool hex4(struct dqg_json *json, uint32_t *value) {
     *value = 0;
     if (json->end - json->at < 4) {
         return dqg_json_fail(json, "the text ends too early");
@@ -134,8 +132,7 @@ static bool hex4(struct dqg_json *json, uint32_t *value)
     return true;
 }
 
-static size_t put_utf8(char *out, uint32_t code)
-{
+static size_t put_utf8(char *out, uint32_t code) {
     if (code < 0x80) {
         out[0] = (char)code;
         return 1;
@@ -149,8 +146,7 @@ static size_t put_utf8(char *out, uint32_t code)
 }
 
 /* After "\u": one character, which may take a second escape. */
-static bool unicode_escape(struct dqg_json *json, uint32_t *code)
-{
+static bool unicode_escape(struct dqg_json *json, uint32_t *code) {
     uint32_t low;
     if (!hex4(json, code)) {
         return false;
@@ -174,8 +170,7 @@ static bool unicode_escape(struct dqg_json *json, uint32_t *code)
 }
 
 /* After a backslash: decode one escape to out (at most 4 bytes). */
-static bool escape(struct dqg_json *json, char *out, size_t *count)
-{
+static bool escape(struct dqg_json *json, char *out, size_t *count) {
     static const char names[] = "\"\\/bfnrt", values[] = "\"\\/\b\f\n\r\t";
     if (json->at == json->end) {
         return dqg_json_fail(json, "the text ends inside a string");
@@ -199,8 +194,7 @@ static bool escape(struct dqg_json *json, char *out, size_t *count)
 }
 
 /* After the opening quote. Decodes to out where that is not NULL; the result is never longer than the source. */
-static bool scan_string(struct dqg_json *json, char *out, size_t *length)
-{
+static bool scan_string(struct dqg_json *json, char *out, size_t *length) {
     char scratch[4];
     *length = 0;
     while (json->error == NULL) {
@@ -233,8 +227,7 @@ static bool scan_string(struct dqg_json *json, char *out, size_t *length)
     return false;
 }
 
-bool dqg_json_string(struct dqg_json *json, const struct dqg_alloc *alloc, struct dqg_arena *arena, const char **text)
-{
+bool dqg_json_string(struct dqg_json *json, const struct dqg_alloc *alloc, struct dqg_arena *arena, const char **text) {
     size_t length;
     *text = NULL;
     if (!expect(json, '"', "expected a string")) {
@@ -253,15 +246,13 @@ bool dqg_json_string(struct dqg_json *json, const struct dqg_alloc *alloc, struc
     return scan_string(json, copy, &length);
 }
 
-bool dqg_json_key(struct dqg_json *json, const struct dqg_alloc *alloc, struct dqg_arena *arena, const char **text)
-{
+bool dqg_json_key(struct dqg_json *json, const struct dqg_alloc *alloc, struct dqg_arena *arena, const char **text) {
     return dqg_json_string(json, alloc, arena, text) && expect(json, ':', "expected ':' after a key");
 }
 
 /* ---- numbers ---- */
 
-static bool digits(struct dqg_json *json)
-{
+static bool digits(struct dqg_json *json) {
     const char *from = json->at;
     while (json->at < json->end && is_digit(*json->at)) {
         json->at++;
@@ -270,8 +261,7 @@ static bool digits(struct dqg_json *json)
 }
 
 /* Over one number; *whole says whether it has neither fraction nor exponent. */
-static bool scan_number(struct dqg_json *json, bool *whole)
-{
+static bool scan_number(struct dqg_json *json, bool *whole) {
     char c = look(json);
     if (c != '-' && !is_digit(c)) {
         return dqg_json_fail(json, json->at == json->end ? "the text ends too early" : "expected a number");
@@ -304,8 +294,7 @@ static bool scan_number(struct dqg_json *json, bool *whole)
     return true;
 }
 
-bool dqg_json_int(struct dqg_json *json, int64_t *value)
-{
+bool dqg_json_int(struct dqg_json *json, int64_t *value) {
     *value = 0;
     look(json);
     const char *from = json->at;
@@ -319,8 +308,7 @@ bool dqg_json_int(struct dqg_json *json, int64_t *value)
     return true;
 }
 
-bool dqg_json_number(struct dqg_json *json, double *value)
-{
+bool dqg_json_number(struct dqg_json *json, double *value) {
     *value = 0;
     look(json);
     const char *from = json->at;
@@ -333,25 +321,30 @@ bool dqg_json_number(struct dqg_json *json, double *value)
 
 /* ---- the rest ---- */
 
-static bool skip_key(struct dqg_json *json)
-{
+static bool skip_key(struct dqg_json *json) {
     size_t length;
     return expect(json, '"', "expected a string") && scan_string(json, NULL, &length) &&
            expect(json, ':', "expected ':' after a key");
 }
 
-bool dqg_json_skip(struct dqg_json *json)
-{
+bool dqg_json_skip(struct dqg_json *json) {
     size_t length;
     bool whole;
     switch (dqg_json_peek(json)) {
-    case DQG_JSON_STRING: json->at++; return scan_string(json, NULL, &length);
-    case DQG_JSON_NUMBER: return scan_number(json, &whole);
-    case DQG_JSON_BOOL: return take_word(json, *json->at == 't' ? "true" : "false");
-    case DQG_JSON_NULL: return take_word(json, "null");
+    case DQG_JSON_STRING:
+        json->at++;
+        return scan_string(json, NULL, &length);
+    case DQG_JSON_NUMBER:
+        return scan_number(json, &whole);
+    case DQG_JSON_BOOL:
+        return take_word(json, *json->at == 't' ? "true" : "false");
+    case DQG_JSON_NULL:
+        return take_word(json, "null");
     case DQG_JSON_OBJECT:
-    case DQG_JSON_ARRAY: break;
-    default: return false;
+    case DQG_JSON_ARRAY:
+        break;
+    default:
+        return false;
     }
     if (!dqg_json_enter(json)) {
         return false;
@@ -365,8 +358,7 @@ bool dqg_json_skip(struct dqg_json *json)
     return json->error == NULL;
 }
 
-size_t dqg_json_count(const struct dqg_json *json)
-{
+size_t dqg_json_count(const struct dqg_json *json) {
     struct dqg_json ahead = *json;
     size_t count = 0;
     dqg_json_enter(&ahead);
@@ -380,8 +372,7 @@ size_t dqg_json_count(const struct dqg_json *json)
     return count;
 }
 
-bool dqg_json_end(struct dqg_json *json)
-{
+bool dqg_json_end(struct dqg_json *json) {
     look(json);
     if (json->error == NULL && (json->depth > 0 || json->at < json->end)) {
         dqg_json_fail(json, json->depth > 0 ? "a bracket is not closed" : "text after the end");

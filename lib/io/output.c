@@ -16,23 +16,20 @@ enum {
     WRITE_AT_MOST = 1 << 30
 };
 
-const char *dqg_errno_text(int code, char *text)
-{
+const char *dqg_errno_text(int code, char *text) {
     if (strerror_r(code, text, DQG_ERRNO_TEXT) != 0) {
         dqg_format(text, DQG_ERRNO_TEXT, "system error %d", code);
     }
     return text;
 }
 
-static dqg_status fail_write(const struct dqg_output *output, const char *what, int code)
-{
+static dqg_status fail_write(const struct dqg_output *output, const char *what, int code) {
     char text[DQG_ERRNO_TEXT];
     return dqg_fail(output->context, DQG_ERROR_IO, "cannot %s %s: %s", what, output->path, dqg_errno_text(code, text));
 }
 
 /* Opens a file that did not exist before. Permissions: what the process's umask leaves of rw-rw-rw-. */
-static dqg_status open_temporary(struct dqg_output *output)
-{
+static dqg_status open_temporary(struct dqg_output *output) {
     for (int attempt = 0; attempt < NAME_ATTEMPTS; attempt++) {
         dqg_format(output->temporary, output->temporary_size, "%s.%d-%u.tmp", output->path, (int)getpid(),
                    (unsigned)dqg_now_us());
@@ -48,8 +45,7 @@ static dqg_status open_temporary(struct dqg_output *output)
     return fail_write(output, "create a temporary file beside", errno);
 }
 
-dqg_status dqg_output_create(struct dqg_context *context, const char *path, struct dqg_output *output)
-{
+dqg_status dqg_output_create(struct dqg_context *context, const char *path, struct dqg_output *output) {
     struct stat about;
     *output = (struct dqg_output){.context = context, .fd = -1};
     if (stat(path, &about) == 0 && S_ISDIR(about.st_mode)) {
@@ -68,8 +64,7 @@ dqg_status dqg_output_create(struct dqg_context *context, const char *path, stru
     return status;
 }
 
-dqg_status dqg_output_write(struct dqg_output *output, uint64_t offset, const void *data, size_t size)
-{
+dqg_status dqg_output_write(struct dqg_output *output, uint64_t offset, const void *data, size_t size) {
     const char *at = data;
     while (size > 0) {
         ssize_t put = pwrite(output->fd, at, dqg_min_size(size, WRITE_AT_MOST), (off_t)offset);
@@ -86,8 +81,7 @@ dqg_status dqg_output_write(struct dqg_output *output, uint64_t offset, const vo
     return DQG_OK;
 }
 
-dqg_status dqg_output_commit(struct dqg_output *output)
-{
+dqg_status dqg_output_commit(struct dqg_output *output) {
     /* Some file systems report a full disk only here. After close() the descriptor is gone, whatever it returned. */
     int failed = close(output->fd);
     output->fd = -1;
@@ -101,8 +95,7 @@ dqg_status dqg_output_commit(struct dqg_output *output)
     return DQG_OK;
 }
 
-void dqg_output_discard(struct dqg_output *output)
-{
+void dqg_output_discard(struct dqg_output *output) {
     if (output->context == NULL) {
         return;
     }

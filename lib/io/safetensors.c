@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * Reader for safetensors files: u64 header size | JSON header | data. Checks all that the reference reader checks:
- * names differ, each size is what shape and type give, and the tensors fill the data without gaps or overlaps. Called by
- * source.c, and by sharded.c for each shard. The format has no checksums.
+ * names differ, each size is what shape and type give, and the tensors fill the data without gaps or overlaps. Called
+ * by source.c, and by sharded.c for each shard. The format has no checksums.
  */
 #include "io/bytes.h"
 #include "io/safetensors.h"
@@ -15,13 +15,27 @@ static const struct element_type {
     uint8_t bits;
     uint8_t dtype; /* DQG_DTYPE_*, or 0 where this library has no use for it */
 } element_types[] = {
-    {"F32", 32, DQG_DTYPE_F32}, {"F16", 16, DQG_DTYPE_F16}, {"BF16", 16, DQG_DTYPE_BF16},
-    {"F64", 64, 0},             {"C64", 64, 0},             {"I64", 64, 0},
-    {"U64", 64, 0},             {"I32", 32, 0},             {"U32", 32, 0},
-    {"I16", 16, 0},             {"U16", 16, 0},             {"I8", 8, 0},
-    {"U8", 8, 0},               {"BOOL", 8, 0},             {"F8_E4M3", 8, 0},
-    {"F8_E5M2", 8, 0},          {"F8_E8M0", 8, 0},          {"F8_E4M3FNUZ", 8, 0},
-    {"F8_E5M2FNUZ", 8, 0},      {"F6_E2M3", 6, 0},          {"F6_E3M2", 6, 0},
+    {"F32", 32, DQG_DTYPE_F32},
+    {"F16", 16, DQG_DTYPE_F16},
+    {"BF16", 16, DQG_DTYPE_BF16},
+    {"F64", 64, 0},
+    {"C64", 64, 0},
+    {"I64", 64, 0},
+    {"U64", 64, 0},
+    {"I32", 32, 0},
+    {"U32", 32, 0},
+    {"I16", 16, 0},
+    {"U16", 16, 0},
+    {"I8", 8, 0},
+    {"U8", 8, 0},
+    {"BOOL", 8, 0},
+    {"F8_E4M3", 8, 0},
+    {"F8_E5M2", 8, 0},
+    {"F8_E8M0", 8, 0},
+    {"F8_E4M3FNUZ", 8, 0},
+    {"F8_E5M2FNUZ", 8, 0},
+    {"F6_E2M3", 6, 0},
+    {"F6_E3M2", 6, 0},
     {"F4", 4, 0},
 };
 
@@ -33,13 +47,12 @@ struct header {
     struct entry {
         struct dqg_tensor_desc desc;
         int64_t begin, end; /* in the data */
-    } *entries;
+    } * entries;
     size_t count;
     bool has_metadata;
 };
 
-dqg_status dqg_json_report(const struct dqg_source *source, const struct dqg_json *json, const char *what)
-{
+dqg_status dqg_json_report(const struct dqg_source *source, const struct dqg_json *json, const char *what) {
     if (json->out_of_memory) {
         return dqg_fail_memory(source->context, what, (size_t)(json->end - json->start));
     }
@@ -48,8 +61,7 @@ dqg_status dqg_json_report(const struct dqg_source *source, const struct dqg_jso
                     json->error != NULL ? json->error : "unexpected contents");
 }
 
-dqg_status dqg_source_load_text(struct dqg_source *source, uint64_t offset, size_t size, char **text)
-{
+dqg_status dqg_source_load_text(struct dqg_source *source, uint64_t offset, size_t size, char **text) {
     *text = dqg_malloc(&source->context->alloc, size);
     if (*text == NULL) {
         return dqg_fail_memory(source->context, "the text of the header", size);
@@ -64,21 +76,18 @@ dqg_status dqg_source_load_text(struct dqg_source *source, uint64_t offset, size
 
 /* ---- one tensor ---- */
 
-static dqg_status fail_tensor(const struct header *header, const struct entry *entry, const char *what)
-{
+static dqg_status fail_tensor(const struct header *header, const struct entry *entry, const char *what) {
     return dqg_fail(header->source->context, DQG_ERROR_FORMAT, "tensor '%s' in %s: %s", entry->desc.name,
                     header->source->inputs[0].name, what);
 }
 
-static bool scratch_text(struct header *header, bool key, const char **text)
-{
+static bool scratch_text(struct header *header, bool key, const char **text) {
     const struct dqg_alloc *alloc = &header->source->context->alloc;
     return key ? dqg_json_key(&header->json, alloc, &header->scratch, text)
                : dqg_json_string(&header->json, alloc, &header->scratch, text);
 }
 
-static dqg_status parse_type(struct header *header, struct entry *entry, uint32_t *bits)
-{
+static dqg_status parse_type(struct header *header, struct entry *entry, uint32_t *bits) {
     const char *name;
     if (!scratch_text(header, false, &name)) {
         return DQG_OK; /* reported with the JSON */
@@ -95,8 +104,7 @@ static dqg_status parse_type(struct header *header, struct entry *entry, uint32_
                     entry->desc.name, header->source->inputs[0].name, name);
 }
 
-static dqg_status parse_shape(struct header *header, struct entry *entry)
-{
+static dqg_status parse_shape(struct header *header, struct entry *entry) {
     struct dqg_json *json = &header->json;
     if (dqg_json_peek(json) != DQG_JSON_ARRAY) {
         return fail_tensor(header, entry, "its shape is not a list");
@@ -117,8 +125,7 @@ static dqg_status parse_shape(struct header *header, struct entry *entry)
     return DQG_OK;
 }
 
-static void parse_offsets(struct header *header, struct entry *entry)
-{
+static void parse_offsets(struct header *header, struct entry *entry) {
     struct dqg_json *json = &header->json;
     if (dqg_json_peek(json) != DQG_JSON_ARRAY) {
         dqg_json_fail(json, "data_offsets is not a list");
@@ -133,8 +140,7 @@ static void parse_offsets(struct header *header, struct entry *entry)
 }
 
 /* Does the distance of the offsets fit shape and type? */
-static dqg_status check_size(struct header *header, struct entry *entry, uint32_t bits)
-{
+static dqg_status check_size(struct header *header, struct entry *entry, uint32_t bits) {
     uint64_t size = bits;
     for (int32_t i = 0; i < entry->desc.rank; i++) {
         if (__builtin_mul_overflow(size, (uint64_t)entry->desc.shape[i], &size)) {
@@ -152,8 +158,7 @@ static dqg_status check_size(struct header *header, struct entry *entry, uint32_
     return DQG_OK;
 }
 
-static dqg_status parse_tensor(struct header *header, struct entry *entry)
-{
+static dqg_status parse_tensor(struct header *header, struct entry *entry) {
     enum { HAS_TYPE = 1, HAS_SHAPE = 2, HAS_OFFSETS = 4, HAS_ALL = 7 };
     struct dqg_json *json = &header->json;
     uint32_t bits = 0, has = 0;
@@ -193,8 +198,7 @@ static dqg_status parse_tensor(struct header *header, struct entry *entry)
 
 /* ---- the header ---- */
 
-static dqg_status parse_metadata(struct header *header)
-{
+static dqg_status parse_metadata(struct header *header) {
     struct dqg_source *source = header->source;
     const struct dqg_alloc *alloc = &source->context->alloc;
     struct dqg_json *json = &header->json;
@@ -217,8 +221,7 @@ static dqg_status parse_metadata(struct header *header)
     return DQG_OK;
 }
 
-static dqg_status parse_members(struct header *header, size_t capacity)
-{
+static dqg_status parse_members(struct header *header, size_t capacity) {
     struct dqg_json *json = &header->json;
     const struct dqg_alloc *alloc = &header->source->context->alloc;
     dqg_json_enter(json);
@@ -233,15 +236,13 @@ static dqg_status parse_members(struct header *header, size_t capacity)
     return dqg_json_end(json) ? DQG_OK : dqg_json_report(header->source, json, "header");
 }
 
-static bool placed_before(const void *items, size_t a, size_t b)
-{
+static bool placed_before(const void *items, size_t a, size_t b) {
     const struct entry *entries = items;
     return entries[a].begin != entries[b].begin ? entries[a].begin < entries[b].begin : entries[a].end < entries[b].end;
 }
 
 /* The tensors must fill the data exactly. data_bytes: what the file has. */
-static dqg_status place_tensors(struct header *header, const uint32_t *order, uint64_t data_bytes)
-{
+static dqg_status place_tensors(struct header *header, const uint32_t *order, uint64_t data_bytes) {
     struct dqg_source *source = header->source;
     struct dqg_safetensors_place *places = source->detail;
     uint64_t data_start = source->inputs[0].size - data_bytes, position = 0;
@@ -267,8 +268,7 @@ static dqg_status place_tensors(struct header *header, const uint32_t *order, ui
     return DQG_OK;
 }
 
-static dqg_status sort_tensors(struct header *header, uint64_t data_bytes)
-{
+static dqg_status sort_tensors(struct header *header, uint64_t data_bytes) {
     struct dqg_source *source = header->source;
     const struct dqg_alloc *alloc = &source->context->alloc;
     size_t count = header->count;
@@ -284,8 +284,7 @@ static dqg_status sort_tensors(struct header *header, uint64_t data_bytes)
     return status;
 }
 
-static dqg_status parse_header(struct dqg_source *source, const char *text, size_t size)
-{
+static dqg_status parse_header(struct dqg_source *source, const char *text, size_t size) {
     const struct dqg_alloc *alloc = &source->context->alloc;
     struct header header = {.source = source};
     dqg_json_init(&header.json, text, size);
@@ -307,8 +306,7 @@ static dqg_status parse_header(struct dqg_source *source, const char *text, size
     return status;
 }
 
-dqg_status dqg_safetensors_open(struct dqg_source *source)
-{
+dqg_status dqg_safetensors_open(struct dqg_source *source) {
     const struct dqg_input *input = &source->inputs[0];
     uint8_t bytes[8];
     char *text;
@@ -335,16 +333,14 @@ dqg_status dqg_safetensors_open(struct dqg_source *source)
 /* ---- reading ---- */
 
 static dqg_status safetensors_read(struct dqg_source *source, size_t tensor, enum dqg_plane plane, uint64_t offset,
-                                   void *buffer, size_t size)
-{
+                                   void *buffer, size_t size) {
     const struct dqg_safetensors_place *place = (const struct dqg_safetensors_place *)source->detail + tensor;
     (void)plane; /* the others are empty, and the range has been checked */
     return dqg_input_read(source->context, &source->inputs[place->input], place->offset + offset, buffer, size);
 }
 
 /* There are no checksums: what can be checked is that every byte can be read. */
-static dqg_status safetensors_verify(struct dqg_source *source)
-{
+static dqg_status safetensors_verify(struct dqg_source *source) {
     const struct dqg_alloc *alloc = &source->context->alloc;
     struct dqg_work work;
     uint64_t total = 0, done = 0;
@@ -360,8 +356,8 @@ static dqg_status safetensors_verify(struct dqg_source *source)
     for (size_t i = 0; i < source->tensor_count; i++) {
         const struct dqg_tensor_desc *desc = &source->tensors[i];
         for (uint64_t at = 0; status >= 0 && at < desc->stored_bytes; at += DQG_CHECK_BYTES) {
-            size_t size = desc->stored_bytes - at < DQG_CHECK_BYTES ? (size_t)(desc->stored_bytes - at)
-                                                                    : (size_t)DQG_CHECK_BYTES;
+            size_t size =
+                desc->stored_bytes - at < DQG_CHECK_BYTES ? (size_t)(desc->stored_bytes - at) : (size_t)DQG_CHECK_BYTES;
             status = safetensors_read(source, i, DQG_PLANE_CODES, at, buffer, size);
             done += size;
             if (status >= 0) {

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* What a single safetensors file and a sharded checkpoint have in common: where the bytes of each tensor are. Private to
- * lib/io. */
+/* What a single safetensors file and a sharded checkpoint have in common: where the bytes of each tensor are. Private
+ * to lib/io. */
 #ifndef DQG_SAFETENSORS_H
 #define DQG_SAFETENSORS_H
 

@@ -25,13 +25,14 @@ struct index {
     size_t file_count;
 };
 
-static const char *index_name(const struct index *index) { return index->source->inputs[0].name; }
+static const char *index_name(const struct index *index) {
+    return index->source->inputs[0].name;
+}
 
 /* ---- the text of the index ---- */
 
 /* A relative path that stays in or below the folder of the index. */
-static bool safe_path(const char *file)
-{
+static bool safe_path(const char *file) {
     if (file[0] == '\0' || file[0] == '/') {
         return false;
     }
@@ -46,12 +47,12 @@ static bool safe_path(const char *file)
     return true;
 }
 
-static dqg_status find_shard(struct index *index, struct mapping *mapping)
-{
+static dqg_status find_shard(struct index *index, struct mapping *mapping) {
     struct dqg_context *context = index->source->context;
     if (!safe_path(mapping->file)) {
-        return dqg_fail(context, DQG_ERROR_FORMAT, "%s: tensor '%s' is said to be in '%s', which is not beside the index",
-                        index_name(index), mapping->name, mapping->file);
+        return dqg_fail(context, DQG_ERROR_FORMAT,
+                        "%s: tensor '%s' is said to be in '%s', which is not beside the index", index_name(index),
+                        mapping->name, mapping->file);
     }
     for (size_t i = index->file_count; i > 0; i--) { /* neighbours mostly share a file */
         if (strcmp(index->files[i - 1], mapping->file) == 0) {
@@ -67,8 +68,7 @@ static dqg_status find_shard(struct index *index, struct mapping *mapping)
     return DQG_OK;
 }
 
-static dqg_status parse_map(struct index *index, struct dqg_json *json)
-{
+static dqg_status parse_map(struct index *index, struct dqg_json *json) {
     struct dqg_source *source = index->source;
     const struct dqg_alloc *alloc = &source->context->alloc;
     if (index->map != NULL || dqg_json_peek(json) != DQG_JSON_OBJECT) {
@@ -91,8 +91,7 @@ static dqg_status parse_map(struct index *index, struct dqg_json *json)
 }
 
 /* Texts are kept; numbers (total_size) too, as they are written; anything else is of no use here. */
-static dqg_status parse_metadata(struct index *index, struct dqg_json *json)
-{
+static dqg_status parse_metadata(struct index *index, struct dqg_json *json) {
     struct dqg_source *source = index->source;
     const struct dqg_alloc *alloc = &source->context->alloc;
     if (source->metadata != NULL || dqg_json_peek(json) != DQG_JSON_OBJECT) {
@@ -121,8 +120,7 @@ static dqg_status parse_metadata(struct index *index, struct dqg_json *json)
     return DQG_OK;
 }
 
-static dqg_status parse_index(struct index *index, const char *text, size_t size)
-{
+static dqg_status parse_index(struct index *index, const char *text, size_t size) {
     struct dqg_source *source = index->source;
     struct dqg_json json;
     dqg_json_init(&json, text, size);
@@ -130,8 +128,7 @@ static dqg_status parse_index(struct index *index, const char *text, size_t size
         dqg_json_fail(&json, "expected '{'");
     }
     dqg_json_enter(&json);
-    for (const char *key;
-         dqg_json_next(&json) && dqg_json_key(&json, &source->context->alloc, &source->arena, &key);) {
+    for (const char *key; dqg_json_next(&json) && dqg_json_key(&json, &source->context->alloc, &source->arena, &key);) {
         if (strcmp(key, "weight_map") == 0) {
             DQG_TRY(parse_map(index, &json));
         } else if (strcmp(key, "metadata") == 0) {
@@ -144,20 +141,20 @@ static dqg_status parse_index(struct index *index, const char *text, size_t size
         return dqg_json_report(source, &json, "index");
     }
     return index->map != NULL ? DQG_OK
-                              : dqg_fail(source->context, DQG_ERROR_FORMAT, "%s has no weight_map: it is not the index "
-                                         "of a sharded checkpoint", index_name(index));
+                              : dqg_fail(source->context, DQG_ERROR_FORMAT,
+                                         "%s has no weight_map: it is not the index "
+                                         "of a sharded checkpoint",
+                                         index_name(index));
 }
 
 /* ---- the order of its names ---- */
 
-static bool mapped_before(const void *items, size_t a, size_t b)
-{
+static bool mapped_before(const void *items, size_t a, size_t b) {
     const struct mapping *map = items;
     return strcmp(map[a].name, map[b].name) < 0;
 }
 
-static dqg_status sort_map(struct index *index)
-{
+static dqg_status sort_map(struct index *index) {
     DQG_TRY(dqg_source_alloc(index->source, "the weight map", index->count, sizeof(uint32_t), &index->by_name));
     dqg_sort_indices(index->by_name, index->count, mapped_before, index->map);
     for (size_t i = 1; i < index->count; i++) {
@@ -170,8 +167,7 @@ static dqg_status sort_map(struct index *index)
     return DQG_OK;
 }
 
-static struct mapping *find_mapping(const struct index *index, const char *name)
-{
+static struct mapping *find_mapping(const struct index *index, const char *name) {
     size_t from = 0, to = index->count;
     while (from < to) {
         size_t middle = from + (to - from) / 2;
@@ -192,8 +188,7 @@ static struct mapping *find_mapping(const struct index *index, const char *name)
 /* ---- shards ---- */
 
 /* Take over the tensors of an opened shard that the index expects in it. */
-static dqg_status take_tensors(struct index *index, const struct dqg_source *shard, size_t number)
-{
+static dqg_status take_tensors(struct index *index, const struct dqg_source *shard, size_t number) {
     struct dqg_source *source = index->source;
     struct dqg_safetensors_place *places = source->detail;
     const struct dqg_safetensors_place *shard_places = shard->detail;
@@ -215,8 +210,7 @@ static dqg_status take_tensors(struct index *index, const struct dqg_source *sha
     return DQG_OK;
 }
 
-static dqg_status open_shard(struct index *index, const char *folder, size_t folder_length, size_t number)
-{
+static dqg_status open_shard(struct index *index, const char *folder, size_t folder_length, size_t number) {
     struct dqg_source *source = index->source, shard;
     struct dqg_input input;
     size_t size = folder_length + strlen(index->files[number]) + 1;
@@ -245,8 +239,7 @@ static dqg_status open_shard(struct index *index, const char *folder, size_t fol
     return status;
 }
 
-static dqg_status open_shards(struct index *index, const char *path)
-{
+static dqg_status open_shards(struct index *index, const char *path) {
     struct dqg_source *source = index->source;
     const char *slash = strrchr(path, '/');
     size_t folder_length = slash != NULL ? (size_t)(slash - path) + 1 : 0;
@@ -269,8 +262,7 @@ static dqg_status open_shards(struct index *index, const char *path)
     return dqg_source_index_names(source);
 }
 
-dqg_status dqg_sharded_open(struct dqg_source *source, const char *path)
-{
+dqg_status dqg_sharded_open(struct dqg_source *source, const char *path) {
     const struct dqg_input *input = &source->inputs[0];
     struct index *index;
     char *text;

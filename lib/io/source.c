@@ -8,8 +8,7 @@
 
 /* ---- what the readers share ---- */
 
-dqg_status dqg_source_alloc(struct dqg_source *source, const char *what, size_t count, size_t size, void *out)
-{
+dqg_status dqg_source_alloc(struct dqg_source *source, const char *what, size_t count, size_t size, void *out) {
     size_t bytes;
     void *memory = NULL;
     if (!dqg_mul_size(count, size, &bytes)) {
@@ -21,14 +20,12 @@ dqg_status dqg_source_alloc(struct dqg_source *source, const char *what, size_t 
     return memory != NULL ? DQG_OK : dqg_fail_memory(source->context, what, bytes);
 }
 
-dqg_status dqg_source_copy_text(struct dqg_source *source, const char *text, size_t length, const char **out)
-{
+dqg_status dqg_source_copy_text(struct dqg_source *source, const char *text, size_t length, const char **out) {
     *out = dqg_arena_copy(&source->context->alloc, &source->arena, text, length);
     return *out != NULL ? DQG_OK : dqg_fail_memory(source->context, "a name", length + 1);
 }
 
-static void sift_down(uint32_t *indices, size_t root, size_t count, dqg_before_fn before, const void *items)
-{
+static void sift_down(uint32_t *indices, size_t root, size_t count, dqg_before_fn before, const void *items) {
     for (size_t child; (child = 2 * root + 1) < count; root = child) {
         if (child + 1 < count && before(items, indices[child], indices[child + 1])) {
             child++;
@@ -43,8 +40,7 @@ static void sift_down(uint32_t *indices, size_t root, size_t count, dqg_before_f
 }
 
 /* Heap sort: no memory, and no input makes it slow. */
-void dqg_sort_indices(uint32_t *indices, size_t count, dqg_before_fn before, const void *items)
-{
+void dqg_sort_indices(uint32_t *indices, size_t count, dqg_before_fn before, const void *items) {
     for (size_t i = 0; i < count; i++) {
         indices[i] = (uint32_t)i;
     }
@@ -59,14 +55,12 @@ void dqg_sort_indices(uint32_t *indices, size_t count, dqg_before_fn before, con
     }
 }
 
-static bool name_before(const void *items, size_t a, size_t b)
-{
+static bool name_before(const void *items, size_t a, size_t b) {
     const struct dqg_tensor_desc *tensors = items;
     return strcmp(tensors[a].name, tensors[b].name) < 0;
 }
 
-void dqg_sort_names(const struct dqg_tensor_desc *tensors, size_t count, uint32_t *order, size_t *twin)
-{
+void dqg_sort_names(const struct dqg_tensor_desc *tensors, size_t count, uint32_t *order, size_t *twin) {
     *twin = count;
     dqg_sort_indices(order, count, name_before, tensors);
     for (size_t i = 1; i < count; i++) {
@@ -76,8 +70,7 @@ void dqg_sort_names(const struct dqg_tensor_desc *tensors, size_t count, uint32_
     }
 }
 
-dqg_status dqg_source_index_names(struct dqg_source *source)
-{
+dqg_status dqg_source_index_names(struct dqg_source *source) {
     size_t twin;
     DQG_TRY(dqg_source_alloc(source, "the order of names", source->tensor_count, sizeof(uint32_t), &source->by_name));
     dqg_sort_names(source->tensors, source->tensor_count, source->by_name, &twin);
@@ -92,14 +85,12 @@ dqg_status dqg_source_index_names(struct dqg_source *source)
 
 enum { SNIFF_BYTES = 16 };
 
-static bool ends_with(const char *text, const char *end)
-{
+static bool ends_with(const char *text, const char *end) {
     size_t length = strlen(text), tail = strlen(end);
     return length >= tail && strcmp(text + length - tail, end) == 0;
 }
 
-static bool contains(const uint8_t *bytes, size_t count, const char *part, size_t part_size)
-{
+static bool contains(const uint8_t *bytes, size_t count, const char *part, size_t part_size) {
     for (size_t i = 0; i + part_size <= count; i++) {
         if (memcmp(bytes + i, part, part_size) == 0) {
             return true;
@@ -108,16 +99,14 @@ static bool contains(const uint8_t *bytes, size_t count, const char *part, size_
     return false;
 }
 
-static char first_mark(const uint8_t *bytes, size_t from, size_t count)
-{
+static char first_mark(const uint8_t *bytes, size_t from, size_t count) {
     while (from < count && (bytes[from] == ' ' || bytes[from] == '\n' || bytes[from] == '\r' || bytes[from] == '\t')) {
         from++;
     }
     return from < count ? (char)bytes[from] : ' ';
 }
 
-static bool plausible_safetensors(const uint8_t *bytes, size_t count)
-{
+static bool plausible_safetensors(const uint8_t *bytes, size_t count) {
     if (count < 10) {
         return false;
     }
@@ -127,8 +116,7 @@ static bool plausible_safetensors(const uint8_t *bytes, size_t count)
 }
 
 /* Not a file of a known kind: say what it looks like. */
-static dqg_status fail_unknown(struct dqg_source *source, const uint8_t *bytes, size_t count)
-{
+static dqg_status fail_unknown(struct dqg_source *source, const uint8_t *bytes, size_t count) {
     const char *name = source->inputs[0].name;
     if (count < 8 && memcmp(bytes, DQG_CONTAINER_MAGIC, count) == 0) {
         return dqg_fail(source->context, DQG_ERROR_TRUNCATED, "%s ends after %zu bytes: copy or download it again",
@@ -148,8 +136,7 @@ static dqg_status fail_unknown(struct dqg_source *source, const uint8_t *bytes, 
 }
 
 /* path is NULL where the input is not a file of its own. */
-static dqg_status open_by_contents(struct dqg_source *source, const char *path)
-{
+static dqg_status open_by_contents(struct dqg_source *source, const char *path) {
     const struct dqg_input *input = &source->inputs[0];
     uint8_t bytes[SNIFF_BYTES] = {0};
     size_t count = input->size < sizeof bytes ? (size_t)input->size : sizeof bytes;
@@ -172,8 +159,7 @@ static dqg_status open_by_contents(struct dqg_source *source, const char *path)
 }
 
 static dqg_status open_source(struct dqg_context *context, struct dqg_input *input, const char *path,
-                              struct dqg_source *source)
-{
+                              struct dqg_source *source) {
     *source = (struct dqg_source){.context = context};
     dqg_status status = dqg_source_alloc(source, "the file", 1, sizeof *source->inputs, &source->inputs);
     if (status < 0) {
@@ -193,21 +179,18 @@ static dqg_status open_source(struct dqg_context *context, struct dqg_input *inp
     return status;
 }
 
-dqg_status dqg_source_open(struct dqg_context *context, struct dqg_input *input, struct dqg_source *source)
-{
+dqg_status dqg_source_open(struct dqg_context *context, struct dqg_input *input, struct dqg_source *source) {
     return open_source(context, input, NULL, source);
 }
 
-dqg_status dqg_source_open_path(struct dqg_context *context, const char *path, struct dqg_source *source)
-{
+dqg_status dqg_source_open_path(struct dqg_context *context, const char *path, struct dqg_source *source) {
     struct dqg_input input;
     memset(source, 0, sizeof *source);
     DQG_TRY(dqg_input_open_path(context, path, &input));
     return open_source(context, &input, path, source);
 }
 
-void dqg_source_close(struct dqg_source *source)
-{
+void dqg_source_close(struct dqg_source *source) {
     if (source->context == NULL) {
         return;
     }
@@ -223,8 +206,7 @@ void dqg_source_close(struct dqg_source *source)
 
 /* ---- use ---- */
 
-int64_t dqg_source_find(const struct dqg_source *source, const char *name)
-{
+int64_t dqg_source_find(const struct dqg_source *source, const char *name) {
     size_t from = 0, to = source->tensor_count;
     while (from < to) {
         size_t middle = from + (to - from) / 2;
@@ -241,8 +223,7 @@ int64_t dqg_source_find(const struct dqg_source *source, const char *name)
     return -1;
 }
 
-const char *dqg_source_metadata(const struct dqg_source *source, const char *key)
-{
+const char *dqg_source_metadata(const struct dqg_source *source, const char *key) {
     for (size_t i = 0; i < source->metadata_count; i++) {
         if (strcmp(source->metadata[i].key, key) == 0) {
             return source->metadata[i].value;
@@ -252,8 +233,7 @@ const char *dqg_source_metadata(const struct dqg_source *source, const char *key
 }
 
 dqg_status dqg_source_read(struct dqg_source *source, size_t tensor, enum dqg_plane plane, uint64_t offset,
-                           void *buffer, size_t size)
-{
+                           void *buffer, size_t size) {
     if (tensor >= source->tensor_count || plane >= DQG_PLANE_COUNT) {
         return dqg_fail(source->context, DQG_ERROR_RANGE, "%s has no tensor %zu, plane %d", source->inputs[0].name,
                         tensor, (int)plane);
@@ -267,4 +247,6 @@ dqg_status dqg_source_read(struct dqg_source *source, size_t tensor, enum dqg_pl
     return source->type->read(source, tensor, plane, offset, buffer, size);
 }
 
-dqg_status dqg_source_verify(struct dqg_source *source) { return source->type->verify(source); }
+dqg_status dqg_source_verify(struct dqg_source *source) {
+    return source->type->verify(source);
+}

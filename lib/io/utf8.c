@@ -4,8 +4,7 @@
 #include "io/source.h"
 
 /* Length of the sequence at the front of text, or 0 where it is not well-formed. */
-static size_t sequence_length(const uint8_t *text, size_t length)
-{
+static size_t sequence_length(const uint8_t *text, size_t length) {
     uint8_t lead = text[0];
     if (lead < 0x80) {
         return lead != 0 ? 1 : 0;
@@ -25,8 +24,7 @@ static size_t sequence_length(const uint8_t *text, size_t length)
     return overlong || surrogate || too_large ? 0 : count;
 }
 
-bool dqg_utf8_valid(const char *text, size_t length)
-{
+bool dqg_utf8_valid(const char *text, size_t length) {
     for (size_t at = 0, step; at < length; at += step) {
         step = sequence_length((const uint8_t *)text + at, length - at);
         if (step == 0) {

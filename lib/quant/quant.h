@@ -69,13 +69,14 @@ struct dqg_packing {
 /* Round to nearest with searched scales, or convert between float formats. */
 dqg_status dqg_quantize_tensor(struct dqg_context *context, struct dqg_packing *packing);
 
-/* The scale (and with zero != NULL the zero point) of n weights that minimises the squared error of codes in
- * lowest..highest over a grid of clipping thresholds; codes receive the result. half: the scale is rounded to F16. */
+/* The scale (and with zero != NULL the zero point) of n weights, n a multiple of 16, that minimises the squared error
+ * of codes in lowest..highest over a grid of clipping thresholds. codes receive code - zero point. half: the scale is
+ * rounded to F16. */
 struct dqg_code_range {
     int lowest, highest;
     bool half;
 };
-float dqg_search_scale(const float *x, size_t n, struct dqg_code_range range, int32_t steps, int8_t *codes, int *zero);
+float dqg_search_scale(const float *x, size_t n, struct dqg_code_range range, int32_t steps, float *codes, int *zero);
 
 dqg_status dqg_quantizer_convert(struct dqg_quantizer *quantizer, const char *input, const char *output);
 dqg_status dqg_quantizer_write_report(struct dqg_quantizer *quantizer, int32_t format);

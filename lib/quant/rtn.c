@@ -16,35 +16,56 @@ static float round_scale(float scale, bool half) {
     return half ? dqg_f16_to_f32(dqg_f32_to_f16(scale)) : scale;
 }
 
-/* Codes for a scale; returns the squared error. */
-static float round_codes(const float *x, size_t n, float scale, int zero, struct dqg_code_range range, int8_t *codes) {
-    float inverse = scale > 0.0f ? 1.0f / scale : 0.0f;
-    float low = (float)(range.lowest - zero);
-    float high = (float)(range.highest - zero);
-    float error = 0.0f;
-    for (size_t i = 0; i < n; i++) {
-        float code = nearbyintf(x[i] * inverse);
-        code = code < low ? low : code > high ? high : code;
-        float difference = x[i] - code * scale;
-        error += difference * difference;
-        codes[i] = (int8_t)((int)code + zero);
+/* Sums are kept in this many parts, so that the loops over a group fill vector registers. */
+enum { PARTS = 16 };
+
+static float sum_parts(const float parts[PARTS]) {
+    float sum = 0.0f;
+    for (int i = 0; i < PARTS; i++) {
+        sum += parts[i];
     }
-    return error;
+    return sum;
+}
+
+/* Round to nearest even for |x| < 2^22: the float adder rounds where the fraction falls off. */
+static inline float round_even(float x) {
+    const float magic = 12582912.0f; /* 1.5 * 2^23 */
+    return (x + magic) - magic;
+}
+
+/* Codes less their zero point for a scale, as floats; returns the squared error. */
+static float round_codes(const float *x, size_t n, float scale, float low, float high, float *codes) {
+    float inverse = scale > 0.0f ? 1.0f / scale : 0.0f;
+    float errors[PARTS] = {0.0f};
+    for (size_t i = 0; i < n; i += PARTS) {
+        for (size_t j = 0; j < PARTS; j++) {
+            float code = x[i + j] * inverse;
+            code = code < low ? low : code;
+            code = round_even(code > high ? high : code);
+            float difference = x[i + j] - code * scale;
+            errors[j] += difference * difference;
+            codes[i + j] = code;
+        }
+    }
+    return sum_parts(errors);
 }
 
 /* The least-squares scale for given codes. */
-static float fit_scale(const float *x, size_t n, int zero, const int8_t *codes, float fallback) {
-    float xq = 0.0f;
-    float qq = 0.0f;
-    for (size_t i = 0; i < n; i++) {
-        float code = (float)(codes[i] - zero);
-        xq += x[i] * code;
-        qq += code * code;
+static float fit_scale(const float *x, size_t n, const float *codes, float fallback) {
+    float xq[PARTS] = {0.0f};
+    float qq[PARTS] = {0.0f};
+    for (size_t i = 0; i < n; i += PARTS) {
+        for (size_t j = 0; j < PARTS; j++) {
+            xq[j] += x[i + j] * codes[i + j];
+            qq[j] += codes[i + j] * codes[i + j];
+        }
     }
-    return qq > 0.0f && xq > 0.0f ? xq / qq : fallback;
+    float above = sum_parts(xq);
+    float below = sum_parts(qq);
+    return below > 0.0f && above > 0.0f ? above / below : fallback;
 }
 
-float dqg_search_scale(const float *x, size_t n, struct dqg_code_range range, int32_t steps, int8_t *codes, int *zero) {
+float dqg_search_scale(const float *x, size_t n, struct dqg_code_range range, int32_t steps, float *codes, int *zero) {
     float low = 0.0f;
     float high = 0.0f;
     for (size_t i = 0; i < n; i++) {
@@ -65,9 +86,11 @@ float dqg_search_scale(const float *x, size_t n, struct dqg_code_range range, in
         } else {
             scale = fmaxf(-low / (float)-range.lowest, high / (float)range.highest) * clip;
         }
+        float lowest = (float)(range.lowest - try_zero);
+        float highest = (float)(range.highest - try_zero);
         for (int pass = 0; pass < 2; pass++) {
-            scale = round_scale(pass == 0 ? scale : fit_scale(x, n, try_zero, codes, scale), range.half);
-            float error = round_codes(x, n, scale, try_zero, range, codes);
+            scale = round_scale(pass == 0 ? scale : fit_scale(x, n, codes, scale), range.half);
+            float error = round_codes(x, n, scale, lowest, highest, codes);
             if (error < best_error) {
                 best_error = error;
                 best_scale = scale;
@@ -75,7 +98,7 @@ float dqg_search_scale(const float *x, size_t n, struct dqg_code_range range, in
             }
         }
     }
-    round_codes(x, n, best_scale, best_zero, range, codes);
+    round_codes(x, n, best_scale, (float)(range.lowest - best_zero), (float)(range.highest - best_zero), codes);
     if (zero != NULL) {
         *zero = best_zero;
     }
@@ -102,19 +125,23 @@ static void load_row(const struct pack_task *task, size_t row, float *out) {
     for (size_t i = 0; i < columns; i++) {
         out[i] *= task->inverse_scale;
     }
-    memset(out + columns, 0, (task->size.columns_padded - columns) * sizeof *out);
+    memset(out + columns, 0, (dqg_round_up(task->size.columns_padded, PARTS) - columns) * sizeof *out);
 }
 
-static void add_error(double sums[2], const float *x, size_t n, float scale, int zero, const int8_t *codes) {
+/* Store a group's codes as bytes that count from offset; add up error and norm. */
+static void keep_codes(int8_t *out, const float *codes, const float *x, size_t n, float scale, int offset,
+                       double sums[2]) {
     for (size_t i = 0; i < n; i++) {
-        double difference = (double)x[i] - (double)(codes[i] - zero) * scale;
+        double difference = (double)x[i] - (double)codes[i] * scale;
         sums[0] += difference * difference;
         sums[1] += (double)x[i] * x[i];
+        out[i] = (int8_t)((int)codes[i] + offset);
     }
 }
 
-/* All groups of one row: codes to codes[], scales and zero points to their planes. */
-static void pack_row(const struct pack_task *task, size_t row, const float *x, int8_t *codes, double sums[2]) {
+/* All groups of one row: codes to codes[], scales and zero points to their planes. rounded: room for a group. */
+static void pack_row(const struct pack_task *task, size_t row, const float *x, float *rounded, int8_t *codes,
+                     double sums[2]) {
     const struct dqg_tensor_desc *to = task->packing->to;
     size_t n = task->size.columns_padded / task->size.groups;
     bool eight = to->dtype == DQG_DTYPE_INT8;
@@ -123,9 +150,9 @@ static void pack_row(const struct pack_task *task, size_t row, const float *x, i
     for (size_t g = 0; g < task->size.groups; g++) {
         size_t at = g * task->size.rows_padded + row;
         int zero = 0;
-        float scale =
-            dqg_search_scale(x + g * n, n, range, task->packing->search, codes + g * n, zeroed ? &zero : NULL);
-        add_error(sums, x + g * n, n, scale, zero, codes + g * n);
+        float scale = dqg_search_scale(x + g * n, dqg_round_up(n, PARTS), range, task->packing->search, rounded,
+                                       zeroed ? &zero : NULL);
+        keep_codes(codes + g * n, rounded, x + g * n, n, scale, eight ? 0 : zeroed ? zero : 8, sums);
         if (eight) {
             ((float *)task->packing->planes[DQG_PLANE_SCALES])[at] = scale;
         } else {
@@ -135,21 +162,20 @@ static void pack_row(const struct pack_task *task, size_t row, const float *x, i
             ((uint8_t *)task->packing->planes[DQG_PLANE_ZEROS])[at] = (uint8_t)zero;
         }
     }
-    for (size_t i = 0; to->dtype == DQG_DTYPE_INT4 && i < task->size.columns_padded; i++) {
-        codes[i] = (int8_t)(codes[i] + 8);
-    }
 }
 
 static void pack_panel(void *argument, size_t panel, size_t lane) {
     struct pack_task *task = argument;
     size_t padded = task->size.columns_padded;
+    size_t width = dqg_round_up(padded, PARTS);
     float *x = (float *)(task->scratch + lane * task->lane_bytes);
-    int8_t *codes = (int8_t *)(x + padded);
+    float *rounded = x + width;
+    int8_t *codes = (int8_t *)(rounded + width);
     double sums[2] = {0.0, 0.0};
     memset(codes, 0, DQG_PANEL * padded);
     for (size_t i = 0; i < DQG_PANEL && panel * DQG_PANEL + i < task->size.rows; i++) {
         load_row(task, panel * DQG_PANEL + i, x);
-        pack_row(task, panel * DQG_PANEL + i, x, codes + i * padded, sums);
+        pack_row(task, panel * DQG_PANEL + i, x, rounded, codes + i * padded, sums);
     }
     char *out = task->packing->planes[DQG_PLANE_CODES];
     if (task->packing->to->dtype == DQG_DTYPE_INT8) {
@@ -180,7 +206,8 @@ static dqg_status quantize_matrix(struct dqg_context *context, struct dqg_packin
     frexpf(largest, &exponent);
     to->scale = largest > 0.0f ? ldexpf(1.0f, exponent < -100 ? -100 : exponent) : 1.0f;
     task.inverse_scale = 1.0f / to->scale;
-    task.lane_bytes = dqg_round_up(task.size.columns_padded * (sizeof(float) + DQG_PANEL), DQG_ALIGNMENT);
+    size_t width = dqg_round_up(task.size.columns_padded, PARTS);
+    task.lane_bytes = dqg_round_up(width * (2 * sizeof(float) + DQG_PANEL), DQG_ALIGNMENT);
     size_t panels = task.size.rows_padded / DQG_PANEL;
     size_t scratch_bytes;
     size_t error_bytes = panels * sizeof *task.errors;

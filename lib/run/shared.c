@@ -57,6 +57,8 @@ void dqg_scheduler_defaults(const struct dqg_model *model, struct dqg_sched_conf
     double value;
     *config = (struct dqg_sched_config){.solver = "euler",
                                         .schedule = "flow",
+                                        .spacing = "linspace",
+                                        .prediction = "flow",
                                         .steps = 30,
                                         .shift = 1.0,
                                         .train_timesteps = 1000,
@@ -69,6 +71,7 @@ void dqg_scheduler_defaults(const struct dqg_model *model, struct dqg_sched_conf
         config->solver = "ddim";
         config->schedule = "linear";
         config->spacing = "trailing";
+        config->prediction = strcmp(prediction, "v") == 0 || strcmp(prediction, "x0") == 0 ? prediction : "epsilon";
         config->steps = 50;
     }
 }

@@ -14,8 +14,7 @@
 #include "tensor/format.h"
 
 static inline struct dqg_tensor_desc describe(const char *name, int32_t dtype, int32_t group, int32_t rank, int64_t d0,
-                                              int64_t d1, int64_t d2)
-{
+                                              int64_t d1, int64_t d2) {
     struct dqg_tensor_desc desc = {.name = name, .dtype = dtype, .group = group, .rank = rank, .scale = 1.0f};
     const int64_t shape[3] = {d0, d1, d2};
     memcpy(desc.shape, shape, sizeof(shape));
@@ -24,8 +23,7 @@ static inline struct dqg_tensor_desc describe(const char *name, int32_t dtype, i
 }
 
 /* Bytes with some order in them, different for each seed. Neighbours differ, so that no byte can be moved unseen. */
-static inline void fill_bytes(uint8_t *data, size_t size, uint32_t seed)
-{
+static inline void fill_bytes(uint8_t *data, size_t size, uint32_t seed) {
     uint64_t random = seed * UINT64_C(0x9e3779b97f4a7c15) + 1;
     for (size_t i = 0; i < size; i++) {
         random = random * UINT64_C(6364136223846793005) + UINT64_C(1442695040888963407);
@@ -33,16 +31,14 @@ static inline void fill_bytes(uint8_t *data, size_t size, uint32_t seed)
     }
 }
 
-static inline uint8_t *plane_contents(const struct dqg_tensor_desc *desc, size_t tensor, int plane)
-{
+static inline uint8_t *plane_contents(const struct dqg_tensor_desc *desc, size_t tensor, int plane) {
     size_t size = (size_t)desc->plane_bytes[plane];
     uint8_t *data = malloc(size > 0 ? size : 1);
     fill_bytes(data, size, (uint32_t)(tensor * 3 + (size_t)plane));
     return data;
 }
 
-static inline dqg_status write_planes(struct dqg_writer *writer, const struct dqg_tensor_desc *tensors, size_t count)
-{
+static inline dqg_status write_planes(struct dqg_writer *writer, const struct dqg_tensor_desc *tensors, size_t count) {
     dqg_status status = DQG_OK;
     for (size_t i = 0; i < count && status == DQG_OK; i++) {
         float scale = dqg_dtype_is_quantized(tensors[i].dtype) ? 0.5f : 1.0f;
@@ -63,8 +59,7 @@ static const struct dqg_metadata some_metadata[2] = {{"family", "dit"}, {"licenc
 
 /* The whole life of a writer; nothing is left of it but the file. */
 static inline dqg_status write_container(dqg_context *context, const char *path, const struct dqg_tensor_desc *tensors,
-                                         size_t count)
-{
+                                         size_t count) {
     struct dqg_writer *writer;
     uint64_t size;
     dqg_error_clear(context);
@@ -82,8 +77,7 @@ static inline dqg_status write_container(dqg_context *context, const char *path,
 enum { SMALL_TENSORS = 7 };
 
 /* A file of about 3 kB with a tensor of each kind. */
-static inline void describe_small(struct dqg_tensor_desc tensors[SMALL_TENSORS])
-{
+static inline void describe_small(struct dqg_tensor_desc tensors[SMALL_TENSORS]) {
     tensors[0] = describe("x_embedder.proj.weight", DQG_DTYPE_F16, 0, 2, 5, 7, 0);
     tensors[1] = describe("blocks.0.attn.qkv.weight", DQG_DTYPE_INT4, 32, 2, 17, 40, 0);
     tensors[2] = describe("nothing", DQG_DTYPE_F32, 0, 2, 0, 3, 0);
@@ -95,8 +89,7 @@ static inline void describe_small(struct dqg_tensor_desc tensors[SMALL_TENSORS])
 
 /* The bytes of a container of these tensors, to be freed. */
 static inline uint8_t *make_container(struct io_fixture *fixture, const struct dqg_tensor_desc *tensors, size_t count,
-                                      size_t *size)
-{
+                                      size_t *size) {
     const char *path = io_path(fixture, "made.dqg");
     assert_ok(write_container(fixture->context, path, tensors, count));
     return io_read_file(path, size);
@@ -110,17 +103,16 @@ struct owner {
     bool index;     /* in the tensor's record, not in its data */
 };
 
-static inline void own(struct owner *owners, uint64_t from, uint64_t to, int64_t tensor, bool index)
-{
+static inline void own(struct owner *owners, uint64_t from, uint64_t to, int64_t tensor, bool index) {
     for (uint64_t i = from; i < to; i++) {
         owners[i].tensor = tensor;
         owners[i].index = index;
     }
 }
 
-/* For each byte of an intact file. The zeros before the first plane are its tensor's, those after a plane that one's. */
-static inline struct owner *find_owners(struct io_fixture *fixture, const uint8_t *bytes, size_t size)
-{
+/* For each byte of an intact file. The zeros before the first plane are its tensor's, those after a plane that one's.
+ */
+static inline struct owner *find_owners(struct io_fixture *fixture, const uint8_t *bytes, size_t size) {
     struct owner *owners = malloc(size * sizeof(*owners));
     struct dqg_source source;
     size_t step, at = DQG_HEADER_BYTES;
@@ -148,11 +140,10 @@ static inline struct owner *find_owners(struct io_fixture *fixture, const uint8_
 }
 
 /* Make all hashes of header and index fit again, with the pieces where they are in the intact file. */
-static inline void reseal(uint8_t *bytes, const uint8_t *intact, size_t intact_size)
-{
+static inline void reseal(uint8_t *bytes, const uint8_t *intact, size_t intact_size) {
     size_t step, at = DQG_HEADER_BYTES, end = DQG_HEADER_BYTES + (size_t)dqg_get_u64(intact + DQG_HEADER_INDEX_BYTES);
-    assert_true(dqg_metadata_intact(intact + at, intact + intact_size, dqg_get_u32(intact + DQG_HEADER_METADATA),
-                                    &step));
+    assert_true(
+        dqg_metadata_intact(intact + at, intact + intact_size, dqg_get_u32(intact + DQG_HEADER_METADATA), &step));
     for (;;) {
         dqg_put_u64(bytes + at + step - 8, dqg_hash64(bytes + at, step - 8));
         at += step;

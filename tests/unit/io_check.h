@@ -23,8 +23,7 @@ struct io_fixture {
 };
 
 /* Descriptors that this process has open; 0 where the system does not say. */
-static inline int io_count_open_files(void)
-{
+static inline int io_count_open_files(void) {
     DIR *folder = opendir("/proc/self/fd");
     int count = 0;
     while (folder != NULL && readdir(folder) != NULL) {
@@ -36,8 +35,7 @@ static inline int io_count_open_files(void)
     return count;
 }
 
-static inline int io_setup(void **state)
-{
+static inline int io_setup(void **state) {
     struct io_fixture *fixture = calloc(1, sizeof(*fixture));
     dqg_allocator allocator;
     failing_alloc_init(&fixture->memory, &allocator);
@@ -51,8 +49,7 @@ static inline int io_setup(void **state)
 }
 
 /* Full path of a file in the folder; valid until the call after the next. */
-static inline const char *io_path(struct io_fixture *fixture, const char *name)
-{
+static inline const char *io_path(struct io_fixture *fixture, const char *name) {
     memcpy(fixture->path[1], fixture->path[0], sizeof(fixture->path[0]));
     char *path = fixture->path[0];
     int length = snprintf(path, sizeof(fixture->path[0]), "%s/%s", fixture->folder, name);
@@ -61,8 +58,7 @@ static inline const char *io_path(struct io_fixture *fixture, const char *name)
 }
 
 /* Number of files in the folder; removes them where that is asked for. */
-static inline int io_files(struct io_fixture *fixture, bool remove_them)
-{
+static inline int io_files(struct io_fixture *fixture, bool remove_them) {
     DIR *folder = opendir(fixture->folder);
     int count = 0;
     assert_non_null(folder);
@@ -80,8 +76,7 @@ static inline int io_files(struct io_fixture *fixture, bool remove_them)
     return count;
 }
 
-static inline int io_teardown(void **state)
-{
+static inline int io_teardown(void **state) {
     struct io_fixture *fixture = *state;
     fixture->memory.fail_at = 0;
     dqg_context_destroy(fixture->context);
@@ -96,8 +91,7 @@ static inline int io_teardown(void **state)
     return errors;
 }
 
-static inline void io_write_file(const char *path, const void *data, size_t size)
-{
+static inline void io_write_file(const char *path, const void *data, size_t size) {
     FILE *file = fopen(path, "wb");
     assert_non_null(file);
     assert_int_equal(fwrite(data, 1, size, file), size);
@@ -105,8 +99,7 @@ static inline void io_write_file(const char *path, const void *data, size_t size
 }
 
 /* The file's bytes, to be freed. */
-static inline uint8_t *io_read_file(const char *path, size_t *size)
-{
+static inline uint8_t *io_read_file(const char *path, size_t *size) {
     FILE *file = fopen(path, "rb");
     assert_non_null(file);
     assert_int_equal(fseek(file, 0, SEEK_END), 0);
@@ -119,8 +112,7 @@ static inline uint8_t *io_read_file(const char *path, size_t *size)
 }
 
 static inline dqg_status io_open_bytes(struct io_fixture *fixture, const void *data, size_t size,
-                                       struct dqg_source *source)
-{
+                                       struct dqg_source *source) {
     struct dqg_input input;
     dqg_error_clear(fixture->context);
     dqg_input_open_memory(data, size, &input);
@@ -128,8 +120,7 @@ static inline dqg_status io_open_bytes(struct io_fixture *fixture, const void *d
 }
 
 /* Each plane of each tensor, whole. */
-static inline dqg_status io_read_planes(struct dqg_source *source)
-{
+static inline dqg_status io_read_planes(struct dqg_source *source) {
     dqg_status status = DQG_OK;
     for (size_t i = 0; i < source->tensor_count && status == DQG_OK; i++) {
         for (int plane = 0; plane < DQG_PLANE_COUNT && status == DQG_OK; plane++) {
@@ -143,8 +134,7 @@ static inline dqg_status io_read_planes(struct dqg_source *source)
 }
 
 /* What a loader does, and what verify does; the message is in the context. */
-static inline dqg_status io_load_bytes(struct io_fixture *fixture, const void *data, size_t size)
-{
+static inline dqg_status io_load_bytes(struct io_fixture *fixture, const void *data, size_t size) {
     struct dqg_source source;
     dqg_status status = io_open_bytes(fixture, data, size, &source);
     if (status == DQG_OK) {
@@ -154,8 +144,7 @@ static inline dqg_status io_load_bytes(struct io_fixture *fixture, const void *d
     return status;
 }
 
-static inline dqg_status io_verify_bytes(struct io_fixture *fixture, const void *data, size_t size)
-{
+static inline dqg_status io_verify_bytes(struct io_fixture *fixture, const void *data, size_t size) {
     struct dqg_source source;
     dqg_status status = io_open_bytes(fixture, data, size, &source);
     if (status == DQG_OK) {

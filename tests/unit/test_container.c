@@ -6,9 +6,9 @@
 #include "container_file.h"
 
 /* clang-format off */
-/* Computed apart from the library, from docs/container.md. */
+/* Computed apart from the library, from docs/container.md, by tests/fuzz/make_corpus.py --hex. */
 static const uint8_t one_tensor[264] = {
-    0x89, 0x44, 0x51, 0x47, 0x0d, 0x0a, 0x1a, 0x0a, /* magic */
+    0x89, 0x44, 0x51, 0x47, 0x0d, 0x0a, 0x1a, 0x0a, /* magic number */
     0x01, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, /* version, flags */
     0x93, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, /* bytes of the index */
     0x08, 0x01, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, /* bytes of the file */
@@ -16,32 +16,34 @@ static const uint8_t one_tensor[264] = {
     0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, /* reserved */
     0x27, 0xbd, 0x86, 0x62, 0x9e, 0x7d, 0x54, 0xe1, /* XXH3-128 of header and index */
     0xc4, 0x7f, 0x75, 0xb8, 0xfb, 0x73, 0x20, 0x26,
-    0x01, 0x00, 0x00, 0x00, 0x01, 0x00, 0x00, 0x00, /* metadata: key and value lengths */
+    0x01, 0x00, 0x00, 0x00, 0x01, 0x00, 0x00, 0x00, /* lengths of key and value */
     0x6b, 0x76, /* "k" "v" */
     0x1a, 0x86, 0x68, 0x4c, 0x3b, 0x4f, 0x96, 0xaf, /* XXH3-64 of the metadata */
     0x81, 0x00, 0x00, 0x00, 0x01, 0x00, 0x00, 0x00, /* record of "w": its bytes, length of the name */
-    0x01, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, /* F32, no group, rank */
+    0x01, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, /* format, group, rank */
     0x01, 0x00, 0x00, 0x00,
-    0x00, 0x00, 0x80, 0x3f, /* scale 1.0f */
+    0x00, 0x00, 0x80, 0x3f, /* scale */
     0x77, /* name */
     0x02, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, /* shape */
     0x08, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, /* plane 0: raw bytes, offset */
     0x00, 0x01, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00,
     0x00, 0x00, 0x10, 0x00, 0x01, 0x00, 0x00, 0x00, /* bytes of a frame, number of frames */
-    0x08, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, /* frame 0: stored bytes, codec raw */
+    0x08, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, /* stored bytes, codec */
     0xb7, 0xf4, 0x34, 0x71, 0x8f, 0xd7, 0xe8, 0x4d, /* XXH3-64 of the stored bytes */
-    /* planes 1 and 2: none */
-    0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0,
-    0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0,
+    0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, /* plane 1: raw bytes, offset */
+    0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00,
+    0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, /* bytes of a frame, number of frames */
+    0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, /* plane 2: raw bytes, offset */
+    0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00,
+    0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, /* bytes of a frame, number of frames */
     0x6d, 0x62, 0x8c, 0xca, 0x43, 0x4c, 0xa3, 0x5a, /* XXH3-64 of the record */
-    /* zeros up to byte 256 */
+    /* zeros */
     0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0,
     0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0,
-    0x00, 0x00, 0x80, 0x3f, 0x00, 0x00, 0x00, 0x40, /* w: 1.0f, 2.0f */
+    0x00, 0x00, 0x80, 0x3f, 0x00, 0x00, 0x00, 0x40, /* w */
 };
-
 static const uint8_t two_tensors[458] = {
-    0x89, 0x44, 0x51, 0x47, 0x0d, 0x0a, 0x1a, 0x0a, /* magic */
+    0x89, 0x44, 0x51, 0x47, 0x0d, 0x0a, 0x1a, 0x0a, /* magic number */
     0x01, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, /* version, flags */
     0x0a, 0x01, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, /* bytes of the index */
     0xca, 0x01, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, /* bytes of the file */
@@ -51,51 +53,56 @@ static const uint8_t two_tensors[458] = {
     0x8e, 0x14, 0xfc, 0xbd, 0xc0, 0x92, 0x20, 0x73,
     0xc2, 0x94, 0xd3, 0x38, 0x05, 0x80, 0x06, 0x2d, /* XXH3-64 of the metadata */
     0x81, 0x00, 0x00, 0x00, 0x01, 0x00, 0x00, 0x00, /* record of "w": its bytes, length of the name */
-    0x01, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, /* F32, no group, rank */
+    0x01, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, /* format, group, rank */
     0x01, 0x00, 0x00, 0x00,
-    0x00, 0x00, 0x80, 0x3f, /* scale 1.0f */
+    0x00, 0x00, 0x80, 0x3f, /* scale */
     0x77, /* name */
     0x02, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, /* shape */
     0x08, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, /* plane 0: raw bytes, offset */
     0x80, 0x01, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00,
     0x00, 0x00, 0x10, 0x00, 0x01, 0x00, 0x00, 0x00, /* bytes of a frame, number of frames */
-    0x08, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, /* frame 0: stored bytes, codec raw */
+    0x08, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, /* stored bytes, codec */
     0xb7, 0xf4, 0x34, 0x71, 0x8f, 0xd7, 0xe8, 0x4d, /* XXH3-64 of the stored bytes */
-    /* planes 1 and 2: none */
-    0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0,
-    0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0,
+    0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, /* plane 1: raw bytes, offset */
+    0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00,
+    0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, /* bytes of a frame, number of frames */
+    0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, /* plane 2: raw bytes, offset */
+    0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00,
+    0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, /* bytes of a frame, number of frames */
     0xac, 0xc9, 0x11, 0x58, 0x89, 0xb1, 0xea, 0x70, /* XXH3-64 of the record */
     0x81, 0x00, 0x00, 0x00, 0x01, 0x00, 0x00, 0x00, /* record of "z": its bytes, length of the name */
-    0x01, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, /* F32, no group, rank */
+    0x01, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, /* format, group, rank */
     0x01, 0x00, 0x00, 0x00,
-    0x00, 0x00, 0x80, 0x3f, /* scale 1.0f */
+    0x00, 0x00, 0x80, 0x3f, /* scale */
     0x7a, /* name */
     0x20, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, /* shape */
     0x80, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, /* plane 0: raw bytes, offset */
     0xc0, 0x01, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00,
     0x00, 0x00, 0x10, 0x00, 0x01, 0x00, 0x00, 0x00, /* bytes of a frame, number of frames */
-    0x0a, 0x00, 0x00, 0x00, 0x01, 0x00, 0x00, 0x00, /* frame 0: stored bytes, codec zstd */
+    0x0a, 0x00, 0x00, 0x00, 0x01, 0x00, 0x00, 0x00, /* stored bytes, codec */
     0xc6, 0x59, 0x52, 0x66, 0xf5, 0x5c, 0x24, 0xd3, /* XXH3-64 of the stored bytes */
-    /* planes 1 and 2: none */
-    0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0,
-    0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0,
+    0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, /* plane 1: raw bytes, offset */
+    0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00,
+    0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, /* bytes of a frame, number of frames */
+    0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, /* plane 2: raw bytes, offset */
+    0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00,
+    0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, /* bytes of a frame, number of frames */
     0xa4, 0x81, 0xcb, 0x98, 0x2a, 0x90, 0x38, 0x93, /* XXH3-64 of the record */
-    /* zeros up to byte 384 */
+    /* zeros */
     0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0,
     0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0,
     0, 0, 0, 0, 0, 0,
-    0x00, 0x00, 0x80, 0x3f, 0x00, 0x00, 0x00, 0x40, /* w: 1.0f, 2.0f */
-    /* zeros up to byte 448 */
+    0x00, 0x00, 0x80, 0x3f, 0x00, 0x00, 0x00, 0x40, /* w */
+    /* zeros */
     0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0,
     0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0,
     0, 0, 0, 0, 0, 0, 0, 0,
-    0x28, 0xb5, 0x2f, 0xfd, 0x20, 0x80, 0x03, 0x04, /* z: a zstd frame of one run, 128 zeros */
+    0x28, 0xb5, 0x2f, 0xfd, 0x20, 0x80, 0x03, 0x04, /* z */
     0x00, 0x00,
 };
 /* clang-format on */
 
-static void reads_spelled_out_bytes(void **state)
-{
+static void reads_spelled_out_bytes(void **state) {
     struct io_fixture *fixture = *state;
     struct dqg_source source;
     float w[2], z[32];
@@ -118,8 +125,7 @@ static void reads_spelled_out_bytes(void **state)
     dqg_source_close(&source);
 }
 
-static void writes_spelled_out_bytes(void **state)
-{
+static void writes_spelled_out_bytes(void **state) {
     static const struct dqg_metadata metadata = {"k", "v"};
     static const float data[2] = {1.0f, 2.0f};
     struct io_fixture *fixture = *state;
@@ -142,8 +148,7 @@ static void writes_spelled_out_bytes(void **state)
 
 /* ---- round trip ---- */
 
-static void check_contents(struct dqg_source *source, const struct dqg_tensor_desc *tensors, size_t count)
-{
+static void check_contents(struct dqg_source *source, const struct dqg_tensor_desc *tensors, size_t count) {
     assert_int_equal(source->tensor_count, count);
     for (size_t i = 0; i < count; i++) {
         const struct dqg_tensor_desc *got = &source->tensors[i];
@@ -166,8 +171,7 @@ static void check_contents(struct dqg_source *source, const struct dqg_tensor_de
     }
 }
 
-static void gives_back_what_was_written(void **state)
-{
+static void gives_back_what_was_written(void **state) {
     struct io_fixture *fixture = *state;
     struct dqg_tensor_desc tensors[SMALL_TENSORS];
     struct dqg_source source;
@@ -184,8 +188,7 @@ static void gives_back_what_was_written(void **state)
     assert_int_equal(io_files(fixture, false), 1);
 }
 
-static void holds_nothing_at_all(void **state)
-{
+static void holds_nothing_at_all(void **state) {
     struct io_fixture *fixture = *state;
     size_t size;
     uint8_t *bytes = make_container(fixture, NULL, 0, &size);
@@ -199,14 +202,13 @@ static void holds_nothing_at_all(void **state)
 }
 
 /* Planes of several frames, read whole and in frames, on one to four threads: the same file, the same contents. */
-static void cuts_planes_into_frames(void **state)
-{
+static void cuts_planes_into_frames(void **state) {
     struct io_fixture *fixture = *state;
     struct dqg_tensor_desc tensors[2];
     struct dqg_source source;
     uint8_t *first = NULL;
     size_t first_size = 0;
-    tensors[0] = describe("exact", DQG_DTYPE_F16, 0, 2, 1024, 1024, 0);  /* two frames */
+    tensors[0] = describe("exact", DQG_DTYPE_F16, 0, 2, 1024, 1024, 0);       /* two frames */
     tensors[1] = describe("rest", DQG_DTYPE_F32, 0, 1, 262144 * 3 + 1, 0, 0); /* three frames and 4 bytes */
     for (int32_t threads = 1; threads <= 4; threads++) {
         size_t size;
@@ -239,8 +241,7 @@ static void cuts_planes_into_frames(void **state)
 
 /* ---- contradictions with fitting hashes ---- */
 
-static dqg_status load_resealed(struct io_fixture *fixture, uint8_t *bytes, const uint8_t *intact, size_t size)
-{
+static dqg_status load_resealed(struct io_fixture *fixture, uint8_t *bytes, const uint8_t *intact, size_t size) {
     reseal(bytes, intact, size);
     dqg_status status = io_load_bytes(fixture, bytes, size);
     assert_int_equal(io_verify_bytes(fixture, bytes, size), status);
@@ -248,8 +249,7 @@ static dqg_status load_resealed(struct io_fixture *fixture, uint8_t *bytes, cons
     return status;
 }
 
-static void refuses_contradicting_headers(void **state)
-{
+static void refuses_contradicting_headers(void **state) {
     static const struct {
         int offset, bytes;
         uint64_t value;
@@ -292,8 +292,7 @@ static void refuses_contradicting_headers(void **state)
 }
 
 /* Every 32 bits of header and index in turn: whatever they say, there is an answer. Most answers are no. */
-static void survives_extreme_fields(void **state)
-{
+static void survives_extreme_fields(void **state) {
     static const uint32_t values[] = {0, 1, 2, 64, 0xffff, 0x100000, 0x7fffffff, 0x80000000, 0xfffffff8, 0xffffffff};
     struct io_fixture *fixture = *state;
     struct dqg_tensor_desc tensors[SMALL_TENSORS];
@@ -316,8 +315,7 @@ static void survives_extreme_fields(void **state)
     free(intact);
 }
 
-static void checks_what_frames_hold(void **state)
-{
+static void checks_what_frames_hold(void **state) {
     enum { INDEX_END = 330, RECORD = INDEX_END - 129, ENTRY = INDEX_END - 8 - 48 - 16 }; /* of z and its only frame */
     struct io_fixture *fixture = *state;
     uint8_t bytes[sizeof(two_tensors)];
@@ -362,8 +360,7 @@ struct broken_reader {
     _Atomic int32_t calls_left; /* the call that takes it to 0 fails */
 };
 
-static int32_t broken_read(void *user, uint64_t offset, void *buffer, size_t size)
-{
+static int32_t broken_read(void *user, uint64_t offset, void *buffer, size_t size) {
     struct broken_reader *reader = user;
     if (atomic_fetch_sub(&reader->calls_left, 1) == 1) {
         return 77;
@@ -372,8 +369,7 @@ static int32_t broken_read(void *user, uint64_t offset, void *buffer, size_t siz
     return 0;
 }
 
-static void reports_failing_readers(void **state)
-{
+static void reports_failing_readers(void **state) {
     struct io_fixture *fixture = *state;
     struct dqg_tensor_desc tensors[SMALL_TENSORS];
     size_t size;
@@ -403,8 +399,7 @@ static void reports_failing_readers(void **state)
     free(bytes);
 }
 
-static void survives_failing_allocations(void **state)
-{
+static void survives_failing_allocations(void **state) {
     struct io_fixture *fixture = *state;
     struct dqg_tensor_desc tensors[SMALL_TENSORS];
     size_t size;
@@ -432,8 +427,7 @@ struct watch {
     int calls, stop_at;
 };
 
-static int32_t watch_progress(void *user, const dqg_progress *progress)
-{
+static int32_t watch_progress(void *user, const dqg_progress *progress) {
     struct watch *watch = user;
     assert_int_equal(progress->phase, DQG_PHASE_VERIFY);
     assert_true(progress->done >= watch->last);
@@ -444,8 +438,7 @@ static int32_t watch_progress(void *user, const dqg_progress *progress)
     return watch->calls == watch->stop_at;
 }
 
-static void verify_reports_progress_and_can_be_stopped(void **state)
-{
+static void verify_reports_progress_and_can_be_stopped(void **state) {
     struct io_fixture *fixture = *state;
     struct watch watch = {0, 0, 0, 0};
     assert_ok(dqg_context_set_progress(fixture->context, watch_progress, &watch));
@@ -459,8 +452,7 @@ static void verify_reports_progress_and_can_be_stopped(void **state)
     assert_ok(io_verify_bytes(fixture, two_tensors, sizeof(two_tensors)));
 }
 
-int main(void)
-{
+int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(reads_spelled_out_bytes, io_setup, io_teardown),
         cmocka_unit_test_setup_teardown(writes_spelled_out_bytes, io_setup, io_teardown),

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Damage to .dqg files: every byte flipped, removed, and another one added at every place; every truncation. Loading and
- * verifying must fail alike, with the same words, and name the tensor whose bytes were hit.
+ * Damage to .dqg files: every byte flipped, removed, and another one added at every place; every truncation. Loading
+ * and verifying must fail alike, with the same words, and name the tensor whose bytes were hit.
  */
 #include "container_file.h"
 
@@ -16,8 +16,7 @@ struct damaged {
     bool may_be_index;
 };
 
-static void prepare(struct damaged *damaged, struct io_fixture *fixture)
-{
+static void prepare(struct damaged *damaged, struct io_fixture *fixture) {
     memset(damaged, 0, sizeof(*damaged));
     damaged->fixture = fixture;
     damaged->count = SMALL_TENSORS;
@@ -27,15 +26,13 @@ static void prepare(struct damaged *damaged, struct io_fixture *fixture)
     assert_ok(dqg_context_set_threads(fixture->context, 1)); /* thousands of small files: workers only cost time */
 }
 
-static void release(struct damaged *damaged)
-{
+static void release(struct damaged *damaged) {
     free(damaged->intact);
     free(damaged->owners);
 }
 
 /* Load and verify these bytes: both fail, with one text. */
-static dqg_status refuse(struct damaged *damaged, const uint8_t *bytes, size_t size, const char *what, size_t at)
-{
+static dqg_status refuse(struct damaged *damaged, const uint8_t *bytes, size_t size, const char *what, size_t at) {
     char text[512];
     dqg_context *context = damaged->fixture->context;
     dqg_status status = io_load_bytes(damaged->fixture, bytes, size);
@@ -49,14 +46,13 @@ static dqg_status refuse(struct damaged *damaged, const uint8_t *bytes, size_t s
 }
 
 /* Start asking whether the message names one of several bytes' tensors. */
-static void ask(struct damaged *damaged)
-{
+static void ask(struct damaged *damaged) {
     damaged->named = damaged->may_be_index = false;
 }
 
-/* The damage may be at this byte of the intact file. In an index record, the name itself may be hit: its number will do. */
-static void may_be_at(struct damaged *damaged, size_t at)
-{
+/* The damage may be at this byte of the intact file. In an index record, the name itself may be hit: its number will
+ * do. */
+static void may_be_at(struct damaged *damaged, size_t at) {
     const char *error = dqg_context_error(damaged->fixture->context);
     char quoted[96], number[32];
     const struct owner *owner = &damaged->owners[at];
@@ -71,8 +67,7 @@ static void may_be_at(struct damaged *damaged, size_t at)
     }
 }
 
-static void expect_named(struct damaged *damaged, const char *what, size_t at)
-{
+static void expect_named(struct damaged *damaged, const char *what, size_t at) {
     const char *error = dqg_context_error(damaged->fixture->context);
     if (!damaged->named && !(damaged->may_be_index && strstr(error, "header") != NULL)) {
         fail_msg("%s %zu (tensor %d): %s", what, at, (int)damaged->owners[at < damaged->size ? at : at - 1].tensor,
@@ -80,8 +75,7 @@ static void expect_named(struct damaged *damaged, const char *what, size_t at)
     }
 }
 
-static void names_the_tensor_of_a_flipped_byte(void **state)
-{
+static void names_the_tensor_of_a_flipped_byte(void **state) {
     struct damaged damaged;
     prepare(&damaged, *state);
     uint8_t *bytes = malloc(damaged.size);
@@ -102,8 +96,7 @@ static void names_the_tensor_of_a_flipped_byte(void **state)
 }
 
 /* Without byte at, the file looks the same as without any other byte of a run of equal ones. */
-static void names_the_tensor_of_a_removed_byte(void **state)
-{
+static void names_the_tensor_of_a_removed_byte(void **state) {
     struct damaged damaged;
     prepare(&damaged, *state);
     const uint8_t *intact = damaged.intact;
@@ -130,8 +123,7 @@ static void names_the_tensor_of_a_removed_byte(void **state)
     release(&damaged);
 }
 
-static void check_added_byte(struct damaged *damaged, uint8_t *bytes, size_t at, uint8_t value)
-{
+static void check_added_byte(struct damaged *damaged, uint8_t *bytes, size_t at, uint8_t value) {
     const uint8_t *intact = damaged->intact;
     memcpy(bytes, intact, at);
     bytes[at] = value;
@@ -154,8 +146,7 @@ static void check_added_byte(struct damaged *damaged, uint8_t *bytes, size_t at,
     }
 }
 
-static void names_the_tensor_of_an_added_byte(void **state)
-{
+static void names_the_tensor_of_an_added_byte(void **state) {
     struct damaged damaged;
     prepare(&damaged, *state);
     uint8_t *bytes = malloc(damaged.size + 1);
@@ -168,8 +159,7 @@ static void names_the_tensor_of_an_added_byte(void **state)
     release(&damaged);
 }
 
-static void refuses_every_truncation(void **state)
-{
+static void refuses_every_truncation(void **state) {
     struct damaged damaged;
     prepare(&damaged, *state);
     for (size_t size = 0; size < damaged.size; size++) {
@@ -189,8 +179,7 @@ static void refuses_every_truncation(void **state)
 }
 
 /* The message does not depend on which lane finds which of several damaged frames first. */
-static void names_the_first_of_several_damages(void **state)
-{
+static void names_the_first_of_several_damages(void **state) {
     struct io_fixture *fixture = *state;
     struct dqg_tensor_desc tensors[2];
     size_t size;
@@ -220,8 +209,7 @@ static void names_the_first_of_several_damages(void **state)
 }
 
 /* A large file, damaged here and there: several frames for each plane. */
-static void names_the_tensor_in_large_files(void **state)
-{
+static void names_the_tensor_in_large_files(void **state) {
     struct io_fixture *fixture = *state;
     struct damaged damaged = {.fixture = fixture, .count = 2};
     damaged.tensors[0] = describe("one", DQG_DTYPE_F16, 0, 1, 700001, 0, 0);
@@ -248,8 +236,7 @@ static void names_the_tensor_in_large_files(void **state)
     release(&damaged);
 }
 
-int main(void)
-{
+int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(names_the_tensor_of_a_flipped_byte, io_setup, io_teardown),
         cmocka_unit_test_setup_teardown(names_the_tensor_of_a_removed_byte, io_setup, io_teardown),

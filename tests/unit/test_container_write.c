@@ -12,8 +12,7 @@
 
 static const char old_text[] = "what was here before";
 
-static void check_untouched(struct io_fixture *fixture, const char *path)
-{
+static void check_untouched(struct io_fixture *fixture, const char *path) {
     size_t size;
     uint8_t *bytes = io_read_file(path, &size);
     assert_int_equal(size, sizeof(old_text));
@@ -22,8 +21,7 @@ static void check_untouched(struct io_fixture *fixture, const char *path)
     free(bytes);
 }
 
-static void replaces_an_older_file_only_when_finished(void **state)
-{
+static void replaces_an_older_file_only_when_finished(void **state) {
     struct io_fixture *fixture = *state;
     struct dqg_tensor_desc tensors[SMALL_TENSORS];
     struct dqg_writer *writer;
@@ -57,8 +55,7 @@ static void replaces_an_older_file_only_when_finished(void **state)
     dqg_source_close(&source);
 }
 
-static void survives_failing_allocations(void **state)
-{
+static void survives_failing_allocations(void **state) {
     struct io_fixture *fixture = *state;
     struct dqg_tensor_desc tensors[SMALL_TENSORS];
     const char *path = io_path(fixture, "target.dqg");
@@ -79,8 +76,7 @@ static void survives_failing_allocations(void **state)
 }
 
 /* The size limit of a process stands in for a full disk: writing past it fails like one. */
-static void survives_a_full_disk(void **state)
-{
+static void survives_a_full_disk(void **state) {
     struct io_fixture *fixture = *state;
     struct dqg_tensor_desc tensors[SMALL_TENSORS];
     struct rlimit before, limit;
@@ -109,8 +105,7 @@ static void survives_a_full_disk(void **state)
     assert_int_equal(io_files(fixture, false), 1);
 }
 
-static void refuses_places_it_cannot_write_to(void **state)
-{
+static void refuses_places_it_cannot_write_to(void **state) {
     struct io_fixture *fixture = *state;
     struct dqg_tensor_desc tensor = describe("a", DQG_DTYPE_F32, 0, 1, 1, 0, 0);
     dqg_context *context = fixture->context;
@@ -121,8 +116,7 @@ static void refuses_places_it_cannot_write_to(void **state)
 }
 
 static dqg_status create(struct io_fixture *fixture, const struct dqg_tensor_desc *tensors, size_t count,
-                         const struct dqg_metadata *metadata, size_t metadata_count)
-{
+                         const struct dqg_metadata *metadata, size_t metadata_count) {
     struct dqg_writer *writer;
     dqg_error_clear(fixture->context);
     dqg_status status = dqg_writer_create(fixture->context, io_path(fixture, "x.dqg"), tensors, count, metadata,
@@ -134,8 +128,7 @@ static dqg_status create(struct io_fixture *fixture, const struct dqg_tensor_des
     return status;
 }
 
-static void refuses_descriptions_that_no_reader_would_take(void **state)
-{
+static void refuses_descriptions_that_no_reader_would_take(void **state) {
     struct io_fixture *fixture = *state;
     const struct dqg_tensor_desc good = describe("a", DQG_DTYPE_INT4, 32, 2, 4, 40, 0);
     struct dqg_tensor_desc bad[2] = {good, good};
@@ -183,8 +176,7 @@ static void refuses_descriptions_that_no_reader_would_take(void **state)
 }
 
 /* After a refused plane the writer cannot go on: the file would have a hole. */
-static void refuses_planes_out_of_order(void **state)
-{
+static void refuses_planes_out_of_order(void **state) {
     static const struct {
         size_t tensor;
         enum dqg_plane plane;
@@ -192,12 +184,9 @@ static void refuses_planes_out_of_order(void **state)
         float scale;
         dqg_status status;
     } calls[] = {
-        {0, DQG_PLANE_SCALES, 64, 0.5f, DQG_ERROR_STATE},
-        {1, DQG_PLANE_CODES, 128, 0.5f, DQG_ERROR_STATE},
-        {2, DQG_PLANE_CODES, 128, 0.5f, DQG_ERROR_STATE},
-        {0, DQG_PLANE_COUNT, 128, 0.5f, DQG_ERROR_STATE},
-        {0, DQG_PLANE_CODES, 127, 0.5f, DQG_ERROR_ARGUMENT},
-        {0, DQG_PLANE_CODES, 128, NAN, DQG_ERROR_ARGUMENT},
+        {0, DQG_PLANE_SCALES, 64, 0.5f, DQG_ERROR_STATE},        {1, DQG_PLANE_CODES, 128, 0.5f, DQG_ERROR_STATE},
+        {2, DQG_PLANE_CODES, 128, 0.5f, DQG_ERROR_STATE},        {0, DQG_PLANE_COUNT, 128, 0.5f, DQG_ERROR_STATE},
+        {0, DQG_PLANE_CODES, 127, 0.5f, DQG_ERROR_ARGUMENT},     {0, DQG_PLANE_CODES, 128, NAN, DQG_ERROR_ARGUMENT},
         {0, DQG_PLANE_CODES, 128, INFINITY, DQG_ERROR_ARGUMENT},
     };
     struct io_fixture *fixture = *state;
@@ -210,10 +199,10 @@ static void refuses_planes_out_of_order(void **state)
     for (size_t i = 0; i < sizeof(calls) / sizeof(calls[0]); i++) {
         assert_ok(dqg_writer_create(fixture->context, path, tensors, 2, NULL, 0, 3, &writer));
         dqg_error_clear(fixture->context);
-        assert_fails(fixture->context,
-                     dqg_writer_plane(writer, calls[i].tensor, calls[i].plane, data, calls[i].size, calls[i].scale,
-                                      &stored),
-                     calls[i].status);
+        assert_fails(
+            fixture->context,
+            dqg_writer_plane(writer, calls[i].tensor, calls[i].plane, data, calls[i].size, calls[i].scale, &stored),
+            calls[i].status);
         assert_int_equal(dqg_writer_plane(writer, 0, DQG_PLANE_CODES, data, 128, 0.5f, &stored), DQG_ERROR_STATE);
         assert_int_equal(dqg_writer_finish(writer, &size), DQG_ERROR_STATE);
         dqg_writer_abandon(writer);
@@ -232,8 +221,7 @@ static void refuses_planes_out_of_order(void **state)
 }
 
 /* What does not compress is stored as it is; levels outside zstd's range are brought into it. */
-static void compresses_where_that_helps(void **state)
-{
+static void compresses_where_that_helps(void **state) {
     struct io_fixture *fixture = *state;
     const struct dqg_tensor_desc tensor = describe("a", DQG_DTYPE_F32, 0, 1, 300000, 0, 0);
     const size_t size = 1200000;
@@ -247,8 +235,8 @@ static void compresses_where_that_helps(void **state)
             random = random * UINT64_C(6364136223846793005) + UINT64_C(1442695040888963407);
             data[i] = (uint8_t)(random >> 56);
         }
-        assert_ok(dqg_writer_create(fixture->context, io_path(fixture, "x.dqg"), &tensor, 1, NULL, 0, levels[step],
-                                    &writer));
+        assert_ok(
+            dqg_writer_create(fixture->context, io_path(fixture, "x.dqg"), &tensor, 1, NULL, 0, levels[step], &writer));
         assert_ok(dqg_writer_plane(writer, 0, DQG_PLANE_CODES, data, size, 1.0f, &stored));
         assert_ok(dqg_writer_finish(writer, &file_bytes));
         dqg_writer_abandon(writer);
@@ -258,8 +246,7 @@ static void compresses_where_that_helps(void **state)
     free(data);
 }
 
-int main(void)
-{
+int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(replaces_an_older_file_only_when_finished, io_setup, io_teardown),
         cmocka_unit_test_setup_teardown(survives_failing_allocations, io_setup, io_teardown),

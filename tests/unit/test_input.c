@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* Where bytes come from: files, memory, the host's reader; and which reader dqg_source_open() picks for what it finds. */
+/* Where bytes come from: files, memory, the host's reader; and which reader dqg_source_open() picks for what it finds.
+ */
 #include "io_check.h"
 
 #include <sys/stat.h>
@@ -7,8 +8,7 @@
 static const char text[] = "0123456789";
 
 /* Bytes 3..6, the last byte, and ranges that are not there. */
-static void check_reads(struct io_fixture *fixture, struct dqg_input *input)
-{
+static void check_reads(struct io_fixture *fixture, struct dqg_input *input) {
     char buffer[16];
     assert_int_equal(input->size, 10);
     assert_ok(dqg_input_read(fixture->context, input, 3, buffer, 4));
@@ -26,8 +26,7 @@ static void check_reads(struct io_fixture *fixture, struct dqg_input *input)
     dqg_input_close(input);
 }
 
-static int32_t host_read(void *user, uint64_t offset, void *buffer, size_t size)
-{
+static int32_t host_read(void *user, uint64_t offset, void *buffer, size_t size) {
     if (user == NULL) {
         return -5;
     }
@@ -35,8 +34,7 @@ static int32_t host_read(void *user, uint64_t offset, void *buffer, size_t size)
     return 0;
 }
 
-static void reads_files_memory_and_readers(void **state)
-{
+static void reads_files_memory_and_readers(void **state) {
     struct io_fixture *fixture = *state;
     struct dqg_input input;
     char copy[sizeof(text)];
@@ -59,8 +57,7 @@ static void reads_files_memory_and_readers(void **state)
     dqg_input_close(&input);
 }
 
-static void explains_failing_readers(void **state)
-{
+static void explains_failing_readers(void **state) {
     struct io_fixture *fixture = *state;
     struct dqg_input input;
     dqg_reader reader;
@@ -85,8 +82,7 @@ static void explains_failing_readers(void **state)
     assert_non_null(strstr(dqg_context_error(fixture->context), "64"));
 }
 
-static void expect_refusal(struct io_fixture *fixture, const char *path, dqg_status status, const char *word)
-{
+static void expect_refusal(struct io_fixture *fixture, const char *path, dqg_status status, const char *word) {
     struct dqg_source source;
     dqg_error_clear(fixture->context);
     assert_fails(fixture->context, dqg_source_open_path(fixture->context, path, &source), status);
@@ -96,8 +92,7 @@ static void expect_refusal(struct io_fixture *fixture, const char *path, dqg_sta
     }
 }
 
-static void refuses_what_is_not_a_file(void **state)
-{
+static void refuses_what_is_not_a_file(void **state) {
     struct io_fixture *fixture = *state;
     expect_refusal(fixture, fixture->folder, DQG_ERROR_IO, "folder");
     expect_refusal(fixture, io_path(fixture, "nothing"), DQG_ERROR_NOT_FOUND, "nothing");
@@ -115,8 +110,7 @@ static void refuses_what_is_not_a_file(void **state)
 }
 
 /* A file that shrinks while it is open is an error, not a crash. */
-static void notices_files_that_shrink(void **state)
-{
+static void notices_files_that_shrink(void **state) {
     struct io_fixture *fixture = *state;
     struct dqg_input input;
     char buffer[10];
@@ -129,8 +123,7 @@ static void notices_files_that_shrink(void **state)
     dqg_input_close(&input);
 }
 
-static void says_what_an_unknown_file_is_not(void **state)
-{
+static void says_what_an_unknown_file_is_not(void **state) {
     static const struct {
         const char *bytes;
         size_t size;
@@ -141,7 +134,7 @@ static void says_what_an_unknown_file_is_not(void **state)
         {"\211DQ", 3, DQG_ERROR_TRUNCATED, "ends"},
         {"hello, this is a text file", 26, DQG_ERROR_FORMAT, ".safetensors"},
         {"x", 1, DQG_ERROR_FORMAT, ".dqg"},
-        {"\x89PNG\r\n\x1a\n\0\0\0\0\0\0\0\0", 16, DQG_ERROR_FORMAT, "neither"}, /* a picture */
+        {"\x89PNG\r\n\x1a\n\0\0\0\0\0\0\0\0", 16, DQG_ERROR_FORMAT, "neither"},     /* a picture */
         {"\211DQG\n\x1a\n\1\0\0\0\0\0\0\0\0", 16, DQG_ERROR_FORMAT, "binary mode"}, /* \r\n became \n */
         {"\010DQG\r\n\x1a\n\1\0\0\0\0\0\0\0", 16, DQG_ERROR_FORMAT, "damaged"},
         {"\211DqG\r\n\x1a\n\1\0\0\0\0\0\0\0", 16, DQG_ERROR_FORMAT, "damaged"},
@@ -158,8 +151,7 @@ static void says_what_an_unknown_file_is_not(void **state)
 }
 
 /* A safetensors header of 123 bytes starts with '{' too: it must not be taken for an index. */
-static void tells_safetensors_from_json(void **state)
-{
+static void tells_safetensors_from_json(void **state) {
     struct io_fixture *fixture = *state;
     struct dqg_source source;
     char bytes[8 + 123] = {'{', 0, 0, 0, 0, 0, 0, 0};
@@ -174,8 +166,7 @@ static void tells_safetensors_from_json(void **state)
 }
 
 /* Sixteen random bytes and more, many times, in front of them every beginning that a reader looks for. */
-static void survives_junk(void **state)
-{
+static void survives_junk(void **state) {
     static const char *const starts[] = {"", "\211DQG\r\n\x1a\n\1", "\x40\0\0\0\0\0\0\0{", "{\"", "{\"weight_map\":{"};
     static const size_t lengths[] = {0, 9, 9, 2, 15};
     struct io_fixture *fixture = *state;
@@ -193,8 +184,7 @@ static void survives_junk(void **state)
     }
 }
 
-int main(void)
-{
+int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(reads_files_memory_and_readers, io_setup, io_teardown),
         cmocka_unit_test_setup_teardown(explains_failing_readers, io_setup, io_teardown),

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The JSON pull parser: texts that must be accepted with their values, texts that must be refused, every truncation of a
- * text that has everything, and failing allocations.
+ * The JSON pull parser: texts that must be accepted with their values, texts that must be refused, every truncation of
+ * a text that has everything, and failing allocations.
  */
 #include "check.h"
 #include "failing_alloc.h"
@@ -16,8 +16,7 @@ struct fixture {
     struct dqg_arena arena;
 };
 
-static int setup(void **state)
-{
+static int setup(void **state) {
     struct fixture *fixture = calloc(1, sizeof(*fixture));
     dqg_allocator allocator;
     failing_alloc_init(&fixture->memory, &allocator);
@@ -26,8 +25,7 @@ static int setup(void **state)
     return 0;
 }
 
-static int teardown(void **state)
-{
+static int teardown(void **state) {
     struct fixture *fixture = *state;
     dqg_arena_free(&fixture->alloc, &fixture->arena);
     int errors = failing_alloc_errors(&fixture->memory);
@@ -36,15 +34,13 @@ static int teardown(void **state)
 }
 
 /* A copy of exactly this length, so that a sanitizer sees a read past the end. */
-static char *exact(const char *text, size_t length)
-{
+static char *exact(const char *text, size_t length) {
     char *copy = malloc(length > 0 ? length : 1);
     memcpy(copy, text, length);
     return copy;
 }
 
-static bool accepts(const char *text, size_t length)
-{
+static bool accepts(const char *text, size_t length) {
     struct dqg_json json;
     char *copy = exact(text, length);
     dqg_json_init(&json, copy, length);
@@ -56,12 +52,29 @@ static bool accepts(const char *text, size_t length)
     return good;
 }
 
-static void accepts_json(void **state)
-{
+static void accepts_json(void **state) {
     static const char *const texts[] = {
-        "{}", "[]", " [ ] ", "{\"a\":1}", "[1,2,3]", "\"\"", "\t\r\n 0 ", "-0", "-1.5e+10", "1E5", "0.25", "true", "false",
-        "null", "[true,false,null]", "{\"a\":{\"b\":[{}]}}", "\"\\\"\\\\\\/\\b\\f\\n\\r\\t\\u00e9\\uD83D\\uDE00\"",
-        "\"\xc3\xa9 \xe2\x82\xac \xf0\x9f\x98\x80\"", "\"\x7f\"", "[[[[[[[[]]]]]]]]", "{\"a\":1,\"a\":2}",
+        "{}",
+        "[]",
+        " [ ] ",
+        "{\"a\":1}",
+        "[1,2,3]",
+        "\"\"",
+        "\t\r\n 0 ",
+        "-0",
+        "-1.5e+10",
+        "1E5",
+        "0.25",
+        "true",
+        "false",
+        "null",
+        "[true,false,null]",
+        "{\"a\":{\"b\":[{}]}}",
+        "\"\\\"\\\\\\/\\b\\f\\n\\r\\t\\u00e9\\uD83D\\uDE00\"",
+        "\"\xc3\xa9 \xe2\x82\xac \xf0\x9f\x98\x80\"",
+        "\"\x7f\"",
+        "[[[[[[[[]]]]]]]]",
+        "{\"a\":1,\"a\":2}",
         "123456789012345678901234567890",
     };
     (void)state;
@@ -72,16 +85,72 @@ static void accepts_json(void **state)
     }
 }
 
-static void refuses_what_is_not_json(void **state)
-{
+static void refuses_what_is_not_json(void **state) {
     static const char *const texts[] = {
-        "", " ", "{", "}", "[", "]", "{]", "[}", "[1,]", "[,1]", "[1 2]", "{\"a\"}", "{\"a\":}", "{\"a\":1,}", "{,}",
-        "{a:1}", "{1:1}", "{\"a\" 1}", "{\"a\":1 \"b\":2}", "[1]]", "1 2", "tru", "True", "nul", "nan", "Infinity", "+1",
-        "01", "-", "-a", "1.", ".5", "1e", "1e+", "0x10", "1.e5", "\"", "\"a", "\"\\", "\"\\x\"", "\"\\u12\"",
-        "\"\\u12g4\"", "\"\\u0000\"", "\"\\ud800\"", "\"\\ud800\\u0041\"", "\"\\ud800x\"", "\"\\udc00\"", "\"\n\"",
-        "\"\x01\"", "\"\xff\"", "\"\xc0\xaf\"", "\"\xe0\x80\xaf\"", "\"\xed\xa0\x80\"", "\"\xf4\x90\x80\x80\"",
-        "\"\xf0\x80\x80\x80\"", "\"\xc3\"", "\"\xe2\x82\"", "\"\x80\"", "\xef\xbb\xbf{}", "[[[[[[[[[]]]]]]]]]", "'a'",
-        "// c\n1", "[1,2", "{\"a\":[}",
+        "",
+        " ",
+        "{",
+        "}",
+        "[",
+        "]",
+        "{]",
+        "[}",
+        "[1,]",
+        "[,1]",
+        "[1 2]",
+        "{\"a\"}",
+        "{\"a\":}",
+        "{\"a\":1,}",
+        "{,}",
+        "{a:1}",
+        "{1:1}",
+        "{\"a\" 1}",
+        "{\"a\":1 \"b\":2}",
+        "[1]]",
+        "1 2",
+        "tru",
+        "True",
+        "nul",
+        "nan",
+        "Infinity",
+        "+1",
+        "01",
+        "-",
+        "-a",
+        "1.",
+        ".5",
+        "1e",
+        "1e+",
+        "0x10",
+        "1.e5",
+        "\"",
+        "\"a",
+        "\"\\",
+        "\"\\x\"",
+        "\"\\u12\"",
+        "\"\\u12g4\"",
+        "\"\\u0000\"",
+        "\"\\ud800\"",
+        "\"\\ud800\\u0041\"",
+        "\"\\ud800x\"",
+        "\"\\udc00\"",
+        "\"\n\"",
+        "\"\x01\"",
+        "\"\xff\"",
+        "\"\xc0\xaf\"",
+        "\"\xe0\x80\xaf\"",
+        "\"\xed\xa0\x80\"",
+        "\"\xf4\x90\x80\x80\"",
+        "\"\xf0\x80\x80\x80\"",
+        "\"\xc3\"",
+        "\"\xe2\x82\"",
+        "\"\x80\"",
+        "\xef\xbb\xbf{}",
+        "[[[[[[[[[]]]]]]]]]",
+        "'a'",
+        "// c\n1",
+        "[1,2",
+        "{\"a\":[}",
     };
     (void)state;
     for (size_t i = 0; i < sizeof(texts) / sizeof(texts[0]); i++) {
@@ -94,8 +163,7 @@ static void refuses_what_is_not_json(void **state)
     assert_false(accepts("\0", 1));
 }
 
-static void refuses_every_truncation(void **state)
-{
+static void refuses_every_truncation(void **state) {
     static const char text[] = "{\"a\":[1,-2.5e3,true,null],\"\\u00e9\\uD83D\\uDE00\":{\"\xe2\x82\xac\":\"\\n\"}}";
     (void)state;
     assert_true(accepts(text, sizeof(text) - 1));
@@ -104,9 +172,9 @@ static void refuses_every_truncation(void **state)
     }
 }
 
-static void decodes_strings(void **state)
-{
-    static const char text[] = "[\"plain\",\"\\\"\\\\\\/\\b\\f\\n\\r\\t\",\"\\u0041\\u00e9\\u20ac\\ud83d\\ude00\",\"\"]";
+static void decodes_strings(void **state) {
+    static const char text[] =
+        "[\"plain\",\"\\\"\\\\\\/\\b\\f\\n\\r\\t\",\"\\u0041\\u00e9\\u20ac\\ud83d\\ude00\",\"\"]";
     static const char *const want[] = {"plain", "\"\\/\b\f\n\r\t", "A\xc3\xa9\xe2\x82\xac\xf0\x9f\x98\x80", ""};
     struct fixture *fixture = *state;
     struct dqg_json json;
@@ -125,9 +193,9 @@ static void decodes_strings(void **state)
     assert_true(dqg_json_end(&json));
 }
 
-static void reads_members(void **state)
-{
-    static const char text[] = " { \"n\" : -7 , \"x\":0.5, \"skip\":[{\"deep\":[1,2]},\"s\"], \"b\":true, \"z\":null } ";
+static void reads_members(void **state) {
+    static const char text[] =
+        " { \"n\" : -7 , \"x\":0.5, \"skip\":[{\"deep\":[1,2]},\"s\"], \"b\":true, \"z\":null } ";
     struct fixture *fixture = *state;
     struct dqg_json json;
     const char *key;
@@ -154,15 +222,13 @@ static void reads_members(void **state)
     assert_true(x == 0.5);
 }
 
-static bool read_int(const char *text, int64_t *value)
-{
+static bool read_int(const char *text, int64_t *value) {
     struct dqg_json json;
     dqg_json_init(&json, text, strlen(text));
     return dqg_json_int(&json, value) && dqg_json_end(&json);
 }
 
-static void reads_whole_numbers_only(void **state)
-{
+static void reads_whole_numbers_only(void **state) {
     int64_t value;
     (void)state;
     assert_true(read_int("9223372036854775807", &value));
@@ -178,8 +244,7 @@ static void reads_whole_numbers_only(void **state)
     assert_false(read_int("\"1\"", &value));
 }
 
-static void remembers_the_first_failure(void **state)
-{
+static void remembers_the_first_failure(void **state) {
     struct fixture *fixture = *state;
     struct dqg_json json;
     const char *text;
@@ -201,8 +266,7 @@ static void remembers_the_first_failure(void **state)
     assert_ptr_equal(json.at, json.start + 1);
 }
 
-static void says_when_memory_runs_out(void **state)
-{
+static void says_when_memory_runs_out(void **state) {
     struct fixture *fixture = *state;
     struct dqg_json json;
     const char *text;
@@ -213,8 +277,7 @@ static void says_when_memory_runs_out(void **state)
     assert_null(text);
 }
 
-int main(void)
-{
+int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(accepts_json),
         cmocka_unit_test(refuses_what_is_not_json),

@@ -28,31 +28,33 @@ static const struct dqg_code_range int4 = {-8, 7, true};
 static const struct dqg_code_range int4z = {0, 15, true};
 
 static void test_by_hand(void **state) {
-    const float exact[8] = {-8, 7, 3, 0, -1, 2, -5, 6};
-    const float shifted[4] = {1, 2, 3, 16}; /* with zero kept at a code: 16 / 15 a step */
-    const float zeros[4] = {0, 0, 0, 0};
-    int8_t codes[8];
+    const float exact[16] = {-8, 7, 3, 0, -1, 2, -5, 6};
+    const float positive[16] = {1, 2, 3, 16}; /* zero stays a code: 16 / 15 a step */
+    const float spread[16] = {-2, 13};        /* step 1, zero point 2 */
+    const float zeros[16] = {0};
+    float codes[16];
     int zero;
     (void)state;
-    assert_true(dqg_search_scale(exact, 8, int4, 1, codes, NULL) == 1.0f);
-    for (int i = 0; i < 8; i++) {
-        assert_int_equal(codes[i], (int)exact[i]);
+    assert_true(dqg_search_scale(exact, 16, int4, 1, codes, NULL) == 1.0f);
+    for (int i = 0; i < 16; i++) {
+        assert_true(codes[i] == exact[i]);
     }
-    assert_true(dqg_search_scale(zeros, 4, int4, 8, codes, NULL) == 0.0f);
-    assert_int_equal(codes[3], 0);
-    float scale = dqg_search_scale(shifted, 4, int4z, 1, codes, &zero);
+    assert_true(dqg_search_scale(zeros, 16, int4, 8, codes, NULL) == 0.0f);
+    assert_true(codes[3] == 0.0f);
+    float scale = dqg_search_scale(positive, 16, int4z, 1, codes, &zero);
     assert_int_equal(zero, 0);
-    assert_int_equal(codes[0], 1);
-    assert_int_equal(codes[3], 15);
+    assert_true(codes[0] == 1.0f && codes[3] == 15.0f);
     assert_true(fabsf(scale - 16.0f / 15.0f) < 0.02f);
-    scale = dqg_search_scale(zeros, 4, int4z, 4, codes, &zero);
+    assert_true(dqg_search_scale(spread, 16, int4z, 1, codes, &zero) == 1.0f);
+    assert_true(zero == 2 && codes[0] == -2.0f && codes[1] == 13.0f && codes[2] == 0.0f);
+    scale = dqg_search_scale(zeros, 16, int4z, 4, codes, &zero);
     assert_true(scale == 0.0f && zero == 0);
 }
 
 /* An outlier is clipped when that lowers the squared error; without a search it rules the scale. */
 static void test_search(void **state) {
     float x[512];
-    int8_t codes[512];
+    float codes[512];
     double errors[2];
     (void)state;
     fill_normal(x, 512, 5);

@@ -1,13 +1,13 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The safetensors reader: a known file, headers that must be accepted, every kind of contradiction that must be refused,
- * truncation at every byte, sharded checkpoints, and failing allocations.
+ * The safetensors reader: a known file, headers that must be accepted, every kind of contradiction that must be
+ * refused, truncation at every byte, sharded checkpoints, and failing allocations.
  */
 #include "io_check.h"
 
 /* The header of the known file, and its 22 bytes of data: F32 1, 2, 3, 4 and F16 1, -2, 0.5. */
 #define GOLDEN_HEADER                                                                                                  \
-    "{\"a\":{\"dtype\":\"F32\",\"shape\":[2,2],\"data_offsets\":[0,16]},"                                               \
+    "{\"a\":{\"dtype\":\"F32\",\"shape\":[2,2],\"data_offsets\":[0,16]},"                                              \
     "\"b\":{\"dtype\":\"F16\",\"shape\":[3],\"data_offsets\":[16,22]}}"
 
 static const uint8_t golden_data[22] = {0x00, 0x00, 0x80, 0x3f, 0x00, 0x00, 0x00, 0x40, 0x00, 0x00, 0x40,
@@ -19,8 +19,7 @@ struct file {
 };
 
 /* A file of this header and data_size bytes of data; stated_size replaces the header's length unless it is 0. */
-static struct file make_file(const char *header, size_t data_size, uint64_t stated_size)
-{
+static struct file make_file(const char *header, size_t data_size, uint64_t stated_size) {
     size_t length = strlen(header);
     struct file file = {malloc(8 + length + data_size), 8 + length + data_size};
     uint64_t size = stated_size != 0 ? stated_size : length;
@@ -34,8 +33,7 @@ static struct file make_file(const char *header, size_t data_size, uint64_t stat
     return file;
 }
 
-static dqg_status load_header(struct io_fixture *fixture, const char *header, size_t data_size, uint64_t stated_size)
-{
+static dqg_status load_header(struct io_fixture *fixture, const char *header, size_t data_size, uint64_t stated_size) {
     struct file file = make_file(header, data_size, stated_size);
     dqg_status status = io_load_bytes(fixture, file.bytes, file.size);
     dqg_status verified = io_verify_bytes(fixture, file.bytes, file.size);
@@ -44,8 +42,7 @@ static dqg_status load_header(struct io_fixture *fixture, const char *header, si
     return status;
 }
 
-static void reads_the_known_file(void **state)
-{
+static void reads_the_known_file(void **state) {
     struct io_fixture *fixture = *state;
     struct dqg_source source;
     float a[4];
@@ -81,8 +78,7 @@ static void reads_the_known_file(void **state)
     free(file.bytes);
 }
 
-static void accepts_what_the_format_allows(void **state)
-{
+static void accepts_what_the_format_allows(void **state) {
     static const struct {
         const char *header;
         size_t data_size;
@@ -108,18 +104,33 @@ static void accepts_what_the_format_allows(void **state)
     }
 }
 
-static void lists_every_type(void **state)
-{
+static void lists_every_type(void **state) {
     static const struct {
         const char *name;
         int bits, dtype;
     } types[] = {
-        {"BOOL", 8, 0},         {"U8", 8, 0},           {"I8", 8, 0},       {"F8_E4M3", 8, 0},
-        {"F8_E5M2", 8, 0},      {"F8_E8M0", 8, 0},      {"I16", 16, 0},     {"U16", 16, 0},
-        {"F8_E4M3FNUZ", 8, 0},  {"F8_E5M2FNUZ", 8, 0},  {"I32", 32, 0},     {"U32", 32, 0},
-        {"F16", 16, DQG_DTYPE_F16}, {"BF16", 16, DQG_DTYPE_BF16}, {"F32", 32, DQG_DTYPE_F32}, {"I64", 64, 0},
-        {"U64", 64, 0},         {"F64", 64, 0},         {"C64", 64, 0},     {"F4", 4, 0},
-        {"F6_E2M3", 6, 0},      {"F6_E3M2", 6, 0},
+        {"BOOL", 8, 0},
+        {"U8", 8, 0},
+        {"I8", 8, 0},
+        {"F8_E4M3", 8, 0},
+        {"F8_E5M2", 8, 0},
+        {"F8_E8M0", 8, 0},
+        {"I16", 16, 0},
+        {"U16", 16, 0},
+        {"F8_E4M3FNUZ", 8, 0},
+        {"F8_E5M2FNUZ", 8, 0},
+        {"I32", 32, 0},
+        {"U32", 32, 0},
+        {"F16", 16, DQG_DTYPE_F16},
+        {"BF16", 16, DQG_DTYPE_BF16},
+        {"F32", 32, DQG_DTYPE_F32},
+        {"I64", 64, 0},
+        {"U64", 64, 0},
+        {"F64", 64, 0},
+        {"C64", 64, 0},
+        {"F4", 4, 0},
+        {"F6_E2M3", 6, 0},
+        {"F6_E3M2", 6, 0},
     };
     struct io_fixture *fixture = *state;
     for (size_t i = 0; i < sizeof(types) / sizeof(types[0]); i++) {
@@ -136,8 +147,7 @@ static void lists_every_type(void **state)
     }
 }
 
-static void sorts_tensors_and_keeps_metadata(void **state)
-{
+static void sorts_tensors_and_keeps_metadata(void **state) {
     struct io_fixture *fixture = *state;
     struct dqg_source source;
     struct file file = make_file("{\"late\":{\"dtype\":\"F32\",\"shape\":[1],\"data_offsets\":[4,8]},"
@@ -158,32 +168,31 @@ static void sorts_tensors_and_keeps_metadata(void **state)
 #define TENSOR(name, dtype, shape, begin, end)                                                                         \
     "\"" name "\":{\"dtype\":\"" dtype "\",\"shape\":" shape ",\"data_offsets\":[" #begin "," #end "]}"
 
-static void refuses_contradictions(void **state)
-{
+static void refuses_contradictions(void **state) {
     static const struct {
         const char *header;
         size_t data_size;
         uint64_t stated_size;
         dqg_status status;
     } files[] = {
-        {GOLDEN_HEADER, 22, 135, DQG_ERROR_TRUNCATED},                       /* header larger than the file */
-        {GOLDEN_HEADER, 22, 100000001, DQG_ERROR_FORMAT},                    /* more than the format allows */
+        {GOLDEN_HEADER, 22, 135, DQG_ERROR_TRUNCATED},    /* header larger than the file */
+        {GOLDEN_HEADER, 22, 100000001, DQG_ERROR_FORMAT}, /* more than the format allows */
         {GOLDEN_HEADER, 22, UINT64_MAX, DQG_ERROR_FORMAT},
         {GOLDEN_HEADER, 22, UINT64_MAX - 7, DQG_ERROR_FORMAT},
         {GOLDEN_HEADER, 22, INT64_MAX, DQG_ERROR_FORMAT},
-        {GOLDEN_HEADER, 22, 111, DQG_ERROR_FORMAT},                          /* unterminated JSON */
-        {GOLDEN_HEADER, 22, 113, DQG_ERROR_FORMAT},                          /* bytes after the JSON */
-        {GOLDEN_HEADER, 21, 0, DQG_ERROR_TRUNCATED},                         /* ends before the last tensor does */
-        {GOLDEN_HEADER, 23, 0, DQG_ERROR_FORMAT},                            /* goes on after it */
-        {"{" TENSOR("a", "F32", "[1]", 4, 8) "}", 8, 0, DQG_ERROR_FORMAT},   /* does not begin at 0 */
+        {GOLDEN_HEADER, 22, 111, DQG_ERROR_FORMAT},                        /* unterminated JSON */
+        {GOLDEN_HEADER, 22, 113, DQG_ERROR_FORMAT},                        /* bytes after the JSON */
+        {GOLDEN_HEADER, 21, 0, DQG_ERROR_TRUNCATED},                       /* ends before the last tensor does */
+        {GOLDEN_HEADER, 23, 0, DQG_ERROR_FORMAT},                          /* goes on after it */
+        {"{" TENSOR("a", "F32", "[1]", 4, 8) "}", 8, 0, DQG_ERROR_FORMAT}, /* does not begin at 0 */
         {"{" TENSOR("a", "F32", "[1]", 0, 4) "," TENSOR("b", "F32", "[1]", 5, 9) "}", 9, 0, DQG_ERROR_FORMAT},
         {"{" TENSOR("a", "F32", "[1]", 0, 4) "," TENSOR("b", "F32", "[1]", 3, 7) "}", 7, 0, DQG_ERROR_FORMAT},
         {"{" TENSOR("a", "F32", "[1]", 0, 4) "," TENSOR("b", "F32", "[1]", 0, 4) "}", 4, 0, DQG_ERROR_FORMAT},
         {"{" TENSOR("a", "F32", "[1]", 0, 4) "," TENSOR("a", "F32", "[1]", 4, 8) "}", 8, 0, DQG_ERROR_FORMAT},
-        {"{" TENSOR("a", "F32", "[2]", 0, 4) "}", 4, 0, DQG_ERROR_FORMAT},   /* size is not shape times type */
+        {"{" TENSOR("a", "F32", "[2]", 0, 4) "}", 4, 0, DQG_ERROR_FORMAT}, /* size is not shape times type */
         {"{" TENSOR("a", "F16", "[2]", 0, 8) "}", 8, 0, DQG_ERROR_FORMAT},
-        {"{" TENSOR("a", "F4", "[3]", 0, 1) "}", 1, 0, DQG_ERROR_FORMAT},    /* half a byte */
-        {"{" TENSOR("a", "F32", "[1]", 4, 0) "}", 4, 0, DQG_ERROR_FORMAT},   /* ends before it begins */
+        {"{" TENSOR("a", "F4", "[3]", 0, 1) "}", 1, 0, DQG_ERROR_FORMAT},  /* half a byte */
+        {"{" TENSOR("a", "F32", "[1]", 4, 0) "}", 4, 0, DQG_ERROR_FORMAT}, /* ends before it begins */
         {"{" TENSOR("a", "F32", "[1]", -4, 0) "}", 4, 0, DQG_ERROR_FORMAT},
         {"{" TENSOR("a", "F32", "[1]", 0.0, 4) "}", 4, 0, DQG_ERROR_FORMAT},
         {"{" TENSOR("a", "F32", "[1]", 0, 4e0) "}", 4, 0, DQG_ERROR_FORMAT},
@@ -222,8 +231,7 @@ static void refuses_contradictions(void **state)
     }
 }
 
-static void refuses_every_truncation(void **state)
-{
+static void refuses_every_truncation(void **state) {
     struct io_fixture *fixture = *state;
     struct file file = make_file(GOLDEN_HEADER, sizeof(golden_data), 0);
     for (size_t size = 0; size < file.size; size++) {
@@ -236,8 +244,7 @@ static void refuses_every_truncation(void **state)
     free(file.bytes);
 }
 
-static void survives_failing_allocations(void **state)
-{
+static void survives_failing_allocations(void **state) {
     struct io_fixture *fixture = *state;
     struct file file = make_file("{\"__metadata__\":{\"k\":\"v\"}," TENSOR("a", "F32", "[1]", 0, 4) "}", 4, 0);
     int64_t before = fixture->memory.live_blocks;
@@ -255,39 +262,36 @@ static void survives_failing_allocations(void **state)
 
 /* ---- sharded checkpoints ---- */
 
-static void write_shard(struct io_fixture *fixture, const char *name, const char *header, size_t data_size)
-{
+static void write_shard(struct io_fixture *fixture, const char *name, const char *header, size_t data_size) {
     struct file file = make_file(header, data_size, 0);
     io_write_file(io_path(fixture, name), file.bytes, file.size);
     free(file.bytes);
 }
 
-static dqg_status open_index(struct io_fixture *fixture, const char *text, struct dqg_source *source)
-{
+static dqg_status open_index(struct io_fixture *fixture, const char *text, struct dqg_source *source) {
     const char *path = io_path(fixture, "model.safetensors.index.json");
     io_write_file(path, text, strlen(text));
     dqg_error_clear(fixture->context);
     return dqg_source_open_path(fixture->context, path, source);
 }
 
-static void write_shards(struct io_fixture *fixture)
-{
+static void write_shards(struct io_fixture *fixture) {
     write_shard(fixture, "one.safetensors",
                 "{" TENSOR("a", "F32", "[1]", 0, 4) "," TENSOR("extra", "F32", "[1]", 4, 8) "}", 8);
     write_shard(fixture, "two.safetensors", "{" TENSOR("c", "F16", "[2]", 0, 4) "," TENSOR("b", "F32", "[1]", 4, 8) "}",
                 8);
 }
 
-static void reads_sharded_checkpoints(void **state)
-{
+static void reads_sharded_checkpoints(void **state) {
     struct io_fixture *fixture = *state;
     struct dqg_source source;
     float value;
     write_shards(fixture);
-    assert_ok(open_index(fixture,
-                         "{\"metadata\":{\"total_size\":12,\"maker\":\"me\",\"list\":[1]},\"other\":[],"
-                         "\"weight_map\":{\"b\":\"two.safetensors\",\"a\":\"one.safetensors\",\"c\":\"two.safetensors\"}}",
-                         &source));
+    assert_ok(
+        open_index(fixture,
+                   "{\"metadata\":{\"total_size\":12,\"maker\":\"me\",\"list\":[1]},\"other\":[],"
+                   "\"weight_map\":{\"b\":\"two.safetensors\",\"a\":\"one.safetensors\",\"c\":\"two.safetensors\"}}",
+                   &source));
     assert_int_equal(source.tensor_count, 3);
     assert_string_equal(source.tensors[0].name, "c");
     assert_string_equal(source.tensors[1].name, "b");
@@ -303,8 +307,7 @@ static void reads_sharded_checkpoints(void **state)
     dqg_source_close(&source);
 }
 
-static void refuses_bad_indexes(void **state)
-{
+static void refuses_bad_indexes(void **state) {
     static const struct {
         const char *text;
         dqg_status status;
@@ -343,8 +346,7 @@ static void refuses_bad_indexes(void **state)
     }
 }
 
-static void index_survives_failing_allocations(void **state)
-{
+static void index_survives_failing_allocations(void **state) {
     struct io_fixture *fixture = *state;
     int64_t before = fixture->memory.live_blocks;
     dqg_status status = DQG_ERROR_MEMORY;
@@ -353,8 +355,10 @@ static void index_survives_failing_allocations(void **state)
     while (status != DQG_OK) {
         struct dqg_source source;
         fixture->memory.fail_at = ++n;
-        status = open_index(fixture, "{\"metadata\":{\"k\":\"v\"},\"weight_map\":{\"b\":\"two.safetensors\","
-                                     "\"a\":\"one.safetensors\"}}", &source);
+        status = open_index(fixture,
+                            "{\"metadata\":{\"k\":\"v\"},\"weight_map\":{\"b\":\"two.safetensors\","
+                            "\"a\":\"one.safetensors\"}}",
+                            &source);
         assert_true(status == DQG_OK || status == DQG_ERROR_MEMORY);
         if (status == DQG_OK) {
             dqg_source_close(&source);
@@ -364,16 +368,14 @@ static void index_survives_failing_allocations(void **state)
     assert_true(n > 10);
 }
 
-static void wants_a_path_for_an_index(void **state)
-{
+static void wants_a_path_for_an_index(void **state) {
     static const char text[] = "{\"weight_map\":{\"a\":\"one.safetensors\"}}";
     struct io_fixture *fixture = *state;
     struct dqg_source source;
     assert_fails(fixture->context, io_open_bytes(fixture, text, sizeof(text) - 1, &source), DQG_ERROR_UNSUPPORTED);
 }
 
-int main(void)
-{
+int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(reads_the_known_file, io_setup, io_teardown),
         cmocka_unit_test_setup_teardown(accepts_what_the_format_allows, io_setup, io_teardown),

@@ -1,0 +1,78 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Fuzz target: .dqg files. Each input is tried as it is, and then with its checksums repaired, because no random change
+ * would get past them.
+ */
+#include "fuzz.h"
+
+#include "io/bytes.h"
+#include "io/container.h"
+#include "support/hash.h"
+
+/* Hashes of the frames of a plane whose entry is at; returns the byte after the last frame's entry. */
+static size_t repair_plane(uint8_t *data, size_t size, size_t at, size_t end) {
+    uint64_t offset = dqg_get_u64(data + at + DQG_PLANE_OFFSET);
+    uint32_t frames = dqg_get_u32(data + at + DQG_PLANE_FRAMES);
+    at += DQG_PLANE_BYTES;
+    for (uint32_t i = 0; i < frames && end - at >= DQG_FRAME_ENTRY; i++, at += DQG_FRAME_ENTRY) {
+        uint32_t stored = dqg_get_u32(data + at + DQG_FRAME_STORED);
+        if (offset > size || stored > size - offset) {
+            break;
+        }
+        dqg_put_u64(data + at + DQG_FRAME_HASH, dqg_hash64(data + offset, stored));
+        offset += stored;
+    }
+    return at;
+}
+
+static void repair_record(uint8_t *data, size_t size, size_t from, size_t end) {
+    uint64_t at = (uint64_t)from + DQG_RECORD_NAME + dqg_get_u32(data + from + DQG_RECORD_NAME_BYTES);
+    uint32_t rank = dqg_get_u32(data + from + DQG_RECORD_RANK);
+    at += 8 * (uint64_t)(rank <= DQG_MAX_RANK ? rank : 0);
+    end -= DQG_RECORD_HASH_BYTES;
+    for (int plane = 0; plane < DQG_PLANE_COUNT && at <= end && end - at >= DQG_PLANE_BYTES; plane++) {
+        at = repair_plane(data, size, (size_t)at, end);
+    }
+    dqg_put_u64(data + end, dqg_hash64(data + from, end - from));
+}
+
+/* As far as the index can be followed. */
+static void repair(uint8_t *data, size_t size) {
+    if (size < DQG_HEADER_BYTES || dqg_get_u64(data + DQG_HEADER_INDEX_BYTES) > size - DQG_HEADER_BYTES) {
+        return;
+    }
+    size_t end = DQG_HEADER_BYTES + (size_t)dqg_get_u64(data + DQG_HEADER_INDEX_BYTES);
+    size_t at = DQG_HEADER_BYTES;
+    for (uint32_t i = dqg_get_u32(data + DQG_HEADER_METADATA); i > 0 && end - at >= 8; i--) {
+        uint64_t bytes = 8 + (uint64_t)dqg_get_u32(data + at) + dqg_get_u32(data + at + 4);
+        at += bytes <= end - at ? (size_t)bytes : 0;
+    }
+    if (end - at >= 8) {
+        dqg_put_u64(data + at, dqg_hash64(data + DQG_HEADER_BYTES, at - DQG_HEADER_BYTES));
+        at += 8;
+    }
+    while (end - at >= DQG_RECORD_MIN) {
+        size_t bytes = dqg_get_u32(data + at);
+        if (bytes < DQG_RECORD_MIN || bytes > end - at) {
+            break;
+        }
+        repair_record(data, size, at, at + bytes);
+        at += bytes;
+    }
+    dqg_container_hash(data, end, data + DQG_HEADER_HASH);
+}
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
+    struct fuzz_context fuzz;
+    fuzz_begin(&fuzz);
+    fuzz_source(&fuzz, data, size);
+    uint8_t *copy = malloc(size > 0 ? size : 1);
+    if (size > 0) {
+        memcpy(copy, data, size);
+    }
+    repair(copy, size);
+    fuzz_source(&fuzz, copy, size);
+    free(copy);
+    fuzz_end(&fuzz, size);
+    return 0;
+}

@@ -1,0 +1,170 @@
+# SPDX-License-Identifier: MIT
+"""
+Writes the seed files of the fuzz targets: make_corpus.py FOLDER, which has the folders container, json, safetensors.
+
+The .dqg files are made here from docs/container.md, independently of the library; zstd frames are spelled out. Needs
+libxxhash.so.0 and nothing else. --hex prints the files that tests/unit/test_container.c spells out.
+"""
+import ctypes
+import pathlib
+import struct
+import sys
+
+XXHASH = ctypes.CDLL('libxxhash.so.0')
+
+
+class Hash128(ctypes.Structure):
+    _fields_ = [('low', ctypes.c_uint64), ('high', ctypes.c_uint64)]
+
+
+for function, result in (XXHASH.XXH3_64bits, ctypes.c_uint64), (XXHASH.XXH3_128bits, Hash128):
+    function.restype = result
+    function.argtypes = [ctypes.c_char_p, ctypes.c_size_t]
+
+FRAME = 1 << 20
+F32, F16, INT8, INT4, INT4Z = 1, 2, 16, 17, 18
+
+
+def hash64(data):
+    return struct.pack('<Q', XXHASH.XXH3_64bits(data, len(data)))
+
+
+def hash128(data):
+    value = XXHASH.XXH3_128bits(data, len(data))
+    return struct.pack('<QQ', value.low, value.high)
+
+
+def zstd_run(byte, count):
+    """A zstd frame of count equal bytes, up to 255: content size in one byte, one run-length block."""
+    return b'\x28\xb5\x2f\xfd\x20' + bytes([count]) + struct.pack('<I', count << 3 | 3)[:3] + bytes([byte])
+
+
+def frames(data):
+    """The frames that a plane of these bytes is stored as: (stored, codec). Runs of one byte are compressed."""
+    pieces = [data[i:i + FRAME] for i in range(0, len(data), FRAME)]
+    return [(zstd_run(p[0], len(p)), 1) if 10 < len(p) < 256 and len(set(p)) == 1 else (p, 0) for p in pieces]
+
+
+class Tensor:
+    def __init__(self, name, dtype, shape, planes, group=0, scale=1.0):
+        self.name, self.dtype, self.shape, self.group, self.scale = name.encode(), dtype, shape, group, scale
+        self.planes = [frames(plane) for plane in planes] + [[]] * (3 - len(planes))
+        self.raw = [len(plane) for plane in planes] + [0] * (3 - len(planes))
+
+    def record_bytes(self):
+        return 24 + len(self.name) + 8 * len(self.shape) + sum(24 + 16 * len(p) for p in self.planes) + 8
+
+    def record(self, offsets):
+        """Pieces of bytes, each with a comment."""
+        pieces = [
+            (struct.pack('<II', self.record_bytes(), len(self.name)),
+             f'record of "{self.name.decode()}": its bytes, length of the name'),
+            (struct.pack('<iiI', self.dtype, self.group, len(self.shape)), 'format, group, rank'),
+            (struct.pack('<f', self.scale), 'scale'),
+            (self.name, 'name'),
+            (b''.join(struct.pack('<q', size) for size in self.shape), 'shape')]
+        for number, (plane, raw, offset) in enumerate(zip(self.planes, self.raw, offsets)):
+            pieces += [(struct.pack('<QQ', raw, offset), f'plane {number}: raw bytes, offset'),
+                       (struct.pack('<II', FRAME if raw else 0, len(plane)), 'bytes of a frame, number of frames')]
+            for stored, codec in plane:
+                pieces += [(struct.pack('<II', len(stored), codec), 'stored bytes, codec'),
+                           (hash64(stored), 'XXH3-64 of the stored bytes')]
+        return pieces + [(hash64(b''.join(p for p, _ in pieces)), 'XXH3-64 of the record')]
+
+
+def container(tensors, metadata):
+    """Pieces of a .dqg file, each with a comment."""
+    entries = []
+    for key, value in metadata:
+        entries += [(struct.pack('<II', len(key), len(value)), 'lengths of key and value'),
+                    ((key + value).encode(), f'"{key}" "{value}"')]
+    entries += [(hash64(b''.join(p for p, _ in entries)), 'XXH3-64 of the metadata')]
+    index_bytes = sum(len(p) for p, _ in entries) + sum(t.record_bytes() for t in tensors)
+    position, records, data = 64 + index_bytes, [], []
+    for tensor in tensors:
+        offsets = []
+        for plane in tensor.planes:
+            start = (position + 63) // 64 * 64 if plane else 0
+            offsets.append(start)
+            if plane:
+                data += [(bytes(start - position), 'zeros')] if start > position else []
+                data += [(stored, tensor.name.decode()) for stored, _ in plane]
+                position = start + sum(len(stored) for stored, _ in plane)
+        records += tensor.record(offsets)
+    header = [(b'\x89DQG\r\n\x1a\n', 'magic number'), (struct.pack('<II', 1, 0), 'version, flags'),
+              (struct.pack('<Q', index_bytes), 'bytes of the index'), (struct.pack('<Q', position), 'bytes of the file'),
+              (struct.pack('<II', len(tensors), len(metadata)), 'tensors, metadata entries'), (bytes(8), 'reserved')]
+    hashed = b''.join(p for p, _ in header) + bytes(16) + b''.join(p for p, _ in entries + records)
+    return header + [(hash128(hashed), 'XXH3-128 of header and index')] + entries + records + data
+
+
+W = Tensor('w', F32, [2], [struct.pack('<ff', 1, 2)])
+Z = Tensor('z', F32, [32], [bytes(128)])
+
+
+def some_bytes(count):
+    return bytes((i * 37 + i // 16 * 11) & 255 for i in range(count))
+
+
+def container_files():
+    yield 'empty.dqg', container([], [])
+    yield 'one.dqg', container([W], [('k', 'v')])
+    yield 'two.dqg', container([W, Z], [])
+    yield 'formats.dqg', container([
+        Tensor('scalar', F16, [], [b'\x00\x3c']),
+        Tensor('none', F32, [0, 3], []),
+        Tensor('blocks.0.int8', INT8, [3, 9], [some_bytes(16 * 16), some_bytes(64)], scale=0.5),
+        Tensor('blocks.0.int4', INT4, [2, 40], [some_bytes(16 * 64 // 2), some_bytes(2 * 2 * 16)], group=32, scale=0.5),
+        Tensor('blocks.0.int4z', INT4Z, [1, 2, 3], [bytes(16 * 64 // 2), bytes(32), bytes(16)], group=64),
+    ], [('family', 'dit'), ('licence', 'CC0-1.0')])
+
+
+def safetensors(header, data=b''):
+    return struct.pack('<Q', len(header)) + header.encode() + data
+
+
+def safetensors_files():
+    golden = ('{"a":{"dtype":"F32","shape":[2,2],"data_offsets":[0,16]},'
+              '"b":{"dtype":"F16","shape":[3],"data_offsets":[16,22]}}')
+    yield 'golden.safetensors', safetensors(golden, struct.pack('<ffffHHH', 1, 2, 3, 4, 0x3c00, 0xc000, 0x3800))
+    yield 'empty.safetensors', safetensors('  {} ')
+    yield 'metadata.safetensors', safetensors(
+        '{"__metadata__":{"format":"pt","n\\u00f8te":"\\ud83d\\ude00"},"s":{"dtype":"BF16","shape":[],'
+        '"data_offsets":[0,2],"more":[null,{"x":1.5e3}]},"e":{"dtype":"I64","shape":[0,7],"data_offsets":[2,2]},'
+        '"f":{"dtype":"F4","shape":[2,3],"data_offsets":[2,5]}}', bytes(5))
+
+
+def json_files():
+    yield 'index.json', (b'{"metadata":{"total_size":12},"weight_map":{"a":"model-00001-of-00002.safetensors",'
+                         b'"b":"model-00002-of-00002.safetensors"}}')
+    yield 'values.json', b' [0,-1,2.5e-3,1E+9,true,false,null,"",{"a":[[]],"b":{}},9223372036854775807] '
+    yield 'strings.json', '{"\\"\\\\\\/\\b\\f\\n\\r\\t":"\\u0041\\u00e9\\ud83d\\ude00","é€😀":"é€😀"}'.encode()
+    yield 'deep.json', b'[[[[[[[[1]]]]]]]]'
+
+
+def print_hex(name, pieces):
+    print(f'static const uint8_t {name}[{sum(len(p) for p, _ in pieces)}] = {{')
+    for data, comment in pieces:
+        if len(data) > 16 and not any(data):
+            print(f'    /* {comment} */')
+            rows = [data[i:i + 24] for i in range(0, len(data), 24)]
+            print('\n'.join('    ' + ' '.join('0,' for _ in row) for row in rows))
+        else:
+            for i in range(0, len(data), 8):
+                row = ' '.join(f'0x{byte:02x},' for byte in data[i:i + 8])
+                print(f'    {row}' + (f' /* {comment} */' if i == 0 else ''))
+    print('};')
+
+
+def main():
+    if sys.argv[1] == '--hex':
+        print_hex('one_tensor', container([W], [('k', 'v')]))
+        print_hex('two_tensors', container([W, Z], []))
+        return
+    for kind, made in ('container', container_files()), ('safetensors', safetensors_files()), ('json', json_files()):
+        for name, contents in made:
+            data = contents if isinstance(contents, bytes) else b''.join(piece for piece, _ in contents)
+            (pathlib.Path(sys.argv[1]) / kind / name).write_bytes(data)
+
+
+main()
