@@ -97,9 +97,13 @@ run_tests() {
     failed=$((failed + bad))
     skipped=$((skipped + out))
     note "$stage" "$ok passed, $bad failed, $out skipped"
-    [ "$bad" = 0 ] || notes="$notes$(sed -nE 's,^ *[0-9]+/[0-9]+ (.* (FAIL|TIMEOUT|ERROR|INTERRUPT) .*),          \1,p' \
-        "$log" | sort -u)
+    [ "$bad" = 0 ] || notes="$notes$(failures "$log")
 "
+}
+
+# failures LOG: one line for each test that failed
+failures() {
+    sed -nE 's,^ *[0-9]+/[0-9]+ (.* (FAIL|TIMEOUT|ERROR|INTERRUPT) .*),          \1,p' "$1" | sort -u
 }
 
 # ---- what must be installed ----

@@ -49,7 +49,7 @@ def parse_args():
     arg("--data", default=os.path.join(here, "data", "sprites32.npz"))
     arg("--out", default="sprites", help="output prefix: .safetensors, "
         ".log, .png and .ckpt are appended")
-    arg("--minutes", type=float, default=105, help="wall-clock length of the "
+    arg("--minutes", type=float, default=100, help="wall-clock length of the "
         "run; the learning-rate schedule ends there")
     arg("--hidden", type=int, default=256, help="model width")
     arg("--depth", type=int, default=8, help="transformer blocks")
@@ -58,7 +58,7 @@ def parse_args():
     arg("--batch", type=int, default=64, help="divisible by --workers")
     arg("--lr", type=float, default=1e-3, help="peak learning rate")
     arg("--warmup", type=int, default=500, help="warm-up steps")
-    arg("--ema", type=float, default=0.9995, help="decay of the average")
+    arg("--ema", type=float, default=0.999, help="decay of the average")
     arg("--save-minutes", type=float, default=8, help="checkpoint interval")
     arg("--seed", type=int, default=0)
     arg("--workers", type=int, default=os.cpu_count(),

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* Public calls on models and files. */
+/* Public calls on models and files: loading, looking inside, one evaluation. lib/model and lib/io do the work. */
 #include "api/api.h"
 #include "model/model.h"
 #include "run/run.h"

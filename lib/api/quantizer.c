@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* Public calls on quantizers. */
+/* Public calls on quantizers: rules, metadata, conversion, report. lib/quant does the work. */
 #include "api/api.h"
 #include "quant/quant.h"
 

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* Public calls on runs. */
+/* Public calls on runs, with a model or with the host's own network, and their memory. lib/run does the work. */
 #include "api/api.h"
 #include "run/run.h"
 #include "tensor/format.h"

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* Public calls on schedulers. */
+/* Public calls on schedulers: from options to a plan, its points, noise. lib/sched and lib/run do the work. */
 #include "api/api.h"
 #include "run/run.h"
 #include "tensor/format.h"

@@ -75,8 +75,8 @@ struct dqg_source {
 };
 
 /*
- * Open a file by its contents: .dqg, safetensors; with a path also a safetensors index. source is zeroed by the call and
- * closed by dqg_source_close() after success. The input is taken over: closed by the source, on failure too.
+ * Open a file by its contents: .dqg, safetensors; with a path also a safetensors index. source is zeroed by the call
+ * and closed by dqg_source_close() after success. The input is taken over: closed by the source, on failure too.
  */
 dqg_status dqg_source_open(struct dqg_context *context, struct dqg_input *input, struct dqg_source *source);
 dqg_status dqg_source_open_path(struct dqg_context *context, const char *path, struct dqg_source *source);

@@ -7,6 +7,9 @@
 #include "fuzz.h"
 
 #include <dirent.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <unistd.h>
 
 enum { MOST_FILES = 1000, MOST_BYTES = 1 << 20, ROOM = 64 };
 
@@ -60,16 +63,28 @@ static size_t change(uint8_t *data, size_t size) {
     }
 }
 
-static void try_input(const uint8_t *data, size_t size) {
-    FILE *kept = fopen("replay-crash.bin", "wb");
-    if (kept != NULL) {
-        fwrite(data, 1, size, kept);
-        fclose(kept);
+/* What is being tried, for keep_input(). */
+static uint8_t *tried;
+static size_t tried_size;
+
+/* With sanitizers, set abort_on_error=1 in their options to come here. */
+static void keep_input(int number) {
+    int file = open("replay-crash.bin", O_WRONLY | O_CREAT | O_TRUNC, 0666);
+    if (file >= 0) {
+        ssize_t written = write(file, tried, tried_size);
+        (void)written;
+        close(file);
     }
-    uint8_t *exact = malloc(size > 0 ? size : 1); /* a sanitizer sees a read past the end */
-    memcpy(exact, data, size);
-    LLVMFuzzerTestOneInput(exact, size);
-    free(exact);
+    signal(number, SIG_DFL);
+    raise(number);
+}
+
+static void try_input(const uint8_t *data, size_t size) {
+    tried = malloc(size > 0 ? size : 1); /* exact: a sanitizer sees a read past the end */
+    tried_size = size;
+    memcpy(tried, data, size);
+    LLVMFuzzerTestOneInput(tried, size);
+    free(tried);
 }
 
 static size_t load(const char *folder, const char *name, uint8_t *data) {
@@ -115,6 +130,7 @@ int main(int argc, char **argv) {
     }
     long mutations = argc > 2 ? atol(argv[2]) : 0;
     random_state = argc > 3 ? strtoull(argv[3], NULL, 10) : 1;
+    signal(SIGABRT, keep_input);
     size_t count = list(argv[1], names);
     uint8_t *seed = malloc(MOST_BYTES), *data = malloc(MOST_BYTES + ROOM);
     for (size_t i = 0; i < count; i++) {
@@ -131,7 +147,6 @@ int main(int argc, char **argv) {
         free(names[i]);
     }
     printf("%zu files, %ld mutations of each\n", count, mutations);
-    remove("replay-crash.bin");
     free(seed);
     free(data);
     return count == 0;

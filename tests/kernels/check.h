@@ -89,6 +89,9 @@ static inline int check_is_scalar(const struct check *check) {
 #include "kernel/kernel_list.inc"
 #undef DQG_KERNEL
 
+/* Rows and elements computed alone equal those computed together, bit for bit. */
+void check_alone(const struct dqg_kernels *kernels);
+
 /* ---- the benchmark ---- */
 
 /* For each kernel, billions of operations in a second; what counts as one is in the text. */

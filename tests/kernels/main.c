@@ -132,6 +132,7 @@ int main(int argc, char **argv) {
             printf("backend %s\n", kernels->name);
             fflush(stdout);
             check_selection(kernels, i);
+            check_alone(kernels);
         }
         run_backend(kernels, scalar, &arguments);
     }

@@ -77,8 +77,8 @@ elif [ "$(uname -m)" != x86_64 ]; then
     note "skipping older x86-64 CPUs: $host_cc does not build for x86-64 here"
 else
     backend "$host_cc" scalar
-    backend "$host_cc" avx2 -ffp-contract=fast -mavx2 -mfma -mf16c
-    backend "$host_cc" avx512 -ffp-contract=fast -mavx2 -mfma -mf16c -mavx512f -mavx512bw -mavx512vl -mavx512dq \
+    backend "$host_cc" avx2 -mavx2 -mfma -mf16c
+    backend "$host_cc" avx512 -mavx2 -mfma -mf16c -mavx512f -mavx512bw -mavx512vl -mavx512dq \
         -mavx512vnni -mprefer-vector-width=512
     program "$host_cc" kernels-x86_64 -DDQG_HAVE_SCALAR=1 -DDQG_HAVE_AVX2=1 -DDQG_HAVE_AVX512=1
     run kernels-x86_64 "avx2 scalar" qemu-x86_64 -cpu Haswell-noTSX,-pcid,-x2apic,-tsc-deadline,-invpcid
@@ -91,8 +91,8 @@ elif ! have "$cross_cc"; then
     note "skipping aarch64: no $cross_cc (Debian packages gcc-aarch64-linux-gnu and libc6-dev-arm64-cross)"
 else
     backend "$cross_cc" scalar
-    backend "$cross_cc" neon -ffp-contract=fast
-    compile "$cross_cc" backends/neon/gemm_i8_i32_neon_dot.c -ffp-contract=fast -march=armv8.2-a+dotprod
+    backend "$cross_cc" neon
+    compile "$cross_cc" backends/neon/gemm_i8_i32_neon_dot.c -march=armv8.2-a+dotprod
     program "$cross_cc" kernels-aarch64 -DDQG_HAVE_SCALAR=1 -DDQG_HAVE_NEON=1
     run kernels-aarch64 "neon-dot neon scalar" qemu-aarch64 -cpu max
     run kernels-aarch64 "neon scalar" qemu-aarch64 -cpu cortex-a53

@@ -13,7 +13,7 @@
 #include <stdlib.h>
 #include <unistd.h>
 
-enum { IMAGES = 2, FLOATS = IMAGES * 4 * 8 * 8, MOST_REQUESTS = 20000 };
+enum { IMAGES = 2, FLOATS = IMAGES * 4 * 8 * 8, MOST_REQUESTS = 20000, MOST_RESULTS = 1 << 16 };
 
 struct fixture {
     char directory[128];
@@ -24,6 +24,26 @@ struct fixture {
 };
 
 typedef dqg_status work_fn(dqg_context *context, const struct fixture *fixture);
+
+/* What a piece of work gives when nothing fails; a pass that goes well in spite of a failure must give the same. */
+static struct {
+    unsigned char bytes[MOST_RESULTS];
+    size_t size, at;
+    int recording;
+} results;
+
+static void result(const void *data, size_t size)
+{
+    if (results.recording) {
+        assert_true(size <= MOST_RESULTS - results.size);
+        memcpy(results.bytes + results.size, data, size);
+        results.size += size;
+        return;
+    }
+    assert_true(size <= results.size - results.at);
+    assert_memory_equal(results.bytes + results.at, data, size);
+    results.at += size;
+}
 
 static dqg_status load(dqg_context *context, const struct fixture *fixture)
 {
@@ -82,8 +102,14 @@ static dqg_status use_run(dqg_context *context, dqg_model *model, dqg_run *run)
     if (status == DQG_DONE) {
         status = dqg_run_read(run, DQG_SOURCE_X0, &view);
     }
-    return status != DQG_OK ? status
-                            : dqg_model_evaluate(context, model, &input, times, labels, NULL, NULL, &view);
+    if (status == DQG_OK) {
+        result(out, sizeof(out));
+        status = dqg_model_evaluate(context, model, &input, times, labels, NULL, NULL, &view);
+    }
+    if (status == DQG_OK) {
+        result(out, sizeof(out));
+    }
+    return status;
 }
 
 static dqg_status generate(dqg_context *context, const struct fixture *fixture)
@@ -143,10 +169,16 @@ static dqg_status schedule(dqg_context *context, const struct fixture *fixture)
             status = dqg_run_submit(run, &view);
         }
     }
+    if (status == DQG_DONE) {
+        status = dqg_run_read(run, DQG_SOURCE_LATENT, &view);
+    }
+    if (status == DQG_OK) {
+        result(data, sizeof(data));
+    }
     dqg_run_destroy(run);
     dqg_scheduler_release(scheduler);
     dqg_options_destroy(options);
-    return status == DQG_DONE ? DQG_OK : status;
+    return status;
 }
 
 static int count_files(const char *directory)
@@ -178,11 +210,11 @@ static dqg_status quantize(dqg_context *context, const struct fixture *fixture)
             assert_int_equal(count_files(fixture->directory), files);
         }
     }
-    if (status == DQG_OK) {
-        status = dqg_quantizer_report(quantizer, DQG_REPORT_TEXT, &text);
-    }
-    if (status == DQG_OK) {
-        status = dqg_quantizer_report(quantizer, DQG_REPORT_JSON, &text);
+    for (int32_t format = DQG_REPORT_TEXT; status == DQG_OK && format <= DQG_REPORT_JSON; format++) {
+        status = dqg_quantizer_report(quantizer, format, &text);
+        if (status == DQG_OK) {
+            result(text, strlen(text));
+        }
     }
     dqg_quantizer_destroy(quantizer);
     unlink(fixture->output);
@@ -202,7 +234,11 @@ static int one_pass(work_fn *work, const struct fixture *fixture, int64_t n, int
     assert_ok(dqg_context_create(&allocator, &context));
     memory.fail_forever = forever;
     memory.fail_at = n;
+    results.at = 0;
     dqg_status status = work(context, fixture);
+    if (status == DQG_OK) {
+        assert_true(results.at == results.size || results.recording);
+    }
     if (status != DQG_OK && (status != DQG_ERROR_MEMORY || strlen(dqg_context_error(context)) < 8)) {
         fail_msg("request %lld: status %d, message \"%s\"", (long long)n, (int)status, dqg_context_error(context));
     }
@@ -222,6 +258,10 @@ static int one_pass(work_fn *work, const struct fixture *fixture, int64_t n, int
 static void sweep(const char *name, work_fn *work, const struct fixture *fixture)
 {
     int64_t n = 1;
+    results.size = 0;
+    results.recording = 1;
+    assert_int_equal(one_pass(work, fixture, 0, 0), 0);
+    results.recording = 0;
     while (one_pass(work, fixture, n, 0)) {
         one_pass(work, fixture, n, 1);
         assert_true(++n < MOST_REQUESTS);

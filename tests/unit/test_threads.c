@@ -249,12 +249,31 @@ static void host_job_system_gives_the_same_bytes(void **state)
     dqg_context_destroy(context);
 }
 
-static int setup(void **state)
+static int setup_float(void **state)
 {
     static struct fixture fixture;
     *state = &fixture;
     return tiny_dir_make(fixture.directory, sizeof(fixture.directory)) ||
            tiny_dit_write_default(tiny_path(fixture.path, sizeof(fixture.path), fixture.directory, "tiny.safetensors"));
+}
+
+/* The same model with 4-bit weights: other operators, and a reader that uses the workers. */
+static int setup_4_bit(void **state)
+{
+    if (setup_float(state) != 0) {
+        return -1;
+    }
+    struct fixture *fixture = *state;
+    char checkpoint[192];
+    dqg_context *context = NULL;
+    dqg_quantizer *quantizer = NULL;
+    memcpy(checkpoint, fixture->path, sizeof(checkpoint));
+    tiny_path(fixture->path, sizeof(fixture->path), fixture->directory, "tiny.dqg");
+    int failed = dqg_context_create(NULL, &context) || dqg_quantizer_create(context, NULL, &quantizer) ||
+                 dqg_quantizer_run(quantizer, checkpoint, fixture->path);
+    dqg_quantizer_destroy(quantizer);
+    dqg_context_destroy(context);
+    return failed ? -1 : 0;
 }
 
 static int teardown(void **state)
@@ -272,5 +291,6 @@ int main(void)
         cmocka_unit_test(one_request_stops_one_call),
         cmocka_unit_test(host_job_system_gives_the_same_bytes),
     };
-    return cmocka_run_group_tests(tests, setup, teardown);
+    return cmocka_run_group_tests_name("float", tests, setup_float, teardown) +
+           cmocka_run_group_tests_name("4-bit", tests, setup_4_bit, teardown);
 }
