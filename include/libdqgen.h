@@ -300,8 +300,9 @@ DQG_API dqg_status dqg_context_set_parallel(dqg_context *context, dqg_parallel_f
                                             int32_t concurrency);
 
 /*
- * Choose the kernels: "auto" (the default: the best this CPU has), "scalar", "avx2", "avx512", "neon". Integer results
- * are equal on all of them; float results differ in rounding. Takes effect for runs created and evaluations made later.
+ * Choose the kernels: "auto" (the default: the best this CPU has), "scalar", "avx2", "avx512" (needs VNNI), "neon",
+ * "neon-dot". Integer results are equal on all of them; float results differ in rounding. Takes effect for runs created
+ * and evaluations made later.
  * Errors: DQG_ERROR_ARGUMENT, DQG_ERROR_NAME (unknown), DQG_ERROR_UNSUPPORTED (known, but this CPU or build lacks it).
  */
 DQG_API dqg_status dqg_context_set_backend(dqg_context *context, const char *name);
