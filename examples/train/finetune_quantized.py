@@ -36,8 +36,8 @@ import torch.multiprocessing as mp
 import torch.nn.functional as F
 from torch import nn
 
-from sprites_dit import (load_data, load_model, load_safetensors, sample,
-                         save_grid, save_safetensors)
+from sprites_dit import (load_data, load_model, load_safetensors,
+                         save_safetensors)
 from train_sprites import NO_FLIP, attach, make_batch
 
 GROUP = 32          # weights that share a scale in the 4-bit format
@@ -51,8 +51,8 @@ def parse_args():
     arg = ap.add_argument
     arg("model", help="float checkpoint, .safetensors")
     arg("--data", default=os.path.join(here, "data", "sprites32.npz"))
-    arg("--out", default="sprites-ft", help="output prefix: .safetensors, "
-        ".log and .png are appended")
+    arg("--out", default="sprites-ft", help="output prefix: .safetensors "
+        "and .log are appended")
     arg("--minutes", type=float, default=14, help="wall-clock length; the "
         "learning-rate schedule ends there")
     arg("--batch", type=int, default=64, help="divisible by 2 --workers")
@@ -233,10 +233,6 @@ def work(rank, a, net, grads, info, barrier):
         meta["fine_tuned"] = (
             f"for quantization, {step} steps of finetune_quantized.py")
         save_safetensors(a.out + ".safetensors", average.state_dict(), meta)
-        y = torch.arange(null).repeat(4)
-        run_average(0, z, t, y[:size])      # leaves the layers at float
-        torch.set_num_threads(a.workers)
-        save_grid(a.out + ".png", sample(average, y, null, 50, 3.5))
 
 
 def main():

@@ -165,7 +165,8 @@ dqg_status dqg_context_set_backend(dqg_context *context, const char *name) {
     if (known) {
         return dqg_fail(context, DQG_ERROR_UNSUPPORTED, "this CPU or build cannot run the backend '%s'", name);
     }
-    return dqg_fail(context, DQG_ERROR_NAME, "there is no backend '%s'; dqg_backend_name() lists those of this CPU", name);
+    return dqg_fail(context, DQG_ERROR_NAME, "there is no backend '%s'; dqg_backend_name() lists those of this CPU",
+                    name);
 }
 
 const char *dqg_context_backend(const dqg_context *context) {

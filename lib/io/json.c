@@ -316,7 +316,7 @@ bool dqg_json_number(struct dqg_json *json, double *value) {
     if (!scan_number(json, &whole)) {
         return false;
     }
-    return dqg_parse_double(from, (size_t)(json->at - from), value) || dqg_json_fail(json, "not a number");
+    return dqg_parse_double(from, (size_t)(json->at - from), value) || dqg_json_fail(json, "a number is out of range");
 }
 
 /* ---- the rest ---- */

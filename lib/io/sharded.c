@@ -31,11 +31,9 @@ static const char *index_name(const struct index *index) {
 
 /* ---- the text of the index ---- */
 
-/* A relative path that stays in or below the folder of the index. */
+/* A relative path that stays in or below the folder of the index: no part is empty, which would begin at the root, or
+ * leads up. */
 static bool safe_path(const char *file) {
-    if (file[0] == '\0' || file[0] == '/') {
-        return false;
-    }
     for (const char *part = file; part != NULL;) {
         const char *slash = strchr(part, '/');
         size_t length = slash != NULL ? (size_t)(slash - part) : strlen(part);

@@ -212,7 +212,6 @@ CONSTANT(DQG_SOURCE_X0, 1);
 CONSTANT(DQG_REPORT_TEXT, 0);
 CONSTANT(DQG_REPORT_JSON, 1);
 
-int main(void)
-{
+int main(void) {
     return dqg_version() / 1000 == DQG_VERSION_MAJOR * 1000 + DQG_VERSION_MINOR ? 0 : 1;
 }

@@ -45,7 +45,10 @@ static void repair(uint8_t *data, size_t size) {
     size_t at = DQG_HEADER_BYTES;
     for (uint32_t i = dqg_get_u32(data + DQG_HEADER_METADATA); i > 0 && end - at >= 8; i--) {
         uint64_t bytes = 8 + (uint64_t)dqg_get_u32(data + at) + dqg_get_u32(data + at + 4);
-        at += bytes <= end - at ? (size_t)bytes : 0;
+        if (bytes > end - at) {
+            break;
+        }
+        at += (size_t)bytes;
     }
     if (end - at >= 8) {
         dqg_put_u64(data + at, dqg_hash64(data + DQG_HEADER_BYTES, at - DQG_HEADER_BYTES));

@@ -6,6 +6,7 @@
 #include "fuzz.h"
 
 static void walk(struct dqg_json *json, const struct dqg_alloc *alloc, struct dqg_arena *arena) {
+    struct dqg_json ahead;
     const char *text;
     double number;
     size_t members = 0, count;
@@ -29,7 +30,10 @@ static void walk(struct dqg_json *json, const struct dqg_alloc *alloc, struct dq
         }
         break;
     case DQG_JSON_NUMBER:
-        dqg_json_number(json, &number);
+        ahead = *json; /* may be out of the range of a double; it is JSON all the same */
+        dqg_json_number(&ahead, &number);
+        dqg_json_skip(json);
+        FUZZ_REQUIRE(ahead.error != NULL || (json->error == NULL && ahead.at == json->at));
         break;
     default:
         dqg_json_skip(json);

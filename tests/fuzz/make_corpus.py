@@ -92,7 +92,8 @@ def container(tensors, metadata):
                 position = start + sum(len(stored) for stored, _ in plane)
         records += tensor.record(offsets)
     header = [(b'\x89DQG\r\n\x1a\n', 'magic number'), (struct.pack('<II', 1, 0), 'version, flags'),
-              (struct.pack('<Q', index_bytes), 'bytes of the index'), (struct.pack('<Q', position), 'bytes of the file'),
+              (struct.pack('<Q', index_bytes), 'bytes of the index'),
+              (struct.pack('<Q', position), 'bytes of the file'),
               (struct.pack('<II', len(tensors), len(metadata)), 'tensors, metadata entries'), (bytes(8), 'reserved')]
     hashed = b''.join(p for p, _ in header) + bytes(16) + b''.join(p for p, _ in entries + records)
     return header + [(hash128(hashed), 'XXH3-128 of header and index')] + entries + records + data

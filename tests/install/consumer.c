@@ -6,8 +6,7 @@
 #include <libdqgen.h>
 #include <stdio.h>
 
-int main(void)
-{
+int main(void) {
     dqg_context *context;
     dqg_scheduler *scheduler;
     dqg_run *run;

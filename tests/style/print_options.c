@@ -20,25 +20,27 @@ static const struct {
     {DQG_OPTIONS_SCHEDULER, "DQG_SCHEDULER_", "Scheduler", "`dqg_scheduler_create()`; kind `DQG_OPTIONS_SCHEDULER`"},
     {DQG_OPTIONS_RUN, "DQG_RUN_", "Run",
      "`dqg_run_create()`, `dqg_run_create_custom()`, `dqg_model_memory()`; kind `DQG_OPTIONS_RUN`"},
-    {DQG_OPTIONS_QUANTIZER, "DQG_QUANTIZER_", "Quantizer",
-     "`dqg_quantizer_create()`; kind `DQG_OPTIONS_QUANTIZER`"},
+    {DQG_OPTIONS_QUANTIZER, "DQG_QUANTIZER_", "Quantizer", "`dqg_quantizer_create()`; kind `DQG_OPTIONS_QUANTIZER`"},
 };
 
-static const char *type_name(int32_t type)
-{
+static const char *type_name(int32_t type) {
     switch (type) {
-    case DQG_TYPE_INT: return "int";
-    case DQG_TYPE_FLOAT: return "float";
-    case DQG_TYPE_TEXT: return "text";
-    case DQG_TYPE_INTS: return "ints";
-    case DQG_TYPE_FLOATS: return "floats";
+    case DQG_TYPE_INT:
+        return "int";
+    case DQG_TYPE_FLOAT:
+        return "float";
+    case DQG_TYPE_TEXT:
+        return "text";
+    case DQG_TYPE_INTS:
+        return "ints";
+    case DQG_TYPE_FLOATS:
+        return "floats";
     }
     return "?";
 }
 
 /* A bound of a range; the largest 64-bit integers say nothing to a reader. */
-static void print_bound(double value)
-{
+static void print_bound(double value) {
     if (fabs(value) >= 9.0e15) {
         printf("any");
     } else {
@@ -46,8 +48,7 @@ static void print_bound(double value)
     }
 }
 
-static void print_text_choices(const char *choices)
-{
+static void print_text_choices(const char *choices) {
     putchar('`');
     for (const char *c = choices; *c != '\0'; c++) {
         if (*c == '|') {
@@ -59,8 +60,7 @@ static void print_text_choices(const char *choices)
     putchar('`');
 }
 
-static void print_range(const dqg_option_info *row)
-{
+static void print_range(const dqg_option_info *row) {
     if (row->choices != NULL) {
         print_text_choices(row->choices);
     } else if (row->type == DQG_TYPE_TEXT) {
@@ -72,8 +72,7 @@ static void print_range(const dqg_option_info *row)
     }
 }
 
-static void print_default(const dqg_option_info *row)
-{
+static void print_default(const dqg_option_info *row) {
     if (row->type == DQG_TYPE_TEXT) {
         int empty = row->default_text == NULL || row->default_text[0] == '\0';
         printf(empty ? "not set" : "`%s`", row->default_text);
@@ -85,8 +84,7 @@ static void print_default(const dqg_option_info *row)
 }
 
 /* The key is the constant's beginning and the name, which may repeat it: "run-memory-limit" is DQG_RUN_MEMORY_LIMIT. */
-static void print_row(const char *constant, const dqg_option_info *row)
-{
+static void print_row(const char *constant, const dqg_option_info *row) {
     printf("| `%s", constant);
     const char *rest = row->kind == DQG_OPTIONS_RUN && strncmp(row->name, "run-", 4) == 0 ? row->name + 4 : row->name;
     for (const char *c = rest; *c != '\0'; c++) {
@@ -99,8 +97,7 @@ static void print_row(const char *constant, const dqg_option_info *row)
     printf(" | %s |\n", row->help);
 }
 
-int main(void)
-{
+int main(void) {
     puts("# Options\n\n"
          "Printed from the option table of the library by `tests/style/print_options.c`; do not edit. A test keeps\n"
          "the page and the table equal. How options are used: [api-guide.md](api-guide.md#options).\n\n"

@@ -26,8 +26,7 @@
 #define assert_ok(call) assert_int_equal((call), DQG_OK)
 
 /* A contiguous F32 view. Unused sizes are 0 and end the shape. */
-static inline dqg_tensor_view view_f32(void *data, int64_t d0, int64_t d1, int64_t d2, int64_t d3)
-{
+static inline dqg_tensor_view view_f32(void *data, int64_t d0, int64_t d1, int64_t d2, int64_t d3) {
     const int64_t sizes[4] = {d0, d1, d2, d3};
     dqg_tensor_view view;
     DQG_INIT(&view);

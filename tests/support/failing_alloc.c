@@ -16,22 +16,19 @@
 static const unsigned char guard[16] = {0xa5, 0x5a, 0xc3, 0x3c, 0x96, 0x69, 0xf0, 0x0f,
                                         0xa5, 0x5a, 0xc3, 0x3c, 0x96, 0x69, 0xf0, 0x0f};
 
-static void complain(struct failing_alloc *memory, const char *what, size_t size)
-{
+static void complain(struct failing_alloc *memory, const char *what, size_t size) {
     atomic_fetch_add(&memory->wrong, 1);
     fprintf(stderr, "allocator: %s (%zu bytes)\n", what, size);
 }
 
-static int refuse(struct failing_alloc *memory)
-{
+static int refuse(struct failing_alloc *memory) {
     int64_t left = atomic_load(&memory->fail_at);
     while (left > 0 && !atomic_compare_exchange_weak(&memory->fail_at, &left, left - 1)) {
     }
     return left == 1 || (left == 0 && atomic_load(&memory->fail_forever) && atomic_load(&memory->failed) > 0);
 }
 
-static void *allocate(void *user, size_t size, size_t alignment)
-{
+static void *allocate(void *user, size_t size, size_t alignment) {
     struct failing_alloc *memory = user;
     atomic_fetch_add(&memory->requests, 1);
     if (size == 0 || alignment == 0 || alignment > HEAD || (alignment & (alignment - 1)) != 0) {
@@ -60,8 +57,7 @@ static void *allocate(void *user, size_t size, size_t alignment)
     return base + HEAD;
 }
 
-static void release(void *user, void *ptr, size_t size)
-{
+static void release(void *user, void *ptr, size_t size) {
     struct failing_alloc *memory = user;
     if (ptr == NULL) {
         complain(memory, "release of NULL", size);
@@ -87,8 +83,7 @@ static void release(void *user, void *ptr, size_t size)
     free(base);
 }
 
-void failing_alloc_init(struct failing_alloc *memory, dqg_allocator *allocator)
-{
+void failing_alloc_init(struct failing_alloc *memory, dqg_allocator *allocator) {
     memset(memory, 0, sizeof(*memory));
     memset(allocator, 0, sizeof(*allocator));
     allocator->struct_size = (uint32_t)sizeof(*allocator);
@@ -97,8 +92,7 @@ void failing_alloc_init(struct failing_alloc *memory, dqg_allocator *allocator)
     allocator->user = memory;
 }
 
-int failing_alloc_errors(const struct failing_alloc *memory)
-{
+int failing_alloc_errors(const struct failing_alloc *memory) {
     long long blocks = (long long)atomic_load(&memory->live_blocks);
     if (blocks != 0) {
         fprintf(stderr, "allocator: %lld blocks, %lld bytes were not released\n", blocks,

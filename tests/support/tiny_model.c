@@ -27,8 +27,7 @@ struct writer {
     uint64_t random;
 };
 
-static void *reserve(struct buffer *buffer, size_t more)
-{
+static void *reserve(struct buffer *buffer, size_t more) {
     if (buffer->length + more > buffer->capacity) {
         size_t capacity = (buffer->length + more) * 2;
         unsigned char *data = realloc(buffer->data, capacity);
@@ -43,8 +42,7 @@ static void *reserve(struct buffer *buffer, size_t more)
     return buffer->data + buffer->length - more;
 }
 
-static void add_text(struct buffer *buffer, const char *format, ...)
-{
+static void add_text(struct buffer *buffer, const char *format, ...) {
     char text[256];
     va_list args;
     va_start(args, format);
@@ -59,15 +57,13 @@ static void add_text(struct buffer *buffer, const char *format, ...)
 }
 
 /* Uniform in -1..1. */
-static float random_number(struct writer *writer)
-{
+static float random_number(struct writer *writer) {
     writer->random = writer->random * 6364136223846793005u + 1442695040888963407u;
     return (float)(int32_t)(writer->random >> 32) * (1.0f / 2147483648.0f);
 }
 
 /* One F32 tensor; rank is the number of sizes that are not 0. Values are uniform in -range..range. */
-static void tensor(struct writer *writer, const char *prefix, const char *name, const int sizes[4], float range)
-{
+static void tensor(struct writer *writer, const char *prefix, const char *name, const int sizes[4], float range) {
     size_t count = 1;
     int rank = 0;
     while (rank < 4 && sizes[rank] != 0) {
@@ -90,8 +86,7 @@ static void tensor(struct writer *writer, const char *prefix, const char *name, 
 }
 
 /* The weight (outputs, inputs) and bias of a linear layer. */
-static void linear(struct writer *writer, const char *prefix, const char *name, int outputs, int inputs)
-{
+static void linear(struct writer *writer, const char *prefix, const char *name, int outputs, int inputs) {
     char text[64];
     float range = 1.0f;
     while (range * range * (float)inputs > 2.0f) { /* about 1 / sqrt(inputs), without libm */
@@ -104,8 +99,7 @@ static void linear(struct writer *writer, const char *prefix, const char *name, 
 }
 
 static void all_tensors(struct writer *writer, int hidden, int depth, int patch, int channels, int size, int classes,
-                        int learn_sigma)
-{
+                        int learn_sigma) {
     int tokens = (size / patch) * (size / patch);
     int outputs = patch * patch * channels * (learn_sigma ? 2 : 1);
     writer->offset = 0;
@@ -129,8 +123,7 @@ static void all_tensors(struct writer *writer, int hidden, int depth, int patch,
 }
 
 static void add_metadata(struct buffer *header, int hidden, int depth, int heads, int patch, int channels, int size,
-                         int classes, int learn_sigma)
-{
+                         int classes, int learn_sigma) {
     add_text(header, "{\"__metadata__\":{\"format\":\"pt\",\"architecture\":\"DiT\",\"prediction\":\"flow_velocity\","
                      "\"timestep_scale\":\"1000\",\"license\":\"CC0-1.0\"");
     add_text(header, ",\"hidden_size\":\"%d\",\"depth\":\"%d\",\"num_heads\":\"%d\",\"patch_size\":\"%d\"", hidden,
@@ -145,8 +138,7 @@ static void add_metadata(struct buffer *header, int hidden, int depth, int heads
 }
 
 unsigned char *tiny_dit_build(int hidden, int depth, int heads, int patch, int channels, int size, int classes,
-                              int learn_sigma, unsigned seed, size_t *bytes)
-{
+                              int learn_sigma, unsigned seed, size_t *bytes) {
     struct buffer file = {0};
     struct writer writer = {&file, NULL, 0, seed * 2u + 1u};
     *bytes = 0;
@@ -173,8 +165,7 @@ unsigned char *tiny_dit_build(int hidden, int depth, int heads, int patch, int c
 }
 
 int tiny_dit_write(const char *path, int hidden, int depth, int heads, int patch, int channels, int size, int classes,
-                   int learn_sigma, unsigned seed)
-{
+                   int learn_sigma, unsigned seed) {
     size_t bytes;
     unsigned char *data =
         tiny_dit_build(hidden, depth, heads, patch, channels, size, classes, learn_sigma, seed, &bytes);
@@ -187,26 +178,22 @@ int tiny_dit_write(const char *path, int hidden, int depth, int heads, int patch
     return failed;
 }
 
-int tiny_dit_write_default(const char *path)
-{
+int tiny_dit_write_default(const char *path) {
     return tiny_dit_write(path, 64, 2, 4, 2, 4, 8, 5, 0, 1);
 }
 
-int tiny_dir_make(char *directory, size_t size)
-{
+int tiny_dir_make(char *directory, size_t size) {
     const char *base = getenv("TMPDIR");
     int length = snprintf(directory, size, "%s/dqgen-test-XXXXXX", base != NULL && base[0] != '\0' ? base : "/tmp");
     return length < 0 || (size_t)length >= size || mkdtemp(directory) == NULL;
 }
 
-char *tiny_path(char *buffer, size_t size, const char *directory, const char *name)
-{
+char *tiny_path(char *buffer, size_t size, const char *directory, const char *name) {
     snprintf(buffer, size, "%s/%s", directory, name);
     return buffer;
 }
 
-void tiny_dir_remove(const char *directory)
-{
+void tiny_dir_remove(const char *directory) {
     DIR *folder = opendir(directory);
     if (folder == NULL) {
         return;

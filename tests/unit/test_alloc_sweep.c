@@ -32,8 +32,7 @@ static struct {
     int recording;
 } results;
 
-static void result(const void *data, size_t size)
-{
+static void result(const void *data, size_t size) {
     if (results.recording) {
         assert_true(size <= MOST_RESULTS - results.size);
         memcpy(results.bytes + results.size, data, size);
@@ -45,8 +44,7 @@ static void result(const void *data, size_t size)
     results.at += size;
 }
 
-static dqg_status load(dqg_context *context, const struct fixture *fixture)
-{
+static dqg_status load(dqg_context *context, const struct fixture *fixture) {
     dqg_model *model;
     dqg_status status = dqg_model_load(context, fixture->model, NULL, &model);
     assert_true((status == DQG_OK) == (model != NULL));
@@ -54,13 +52,11 @@ static dqg_status load(dqg_context *context, const struct fixture *fixture)
     return status;
 }
 
-static dqg_status verify(dqg_context *context, const struct fixture *fixture)
-{
+static dqg_status verify(dqg_context *context, const struct fixture *fixture) {
     return dqg_file_verify(context, fixture->model);
 }
 
-static dqg_status make_options(dqg_context *context, dqg_options **options)
-{
+static dqg_status make_options(dqg_context *context, dqg_options **options) {
     static const int64_t classes[] = {1, 3};
     dqg_status status = dqg_options_create(context, DQG_OPTIONS_RUN, options);
     if (status == DQG_OK) {
@@ -76,8 +72,7 @@ static dqg_status make_options(dqg_context *context, dqg_options **options)
 }
 
 /* A run with two threads: made, stepped, saved, restored, read, its model evaluated outside of it too. */
-static dqg_status use_run(dqg_context *context, dqg_model *model, dqg_run *run)
-{
+static dqg_status use_run(dqg_context *context, dqg_model *model, dqg_run *run) {
     static float out[FLOATS], x[FLOATS];
     const double times[IMAGES] = {900, 100};
     const int32_t labels[IMAGES] = {0, -1};
@@ -112,8 +107,7 @@ static dqg_status use_run(dqg_context *context, dqg_model *model, dqg_run *run)
     return status;
 }
 
-static dqg_status generate(dqg_context *context, const struct fixture *fixture)
-{
+static dqg_status generate(dqg_context *context, const struct fixture *fixture) {
     dqg_options *options = NULL;
     dqg_model *model = NULL;
     dqg_run *run = NULL;
@@ -142,8 +136,7 @@ static dqg_status generate(dqg_context *context, const struct fixture *fixture)
     return status;
 }
 
-static dqg_status schedule(dqg_context *context, const struct fixture *fixture)
-{
+static dqg_status schedule(dqg_context *context, const struct fixture *fixture) {
     (void)fixture;
     const int64_t shape[3] = {2, 3, 5};
     float data[30] = {0};
@@ -181,8 +174,7 @@ static dqg_status schedule(dqg_context *context, const struct fixture *fixture)
     return status;
 }
 
-static int count_files(const char *directory)
-{
+static int count_files(const char *directory) {
     int count = 0;
     DIR *folder = opendir(directory);
     while (folder != NULL && readdir(folder) != NULL) {
@@ -192,8 +184,7 @@ static int count_files(const char *directory)
     return count;
 }
 
-static dqg_status quantize(dqg_context *context, const struct fixture *fixture)
-{
+static dqg_status quantize(dqg_context *context, const struct fixture *fixture) {
     dqg_quantizer *quantizer;
     const char *text;
     int files = count_files(fixture->directory);
@@ -225,8 +216,7 @@ static dqg_status quantize(dqg_context *context, const struct fixture *fixture)
  * One pass with the n-th request failing, n counted from after the context was made. Returns whether a request failed.
  * A pass that goes well although a request failed is fine too: the library may do without that memory.
  */
-static int one_pass(work_fn *work, const struct fixture *fixture, int64_t n, int forever)
-{
+static int one_pass(work_fn *work, const struct fixture *fixture, int64_t n, int forever) {
     struct failing_alloc memory;
     dqg_allocator allocator;
     dqg_context *context;
@@ -255,8 +245,7 @@ static int one_pass(work_fn *work, const struct fixture *fixture, int64_t n, int
     return failed;
 }
 
-static void sweep(const char *name, work_fn *work, const struct fixture *fixture)
-{
+static void sweep(const char *name, work_fn *work, const struct fixture *fixture) {
     int64_t n = 1;
     results.size = 0;
     results.recording = 1;
@@ -270,8 +259,7 @@ static void sweep(const char *name, work_fn *work, const struct fixture *fixture
     assert_true(n > 1);
 }
 
-static void context_create(void **state)
-{
+static void context_create(void **state) {
     (void)state;
     for (int64_t n = 1;; n++) {
         struct failing_alloc memory;
@@ -292,8 +280,7 @@ static void context_create(void **state)
     }
 }
 
-static void model_load(void **state)
-{
+static void model_load(void **state) {
     struct fixture *fixture = *state;
     fixture->model = fixture->checkpoint;
     sweep("load of a safetensors file", load, fixture);
@@ -303,33 +290,28 @@ static void model_load(void **state)
     sweep("verification of a .dqg file", verify, fixture);
 }
 
-static void run_float(void **state)
-{
+static void run_float(void **state) {
     struct fixture *fixture = *state;
     fixture->model = fixture->checkpoint;
     sweep("run on the float path", generate, fixture);
 }
 
-static void run_4_bit(void **state)
-{
+static void run_4_bit(void **state) {
     struct fixture *fixture = *state;
     fixture->model = fixture->quantized;
     sweep("run with 4-bit weights", generate, fixture);
 }
 
-static void custom_run(void **state)
-{
+static void custom_run(void **state) {
     sweep("run without a model", schedule, *state);
 }
 
-static void quantizer(void **state)
-{
+static void quantizer(void **state) {
     sweep("quantizer", quantize, *state);
 }
 
 /* Stepping allocates nothing: all memory is taken when the run is made. */
-static void steps_allocate_nothing(void **state)
-{
+static void steps_allocate_nothing(void **state) {
     struct fixture *fixture = *state;
     struct failing_alloc memory;
     dqg_allocator allocator;
@@ -362,8 +344,7 @@ static void steps_allocate_nothing(void **state)
     assert_int_equal(failing_alloc_errors(&memory), 0);
 }
 
-static int setup(void **state)
-{
+static int setup(void **state) {
     static struct fixture fixture;
     *state = &fixture;
     if (tiny_dir_make(fixture.directory, sizeof(fixture.directory))) {
@@ -382,17 +363,19 @@ static int setup(void **state)
     return failed ? -1 : 0;
 }
 
-static int teardown(void **state)
-{
+static int teardown(void **state) {
     tiny_dir_remove(((struct fixture *)*state)->directory);
     return 0;
 }
 
-int main(void)
-{
+int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(context_create), cmocka_unit_test(model_load), cmocka_unit_test(run_float),
-        cmocka_unit_test(run_4_bit),      cmocka_unit_test(custom_run), cmocka_unit_test(quantizer),
+        cmocka_unit_test(context_create),
+        cmocka_unit_test(model_load),
+        cmocka_unit_test(run_float),
+        cmocka_unit_test(run_4_bit),
+        cmocka_unit_test(custom_run),
+        cmocka_unit_test(quantizer),
         cmocka_unit_test(steps_allocate_nothing),
     };
     return cmocka_run_group_tests(tests, setup, teardown);

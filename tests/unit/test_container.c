@@ -315,42 +315,112 @@ static void survives_extreme_fields(void **state) {
     free(intact);
 }
 
+/* Places in two_tensors: the record of z, the entry of its only frame, and that frame. */
+enum { INDEX_END = 330, RECORD = INDEX_END - 129, ENTRY = INDEX_END - 8 - 48 - 16, FRAME = 448, FRAME_END = 458 };
+
+static void expect_format_error(struct io_fixture *fixture, const uint8_t *bytes, size_t size, const char *word) {
+    assert_fails(fixture->context, io_load_bytes(fixture, bytes, size), DQG_ERROR_FORMAT);
+    assert_non_null(strstr(dqg_context_error(fixture->context), word));
+    assert_fails(fixture->context, io_verify_bytes(fixture, bytes, size), DQG_ERROR_FORMAT);
+}
+
 static void checks_what_frames_hold(void **state) {
-    enum { INDEX_END = 330, RECORD = INDEX_END - 129, ENTRY = INDEX_END - 8 - 48 - 16 }; /* of z and its only frame */
+    static const struct {
+        uint8_t frame[10];
+    } changes[] = {
+        {{0x28, 0xb5, 0x2f, 0xfd, 0x20, 0x80, 0xfb, 0x03, 0x00, 0x00}}, /* says 128 bytes, holds 127 */
+        {{0x28, 0xb5, 0x2f, 0xfd, 0x20, 0x7f, 0xfb, 0x03, 0x00, 0x00}}, /* says and holds 127 */
+        {{0x28, 0xb5, 0x2f, 0xfd, 0x20, 0x81, 0x0b, 0x04, 0x00, 0x00}}, /* 129 */
+        {{0x28, 0xb5, 0x2f, 0xfd, 0x00, 0x50, 0x03, 0x04, 0x00, 0x00}}, /* does not say how many */
+        {{0x28, 0xb5, 0x2f, 0xfd, 0x20, 0x80, 0x02, 0x04, 0x00, 0x00}}, /* another block should follow */
+        {{0x50, 0x2a, 0x4d, 0x18, 0x02, 0x00, 0x00, 0x00, 0x00, 0x00}}, /* a frame to be skipped */
+        {{0x55, 0x55, 0x55, 0x55, 0x55, 0x55, 0x55, 0x55, 0x55, 0x55}},
+    };
+    struct io_fixture *fixture = *state;
+    uint8_t bytes[sizeof(two_tensors) + 8];
+    for (size_t i = 0; i < sizeof(changes) / sizeof(changes[0]); i++) {
+        memcpy(bytes, two_tensors, sizeof(two_tensors));
+        memcpy(bytes + FRAME, changes[i].frame, 10);
+        dqg_put_u64(bytes + ENTRY + DQG_FRAME_HASH, dqg_hash64(bytes + FRAME, 10));
+        reseal(bytes, two_tensors, sizeof(two_tensors));
+        expect_format_error(fixture, bytes, sizeof(two_tensors), "'z'");
+    }
+    /* A second, empty frame behind the first. */
+    memcpy(bytes, two_tensors, sizeof(two_tensors));
+    memcpy(bytes + FRAME_END, "\x50\x2a\x4d\x18\0\0\0\0", 8);
+    dqg_put_u32(bytes + ENTRY + DQG_FRAME_STORED, 18);
+    dqg_put_u64(bytes + ENTRY + DQG_FRAME_HASH, dqg_hash64(bytes + FRAME, 18));
+    dqg_put_u64(bytes + DQG_HEADER_FILE_BYTES, sizeof(bytes));
+    reseal(bytes, two_tensors, sizeof(two_tensors));
+    expect_format_error(fixture, bytes, sizeof(bytes), "'z'");
+}
+
+static void refuses_contradicting_records(void **state) {
+    static const struct {
+        int offset, bytes;
+        uint64_t value;
+        dqg_status status;
+    } changes[] = {
+        {ENTRY + DQG_FRAME_CODEC, 4, 2, DQG_ERROR_FORMAT}, /* unknown */
+        {ENTRY + DQG_FRAME_CODEC, 4, 0, DQG_ERROR_FORMAT}, /* raw, but not of raw size */
+        {ENTRY + DQG_FRAME_STORED, 4, 128, DQG_ERROR_FORMAT},
+        {ENTRY + DQG_FRAME_STORED, 4, 0, DQG_ERROR_FORMAT},
+        {ENTRY + DQG_FRAME_STORED, 4, 11, DQG_ERROR_FORMAT},
+        {ENTRY - 24 + DQG_PLANE_RAW, 8, 127, DQG_ERROR_FORMAT},
+        {ENTRY - 24 + DQG_PLANE_OFFSET, 8, 384, DQG_ERROR_FORMAT}, /* where w is */
+        {ENTRY - 24 + DQG_PLANE_OFFSET, 8, 512, DQG_ERROR_FORMAT}, /* a hole */
+        {ENTRY - 24 + DQG_PLANE_FRAME, 4, 1 << 21, DQG_ERROR_FORMAT},
+        {ENTRY - 24 + DQG_PLANE_FRAMES, 4, 2, DQG_ERROR_FORMAT},
+        {ENTRY + 16 + DQG_PLANE_OFFSET, 8, 512, DQG_ERROR_FORMAT}, /* scales that are not there */
+        {RECORD + DQG_RECORD_NAME, 1, 'w', DQG_ERROR_FORMAT},      /* two tensors of one name */
+        {RECORD + DQG_RECORD_NAME, 1, 0xff, DQG_ERROR_FORMAT},
+        {RECORD + DQG_RECORD_NAME, 1, 0, DQG_ERROR_FORMAT},
+        {RECORD + DQG_RECORD_NAME_BYTES, 4, 0, DQG_ERROR_FORMAT},
+        {RECORD + DQG_RECORD_NAME_BYTES, 4, 2, DQG_ERROR_FORMAT},
+        {RECORD + DQG_RECORD_DTYPE, 4, 99, DQG_ERROR_UNSUPPORTED}, /* a format of the future */
+        {RECORD + DQG_RECORD_DTYPE, 4, DQG_DTYPE_U8, DQG_ERROR_UNSUPPORTED},
+        {RECORD + DQG_RECORD_DTYPE, 4, DQG_DTYPE_INT8, DQG_ERROR_FORMAT}, /* wants rank 2 */
+        {RECORD + DQG_RECORD_GROUP, 4, 32, DQG_ERROR_FORMAT},
+        {RECORD + DQG_RECORD_RANK, 4, 0, DQG_ERROR_FORMAT},
+        {RECORD + DQG_RECORD_RANK, 4, 9, DQG_ERROR_FORMAT},
+        {RECORD + DQG_RECORD_SCALE, 4, 0x3f800001, DQG_ERROR_FORMAT}, /* not 1 */
+        {RECORD + DQG_RECORD_SCALE, 4, 0x7fc00000, DQG_ERROR_FORMAT}, /* not a number */
+        {RECORD + DQG_RECORD_NAME + 1, 8, 33, DQG_ERROR_FORMAT},      /* shape */
+        {RECORD + DQG_RECORD_NAME + 1, 8, UINT64_MAX, DQG_ERROR_FORMAT},
+        {RECORD + DQG_RECORD_NAME + 1, 8, INT64_MAX, DQG_ERROR_FORMAT},
+    };
     struct io_fixture *fixture = *state;
     uint8_t bytes[sizeof(two_tensors)];
-    uint8_t *frame = bytes + 448;
+    for (size_t i = 0; i < sizeof(changes) / sizeof(changes[0]); i++) {
+        memcpy(bytes, two_tensors, sizeof(bytes));
+        for (int j = 0; j < changes[i].bytes; j++) {
+            bytes[changes[i].offset + j] = (uint8_t)(changes[i].value >> 8 * j);
+        }
+        dqg_status status = load_resealed(fixture, bytes, two_tensors, sizeof(bytes));
+        if (status != changes[i].status) {
+            fail_msg("change %zu gives %d, not %d: %s", i, (int)status, (int)changes[i].status,
+                     dqg_context_error(fixture->context));
+        }
+    }
+}
 
-    memcpy(bytes, two_tensors, sizeof(bytes)); /* 127 bytes in the run, 128 in the frame header */
-    frame[6] = 0xfb;
-    frame[7] = 0x03;
-    dqg_put_u64(bytes + ENTRY + DQG_FRAME_HASH, dqg_hash64(frame, 10));
-    assert_int_equal(load_resealed(fixture, bytes, two_tensors, sizeof(bytes)), DQG_ERROR_FORMAT);
-    assert_non_null(strstr(dqg_context_error(fixture->context), "'z'"));
+/* There is room for eight bytes more between the index and the first plane. */
+static void refuses_bytes_that_mean_nothing(void **state) {
+    struct io_fixture *fixture = *state;
+    uint8_t bytes[sizeof(two_tensors)];
 
-    memcpy(bytes, two_tensors, sizeof(bytes)); /* 127 bytes in both */
-    frame[5] = 0x7f;
-    frame[6] = 0xfb;
-    frame[7] = 0x03;
-    dqg_put_u64(bytes + ENTRY + DQG_FRAME_HASH, dqg_hash64(frame, 10));
-    assert_int_equal(load_resealed(fixture, bytes, two_tensors, sizeof(bytes)), DQG_ERROR_FORMAT);
+    memcpy(bytes, two_tensors, sizeof(bytes)); /* in the record of z */
+    memset(bytes + INDEX_END - 8, 0, 8);
+    dqg_put_u32(bytes + RECORD + DQG_RECORD_BYTES, 129 + 8);
+    dqg_put_u64(bytes + INDEX_END, dqg_hash64(bytes + RECORD, INDEX_END - RECORD));
+    dqg_put_u64(bytes + DQG_HEADER_INDEX_BYTES, INDEX_END + 8 - DQG_HEADER_BYTES);
+    dqg_container_hash(bytes, INDEX_END + 8, bytes + DQG_HEADER_HASH);
+    expect_format_error(fixture, bytes, sizeof(bytes), "'z'");
 
-    memcpy(bytes, two_tensors, sizeof(bytes)); /* not a frame at all */
-    memset(frame, 0x55, 10);
-    dqg_put_u64(bytes + ENTRY + DQG_FRAME_HASH, dqg_hash64(frame, 10));
-    assert_int_equal(load_resealed(fixture, bytes, two_tensors, sizeof(bytes)), DQG_ERROR_FORMAT);
-
-    memcpy(bytes, two_tensors, sizeof(bytes)); /* an unknown codec */
-    dqg_put_u32(bytes + ENTRY + DQG_FRAME_CODEC, 2);
-    assert_int_equal(load_resealed(fixture, bytes, two_tensors, sizeof(bytes)), DQG_ERROR_FORMAT);
-
-    memcpy(bytes, two_tensors, sizeof(bytes)); /* two tensors of one name */
-    bytes[RECORD + DQG_RECORD_NAME] = 'w';
-    assert_int_equal(load_resealed(fixture, bytes, two_tensors, sizeof(bytes)), DQG_ERROR_FORMAT);
-
-    memcpy(bytes, two_tensors, sizeof(bytes)); /* a storage format of the future */
-    dqg_put_u32(bytes + RECORD + DQG_RECORD_DTYPE, 99);
-    assert_int_equal(load_resealed(fixture, bytes, two_tensors, sizeof(bytes)), DQG_ERROR_UNSUPPORTED);
+    memcpy(bytes, two_tensors, sizeof(bytes)); /* behind it */
+    dqg_put_u64(bytes + DQG_HEADER_INDEX_BYTES, INDEX_END + 8 - DQG_HEADER_BYTES);
+    dqg_container_hash(bytes, INDEX_END + 8, bytes + DQG_HEADER_HASH);
+    expect_format_error(fixture, bytes, sizeof(bytes), "left");
 }
 
 /* ---- failing hosts ---- */
@@ -462,6 +532,8 @@ int main(void) {
         cmocka_unit_test_setup_teardown(refuses_contradicting_headers, io_setup, io_teardown),
         cmocka_unit_test_setup_teardown(survives_extreme_fields, io_setup, io_teardown),
         cmocka_unit_test_setup_teardown(checks_what_frames_hold, io_setup, io_teardown),
+        cmocka_unit_test_setup_teardown(refuses_contradicting_records, io_setup, io_teardown),
+        cmocka_unit_test_setup_teardown(refuses_bytes_that_mean_nothing, io_setup, io_teardown),
         cmocka_unit_test_setup_teardown(reports_failing_readers, io_setup, io_teardown),
         cmocka_unit_test_setup_teardown(survives_failing_allocations, io_setup, io_teardown),
         cmocka_unit_test_setup_teardown(verify_reports_progress_and_can_be_stopped, io_setup, io_teardown),

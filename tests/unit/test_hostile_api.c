@@ -23,8 +23,7 @@ struct fixture {
 
 static void *anything = (void *)0x10; /* an output that must be cleared */
 
-static void statuses_and_records(void **state)
-{
+static void statuses_and_records(void **state) {
     (void)state;
     for (int32_t status = -120; status < 120; status++) {
         assert_true(strlen(dqg_status_text(status)) > 0);
@@ -42,8 +41,7 @@ static void statuses_and_records(void **state)
     assert_int_equal(bytes[7], 9);
 }
 
-static void context_create(void **state)
-{
+static void context_create(void **state) {
     (void)state;
     struct failing_alloc memory;
     dqg_allocator good, bad;
@@ -54,11 +52,21 @@ static void context_create(void **state)
         dqg_context *context = anything;
         bad = good;
         switch (i) {
-        case 0: bad.struct_size = 0; break;
-        case 1: bad.struct_size = 8; break;
-        case 2: bad.flags = 1; break;
-        case 3: bad.allocate = NULL; break;
-        case 4: bad.release = NULL; break;
+        case 0:
+            bad.struct_size = 0;
+            break;
+        case 1:
+            bad.struct_size = 8;
+            break;
+        case 2:
+            bad.flags = 1;
+            break;
+        case 3:
+            bad.allocate = NULL;
+            break;
+        case 4:
+            bad.release = NULL;
+            break;
         }
         assert_int_equal(dqg_context_create(&bad, &context), DQG_ERROR_ARGUMENT);
         assert_null(context);
@@ -67,16 +75,14 @@ static void context_create(void **state)
     dqg_context_destroy(NULL);
 }
 
-static void run_all(void *user, int32_t count, dqg_task_fn fn, void *task)
-{
+static void run_all(void *user, int32_t count, dqg_task_fn fn, void *task) {
     (void)user;
     for (int32_t i = 0; i < count; i++) {
         fn(task, i);
     }
 }
 
-static void context_settings(void **state)
-{
+static void context_settings(void **state) {
     struct fixture *fixture = *state;
     dqg_context *context = fixture->context;
     assert_non_null(dqg_context_error(NULL));
@@ -110,8 +116,7 @@ static void context_settings(void **state)
     assert_ok(dqg_context_set_threads(context, 1));
 }
 
-static void option_table(void **state)
-{
+static void option_table(void **state) {
     (void)state;
     dqg_option_info row;
     DQG_INIT(&row);
@@ -126,8 +131,7 @@ static void option_table(void **state)
 }
 
 /* Values that one option refuses, whatever its type; it keeps what it had. */
-static void refuse_int(dqg_context *context, dqg_options *options, const dqg_option_info *row)
-{
+static void refuse_int(dqg_context *context, dqg_options *options, const dqg_option_info *row) {
     int64_t value, before;
     assert_ok(dqg_options_get_int(options, row->key, &before));
     assert_true((double)before == row->default_value);
@@ -147,8 +151,7 @@ static void refuse_int(dqg_context *context, dqg_options *options, const dqg_opt
     assert_true(value == before);
 }
 
-static void refuse_float(dqg_context *context, dqg_options *options, const dqg_option_info *row)
-{
+static void refuse_float(dqg_context *context, dqg_options *options, const dqg_option_info *row) {
     double value;
     const double bad[] = {NAN, INFINITY, -INFINITY, nextafter(row->minimum, -INFINITY),
                           nextafter(row->maximum, INFINITY)};
@@ -164,8 +167,7 @@ static void refuse_float(dqg_context *context, dqg_options *options, const dqg_o
     assert_true(value == row->default_value);
 }
 
-static void refuse_text(dqg_context *context, dqg_options *options, const dqg_option_info *row)
-{
+static void refuse_text(dqg_context *context, dqg_options *options, const dqg_option_info *row) {
     const char *value;
     assert_fails(context, dqg_options_set_text(options, row->key, NULL), DQG_ERROR_ARGUMENT);
     if (row->choices != NULL) {
@@ -179,8 +181,7 @@ static void refuse_text(dqg_context *context, dqg_options *options, const dqg_op
     assert_true(dqg_options_set_text(options, row->key, "") < 0 || row->default_text == NULL || value[0] == '\0');
 }
 
-static void refuse_array(dqg_context *context, dqg_options *options, const dqg_option_info *row)
-{
+static void refuse_array(dqg_context *context, dqg_options *options, const dqg_option_info *row) {
     const double bad_float[] = {1.0, NAN};
     assert_fails(context, dqg_options_parse(options, row->name, "1,,2"), DQG_ERROR_ARGUMENT);
     assert_fails(context, dqg_options_parse(options, row->name, "1,x"), DQG_ERROR_ARGUMENT);
@@ -197,8 +198,7 @@ static void refuse_array(dqg_context *context, dqg_options *options, const dqg_o
     }
 }
 
-static void every_option_refuses_bad_values(void **state)
-{
+static void every_option_refuses_bad_values(void **state) {
     struct fixture *fixture = *state;
     int rows = 0;
     for (int32_t kind = DQG_OPTIONS_MODEL; kind <= DQG_OPTIONS_QUANTIZER; kind++) {
@@ -210,10 +210,18 @@ static void every_option_refuses_bad_values(void **state)
             assert_int_equal(row.kind, kind);
             assert_true(strlen(row.help) > 0 && strlen(row.name) > 0);
             switch (row.type) {
-            case DQG_TYPE_INT: refuse_int(fixture->context, options, &row); break;
-            case DQG_TYPE_FLOAT: refuse_float(fixture->context, options, &row); break;
-            case DQG_TYPE_TEXT: refuse_text(fixture->context, options, &row); break;
-            default: refuse_array(fixture->context, options, &row); break;
+            case DQG_TYPE_INT:
+                refuse_int(fixture->context, options, &row);
+                break;
+            case DQG_TYPE_FLOAT:
+                refuse_float(fixture->context, options, &row);
+                break;
+            case DQG_TYPE_TEXT:
+                refuse_text(fixture->context, options, &row);
+                break;
+            default:
+                refuse_array(fixture->context, options, &row);
+                break;
             }
         }
         dqg_options_destroy(options);
@@ -221,8 +229,7 @@ static void every_option_refuses_bad_values(void **state)
     assert_int_equal(rows, 30); /* one for each key in the header */
 }
 
-static void options_arguments(void **state)
-{
+static void options_arguments(void **state) {
     struct fixture *fixture = *state;
     dqg_context *context = fixture->context;
     dqg_options *options = anything;
@@ -262,22 +269,19 @@ static void options_arguments(void **state)
     assert_int_equal(dqg_options_get_text(NULL, DQG_SCHEDULER_SOLVER, &text), DQG_ERROR_ARGUMENT);
 }
 
-static int32_t read_fixture(void *user, uint64_t offset, void *buffer, size_t size)
-{
+static int32_t read_fixture(void *user, uint64_t offset, void *buffer, size_t size) {
     const struct fixture *fixture = user;
     assert_true(offset <= fixture->size && size <= fixture->size - offset);
     memcpy(buffer, fixture->bytes + offset, size);
     return 0;
 }
 
-static int32_t read_nothing(void *user, uint64_t offset, void *buffer, size_t size)
-{
+static int32_t read_nothing(void *user, uint64_t offset, void *buffer, size_t size) {
     (void)user, (void)offset, (void)buffer, (void)size;
     return 5;
 }
 
-static void model_load_arguments(void **state)
-{
+static void model_load_arguments(void **state) {
     struct fixture *fixture = *state;
     dqg_context *context = fixture->context;
     dqg_model *model = anything;
@@ -316,8 +320,7 @@ static void model_load_arguments(void **state)
     dqg_model_release(model);
 }
 
-static void reader_arguments(void **state)
-{
+static void reader_arguments(void **state) {
     struct fixture *fixture = *state;
     dqg_context *context = fixture->context;
     dqg_model *model = anything;
@@ -338,11 +341,22 @@ static void reader_arguments(void **state)
         dqg_status expected = DQG_ERROR_ARGUMENT;
         bad = reader;
         switch (i) {
-        case 0: bad.struct_size = 0; break;
-        case 1: bad.struct_size = 16; break;
-        case 2: bad.flags = 4; break;
-        case 3: bad.read = NULL; break;
-        case 4: bad.read = read_nothing; expected = DQG_ERROR_IO; break;
+        case 0:
+            bad.struct_size = 0;
+            break;
+        case 1:
+            bad.struct_size = 16;
+            break;
+        case 2:
+            bad.flags = 4;
+            break;
+        case 3:
+            bad.read = NULL;
+            break;
+        case 4:
+            bad.read = read_nothing;
+            expected = DQG_ERROR_IO;
+            break;
         }
         model = anything;
         assert_fails(context, dqg_model_load_reader(context, &bad, NULL, &model), expected);
@@ -354,8 +368,7 @@ static void reader_arguments(void **state)
     dqg_model_release(model);
 }
 
-static void model_getters(void **state)
-{
+static void model_getters(void **state) {
     struct fixture *fixture = *state;
     dqg_model *model = fixture->model;
     dqg_model_info info;
@@ -402,31 +415,60 @@ static void model_getters(void **state)
 }
 
 /* Every way to spoil a view that must be (2, 4, 8, 8) floats. Returns false when there are no more. */
-static int spoil(dqg_tensor_view *view, float *data, int how)
-{
+static int spoil(dqg_tensor_view *view, float *data, int how) {
     *view = view_f32(data, 2, 4, 8, 8);
     switch (how) {
-    case 0: view->struct_size = 0; return 1;
-    case 1: view->struct_size = 40; return 1;
-    case 2: view->flags = 1; return 1;
-    case 3: view->data = NULL; return 1;
-    case 4: view->dtype = DQG_DTYPE_U8; return 1;
-    case 5: view->dtype = 0; return 1;
-    case 6: view->dtype = DQG_DTYPE_INT4; return 1;
-    case 7: view->rank = 3; return 1;
-    case 8: view->rank = -1; return 1;
-    case 9: view->rank = DQG_MAX_RANK + 1; return 1;
-    case 10: view->shape[0] = 0; return 1;
-    case 11: view->shape[1] = 3; return 1;
-    case 12: view->shape[3] = -8; return 1;
-    case 13: view->shape[2] = INT64_MAX; return 1;
-    case 14: view->rank = INT32_MAX; return 1;
-    default: return 0;
+    case 0:
+        view->struct_size = 0;
+        return 1;
+    case 1:
+        view->struct_size = 40;
+        return 1;
+    case 2:
+        view->flags = 1;
+        return 1;
+    case 3:
+        view->data = NULL;
+        return 1;
+    case 4:
+        view->dtype = DQG_DTYPE_U8;
+        return 1;
+    case 5:
+        view->dtype = 0;
+        return 1;
+    case 6:
+        view->dtype = DQG_DTYPE_INT4;
+        return 1;
+    case 7:
+        view->rank = 3;
+        return 1;
+    case 8:
+        view->rank = -1;
+        return 1;
+    case 9:
+        view->rank = DQG_MAX_RANK + 1;
+        return 1;
+    case 10:
+        view->shape[0] = 0;
+        return 1;
+    case 11:
+        view->shape[1] = 3;
+        return 1;
+    case 12:
+        view->shape[3] = -8;
+        return 1;
+    case 13:
+        view->shape[2] = INT64_MAX;
+        return 1;
+    case 14:
+        view->rank = INT32_MAX;
+        return 1;
+    default:
+        return 0;
     }
 }
 
-static void evaluate_arguments(void **state)
-{
+static void evaluate_arguments(void **state) {
     struct fixture *fixture = *state;
     dqg_context *context = fixture->context;
     dqg_model *model = fixture->model;
@@ -458,8 +500,7 @@ static void evaluate_arguments(void **state)
     assert_ok(dqg_model_evaluate(context, model, &input, times, labels, NULL, NULL, &output));
 }
 
-static void read_tensor_arguments(void **state)
-{
+static void read_tensor_arguments(void **state) {
     struct fixture *fixture = *state;
     dqg_context *context = fixture->context;
     static float data[64 * 4 * 2 * 2];
@@ -476,8 +517,7 @@ static void read_tensor_arguments(void **state)
     assert_ok(dqg_model_read_tensor(context, fixture->model, name, &view));
 }
 
-static void memory_arguments(void **state)
-{
+static void memory_arguments(void **state) {
     struct fixture *fixture = *state;
     dqg_context *context = fixture->context;
     dqg_memory_info info;
@@ -492,8 +532,7 @@ static void memory_arguments(void **state)
     assert_true(info.run_bytes > 1000 && info.model_bytes > 500000);
 }
 
-static int setup(void **state)
-{
+static int setup(void **state) {
     static struct fixture fixture;
     *state = &fixture;
     fixture.bytes = tiny_dit_build(64, 2, 4, 2, 4, 8, 5, 0, 1, &fixture.size);
@@ -501,13 +540,11 @@ static int setup(void **state)
         return -1;
     }
     tiny_path(fixture.path, sizeof(fixture.path), fixture.directory, "tiny.safetensors");
-    return tiny_dit_write_default(fixture.path) ||
-           dqg_context_create(NULL, &fixture.context) ||
+    return tiny_dit_write_default(fixture.path) || dqg_context_create(NULL, &fixture.context) ||
            dqg_model_load(fixture.context, fixture.path, NULL, &fixture.model);
 }
 
-static int teardown(void **state)
-{
+static int teardown(void **state) {
     struct fixture *fixture = *state;
     dqg_model_release(fixture->model);
     dqg_context_destroy(fixture->context);
@@ -516,8 +553,7 @@ static int teardown(void **state)
     return 0;
 }
 
-int main(void)
-{
+int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(statuses_and_records),
         cmocka_unit_test(context_create),

@@ -23,15 +23,13 @@ struct fixture {
 
 static void *anything = (void *)0x10;
 
-static dqg_options *make_options(dqg_context *context, int32_t kind)
-{
+static dqg_options *make_options(dqg_context *context, int32_t kind) {
     dqg_options *options;
     assert_ok(dqg_options_create(context, kind, &options));
     return options;
 }
 
-static dqg_run *make_run(struct fixture *fixture)
-{
+static dqg_run *make_run(struct fixture *fixture) {
     dqg_run *run;
     dqg_options *options = make_options(fixture->context, DQG_OPTIONS_RUN);
     assert_ok(dqg_options_set_int(options, DQG_RUN_COUNT, 2));
@@ -40,8 +38,7 @@ static dqg_run *make_run(struct fixture *fixture)
     return run;
 }
 
-static void scheduler_arguments(void **state)
-{
+static void scheduler_arguments(void **state) {
     struct fixture *fixture = *state;
     dqg_context *context = fixture->context;
     dqg_scheduler *scheduler = anything;
@@ -81,8 +78,7 @@ static void scheduler_arguments(void **state)
 }
 
 /* The n-th of "a|b|c" to choice, or false. */
-static int nth_choice(const char *choices, int n, char *choice, size_t size)
-{
+static int nth_choice(const char *choices, int n, char *choice, size_t size) {
     for (; n > 0; n--) {
         choices = strchr(choices, '|');
         if (choices == NULL) {
@@ -98,8 +94,7 @@ static int nth_choice(const char *choices, int n, char *choice, size_t size)
 }
 
 /* The choices of one text option of schedulers. */
-static const char *choices_of(int32_t key)
-{
+static const char *choices_of(int32_t key) {
     dqg_option_info row;
     DQG_INIT(&row);
     for (int32_t i = 0; dqg_option_at(DQG_OPTIONS_SCHEDULER, i, &row) == DQG_OK; i++) {
@@ -112,8 +107,7 @@ static const char *choices_of(int32_t key)
 }
 
 /* Drive a scheduler to its end with a network that says a quarter of its input. */
-static void drive(dqg_context *context, dqg_scheduler *scheduler)
-{
+static void drive(dqg_context *context, dqg_scheduler *scheduler) {
     const int64_t shape[2] = {2, 3};
     float data[6];
     dqg_run *run;
@@ -140,8 +134,7 @@ static void drive(dqg_context *context, dqg_scheduler *scheduler)
 }
 
 /* One choice for each of four keys: works to the end for any number of steps, or is refused with words. */
-static int try_combination(dqg_context *context, const int32_t keys[4], char choice[4][32], int64_t steps)
-{
+static int try_combination(dqg_context *context, const int32_t keys[4], char choice[4][32], int64_t steps) {
     dqg_options *options = make_options(context, DQG_OPTIONS_SCHEDULER);
     dqg_scheduler *scheduler = anything;
     for (int i = 0; i < 4; i++) {
@@ -161,8 +154,7 @@ static int try_combination(dqg_context *context, const int32_t keys[4], char cho
     return 0;
 }
 
-static void scheduler_combinations(void **state)
-{
+static void scheduler_combinations(void **state) {
     struct fixture *fixture = *state;
     const int32_t keys[4] = {DQG_SCHEDULER_SOLVER, DQG_SCHEDULER_SCHEDULE, DQG_SCHEDULER_SPACING,
                              DQG_SCHEDULER_PREDICTION};
@@ -188,8 +180,7 @@ static void scheduler_combinations(void **state)
     assert_true(worked > 40);
 }
 
-static void model_scheduler_options(void **state)
-{
+static void model_scheduler_options(void **state) {
     struct fixture *fixture = *state;
     dqg_options *options = anything;
     dqg_scheduler *scheduler;
@@ -209,8 +200,7 @@ static void model_scheduler_options(void **state)
     dqg_options_destroy(options);
 }
 
-static void scheduler_bad_lists(void **state)
-{
+static void scheduler_bad_lists(void **state) {
     struct fixture *fixture = *state;
     static const double lists[][3] = {{0.5, 0.9, 0}, {0.9, 0.9, 0}, {0.9, 0.5, 0.1}, {-1, -2, 0}, {0.9, -0.5, 0}};
     for (size_t i = 0; i < sizeof(lists) / sizeof(lists[0]); i++) {
@@ -226,8 +216,7 @@ static void scheduler_bad_lists(void **state)
     }
 }
 
-static void expect_run(struct fixture *fixture, const char *name, const char *value, dqg_status expected)
-{
+static void expect_run(struct fixture *fixture, const char *name, const char *value, dqg_status expected) {
     dqg_run *run = anything;
     dqg_options *options = make_options(fixture->context, DQG_OPTIONS_RUN);
     dqg_status status = dqg_options_parse(options, name, value);
@@ -246,8 +235,7 @@ static void expect_run(struct fixture *fixture, const char *name, const char *va
     dqg_options_destroy(options);
 }
 
-static void run_create_arguments(void **state)
-{
+static void run_create_arguments(void **state) {
     struct fixture *fixture = *state;
     dqg_context *context = fixture->context;
     dqg_run *run = anything;
@@ -281,8 +269,7 @@ static void run_create_arguments(void **state)
     }
 }
 
-static void custom_run_arguments(void **state)
-{
+static void custom_run_arguments(void **state) {
     struct fixture *fixture = *state;
     dqg_context *context = fixture->context;
     dqg_run *run = anything;
@@ -305,16 +292,14 @@ static void custom_run_arguments(void **state)
     assert_fails(context, dqg_run_create_custom(context, fixture->scheduler, good, 2, NULL, NULL), DQG_ERROR_ARGUMENT);
     for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++) {
         run = anything;
-        dqg_status status =
-            dqg_run_create_custom(context, fixture->scheduler, bad[i].shape, bad[i].rank, NULL, &run);
+        dqg_status status = dqg_run_create_custom(context, fixture->scheduler, bad[i].shape, bad[i].rank, NULL, &run);
         assert_true(status < 0 && status != DQG_ERROR_INTERNAL);
         assert_null(run);
         assert_true(strlen(dqg_context_error(context)) > 8);
     }
 }
 
-static void null_runs(void **state)
-{
+static void null_runs(void **state) {
     (void)state;
     float data[4];
     dqg_tensor_view view = view_f32(data, 4, 0, 0, 0);
@@ -343,19 +328,34 @@ static void null_runs(void **state)
 }
 
 /* Wrong views of a (2, 4, 8, 8) latent. */
-static void bad_views(dqg_context *context, dqg_run *run, float *data)
-{
+static void bad_views(dqg_context *context, dqg_run *run, float *data) {
     for (int how = 0; how < 8; how++) {
         dqg_tensor_view view = view_f32(data, 2, 4, 8, 8);
         switch (how) {
-        case 0: view.struct_size = 12; break;
-        case 1: view.flags = 2; break;
-        case 2: view.data = NULL; break;
-        case 3: view.dtype = DQG_DTYPE_U16; break;
-        case 4: view.rank = 9; break;
-        case 5: view.shape[0] = 1; break;
-        case 6: view.shape[3] = 9; break;
-        case 7: view.rank = -4; break;
+        case 0:
+            view.struct_size = 12;
+            break;
+        case 1:
+            view.flags = 2;
+            break;
+        case 2:
+            view.data = NULL;
+            break;
+        case 3:
+            view.dtype = DQG_DTYPE_U16;
+            break;
+        case 4:
+            view.rank = 9;
+            break;
+        case 5:
+            view.shape[0] = 1;
+            break;
+        case 6:
+            view.shape[3] = 9;
+            break;
+        case 7:
+            view.rank = -4;
+            break;
         }
         assert_fails(context, dqg_run_read(run, DQG_SOURCE_LATENT, &view), DQG_ERROR_ARGUMENT);
         assert_fails(context, dqg_run_write(run, &view), DQG_ERROR_ARGUMENT);
@@ -366,8 +366,7 @@ static void bad_views(dqg_context *context, dqg_run *run, float *data)
     assert_fails(context, dqg_run_write(run, NULL), DQG_ERROR_ARGUMENT);
 }
 
-static void bad_images(dqg_context *context, dqg_run *run)
-{
+static void bad_images(dqg_context *context, dqg_run *run) {
     static unsigned char pixels[8 * 8 * 4];
     for (int how = -1; how < 10; how++) {
         dqg_image_view image;
@@ -377,16 +376,36 @@ static void bad_images(dqg_context *context, dqg_run *run)
         image.channels = 4;
         image.dtype = DQG_DTYPE_U8;
         switch (how) {
-        case 0: image.struct_size = 20; break;
-        case 1: image.flags = 1; break;
-        case 2: image.data = NULL; break;
-        case 3: image.width = 9; break;
-        case 4: image.height = -8; break;
-        case 5: image.channels = 5; break;
-        case 6: image.channels = 0; break;
-        case 7: image.dtype = DQG_DTYPE_F16; break;
-        case 8: image.alpha = 2; break;
-        case 9: image.reserved = 1; break;
+        case 0:
+            image.struct_size = 20;
+            break;
+        case 1:
+            image.flags = 1;
+            break;
+        case 2:
+            image.data = NULL;
+            break;
+        case 3:
+            image.width = 9;
+            break;
+        case 4:
+            image.height = -8;
+            break;
+        case 5:
+            image.channels = 5;
+            break;
+        case 6:
+            image.channels = 0;
+            break;
+        case 7:
+            image.dtype = DQG_DTYPE_F16;
+            break;
+        case 8:
+            image.alpha = 2;
+            break;
+        case 9:
+            image.reserved = 1;
+            break;
         }
         if (how < 0) {
             assert_ok(dqg_run_read_image(run, 1, DQG_SOURCE_X0, &image));
@@ -401,8 +420,7 @@ static void bad_images(dqg_context *context, dqg_run *run)
 }
 
 /* A state of a run: every flipped byte and every wrong length is found. */
-static void bad_states(struct fixture *fixture, dqg_run *run)
-{
+static void bad_states(struct fixture *fixture, dqg_run *run) {
     dqg_context *context = fixture->context;
     size_t size = 0;
     assert_fails(context, dqg_run_state_size(run, NULL), DQG_ERROR_ARGUMENT);
@@ -429,8 +447,7 @@ static void bad_states(struct fixture *fixture, dqg_run *run)
     free(saved);
 }
 
-static void run_survives_bad_calls(void **state)
-{
+static void run_survives_bad_calls(void **state) {
     struct fixture *fixture = *state;
     dqg_context *context = fixture->context;
     static float expected[FLOATS], data[FLOATS], scratch[FLOATS];
@@ -469,8 +486,7 @@ static void run_survives_bad_calls(void **state)
     dqg_run_destroy(run);
 }
 
-static void custom_run_order(void **state)
-{
+static void custom_run_order(void **state) {
     struct fixture *fixture = *state;
     dqg_context *context = fixture->context;
     const int64_t shape[2] = {1, 3};
@@ -501,8 +517,7 @@ static void custom_run_order(void **state)
     dqg_run_destroy(run);
 }
 
-static void quantizer_arguments(void **state)
-{
+static void quantizer_arguments(void **state) {
     struct fixture *fixture = *state;
     dqg_context *context = fixture->context;
     dqg_quantizer *quantizer = anything;
@@ -527,8 +542,17 @@ static void quantizer_arguments(void **state)
     assert_int_equal(dqg_quantizer_report(NULL, DQG_REPORT_TEXT, &text), DQG_ERROR_ARGUMENT);
     assert_null(text);
     assert_ok(dqg_quantizer_create(context, NULL, &quantizer));
-    static const char *const formats[] = {"", "int5", "int4:", "int4:33", "int4:0", "int4:-32", "int8:32", "INT4",
-                                          "int4:32 ", "f16:32", "int4:99999999999999999999"};
+    static const char *const formats[] = {"",
+                                          "int5",
+                                          "int4:",
+                                          "int4:33",
+                                          "int4:0",
+                                          "int4:-32",
+                                          "int8:32",
+                                          "INT4",
+                                          "int4:32 ",
+                                          "f16:32",
+                                          "int4:99999999999999999999"};
     for (size_t i = 0; i < sizeof(formats) / sizeof(formats[0]); i++) {
         assert_fails(context, dqg_quantizer_add_rule(quantizer, "*", formats[i]), DQG_ERROR_NAME);
     }
@@ -553,8 +577,7 @@ static void quantizer_arguments(void **state)
     dqg_quantizer_destroy(quantizer);
 }
 
-static int setup(void **state)
-{
+static int setup(void **state) {
     static struct fixture fixture;
     *state = &fixture;
     dqg_options *options = NULL;
@@ -570,8 +593,7 @@ static int setup(void **state)
     return failed;
 }
 
-static int teardown(void **state)
-{
+static int teardown(void **state) {
     struct fixture *fixture = *state;
     dqg_scheduler_release(fixture->scheduler);
     dqg_model_release(fixture->model);
@@ -580,14 +602,18 @@ static int teardown(void **state)
     return 0;
 }
 
-int main(void)
-{
+int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(scheduler_arguments),    cmocka_unit_test(scheduler_combinations),
-        cmocka_unit_test(model_scheduler_options), cmocka_unit_test(scheduler_bad_lists),
-        cmocka_unit_test(run_create_arguments),    cmocka_unit_test(custom_run_arguments),
-        cmocka_unit_test(null_runs),               cmocka_unit_test(run_survives_bad_calls),
-        cmocka_unit_test(custom_run_order),        cmocka_unit_test(quantizer_arguments),
+        cmocka_unit_test(scheduler_arguments),
+        cmocka_unit_test(scheduler_combinations),
+        cmocka_unit_test(model_scheduler_options),
+        cmocka_unit_test(scheduler_bad_lists),
+        cmocka_unit_test(run_create_arguments),
+        cmocka_unit_test(custom_run_arguments),
+        cmocka_unit_test(null_runs),
+        cmocka_unit_test(run_survives_bad_calls),
+        cmocka_unit_test(custom_run_order),
+        cmocka_unit_test(quantizer_arguments),
     };
     return cmocka_run_group_tests(tests, setup, teardown);
 }

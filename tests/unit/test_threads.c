@@ -29,8 +29,7 @@ struct job {
     float out[FLOATS];
 };
 
-static dqg_run *make_run(dqg_context *context, dqg_model *model)
-{
+static dqg_run *make_run(dqg_context *context, dqg_model *model) {
     dqg_options *options, *scheduling;
     dqg_scheduler *scheduler;
     dqg_run *run = NULL;
@@ -48,14 +47,12 @@ static dqg_run *make_run(dqg_context *context, dqg_model *model)
     return run;
 }
 
-static void read_latent(dqg_run *run, float *out)
-{
+static void read_latent(dqg_run *run, float *out) {
     dqg_tensor_view view = view_f32(out, IMAGES, 4, 8, 8);
     assert_ok(dqg_run_read(run, DQG_SOURCE_LATENT, &view));
 }
 
-static void generate(struct job *job)
-{
+static void generate(struct job *job) {
     dqg_context *context;
     dqg_model *model = job->model;
     assert_ok(dqg_context_create(NULL, &context));
@@ -73,14 +70,12 @@ static void generate(struct job *job)
     dqg_context_destroy(context);
 }
 
-static void *generate_thread(void *job)
-{
+static void *generate_thread(void *job) {
     generate(job);
     return NULL;
 }
 
-static void two_contexts_share_a_model(void **state)
-{
+static void two_contexts_share_a_model(void **state) {
     struct job alone = {*state, NULL, 1, 0, {0}};
     generate(&alone);
     assert_int_equal(alone.status, DQG_DONE);
@@ -104,8 +99,7 @@ static void two_contexts_share_a_model(void **state)
     }
 }
 
-static void same_bytes_for_any_thread_count(void **state)
-{
+static void same_bytes_for_any_thread_count(void **state) {
     struct job first = {*state, NULL, 1, 0, {0}};
     generate(&first);
     for (int32_t threads = 2; threads <= 5; threads += 3) {
@@ -121,8 +115,7 @@ struct canceller {
     _Atomic int requests;
 };
 
-static void *cancel_thread(void *user)
-{
+static void *cancel_thread(void *user) {
     struct canceller *canceller = user;
     while (!atomic_load(&canceller->stop)) {
         dqg_run_cancel(canceller->run);
@@ -132,8 +125,7 @@ static void *cancel_thread(void *user)
     return NULL;
 }
 
-static void cancel_from_another_thread(void **state)
-{
+static void cancel_from_another_thread(void **state) {
     struct job plain = {*state, NULL, 2, 0, {0}};
     generate(&plain);
 
@@ -146,6 +138,9 @@ static void cancel_from_another_thread(void **state)
     pthread_t thread;
     assert_int_equal(pthread_create(&thread, NULL, cancel_thread, &canceller), 0);
 
+    while (atomic_load(&canceller.requests) == 0) { /* the first call meets a request for sure */
+        nanosleep(&(struct timespec){0, 100000}, NULL);
+    }
     int cancelled = 0;
     dqg_status status;
     do {
@@ -161,7 +156,7 @@ static void cancel_from_another_thread(void **state)
     atomic_store(&canceller.stop, 1);
     assert_int_equal(pthread_join(thread, NULL), 0);
     assert_int_equal(status, DQG_DONE);
-    assert_true(atomic_load(&canceller.requests) > 0);
+    assert_true(cancelled > 0);
 
     float out[FLOATS];
     read_latent(canceller.run, out);
@@ -172,8 +167,7 @@ static void cancel_from_another_thread(void **state)
 }
 
 /* A request made while nothing is at work stops the next call, once. */
-static void one_request_stops_one_call(void **state)
-{
+static void one_request_stops_one_call(void **state) {
     const struct fixture *fixture = *state;
     dqg_context *context;
     dqg_model *model;
@@ -200,8 +194,7 @@ struct spread {
     _Atomic int32_t next;
 };
 
-static void *spread_thread(void *user)
-{
+static void *spread_thread(void *user) {
     struct spread *spread = user;
     for (;;) {
         int32_t index = atomic_fetch_add(&spread->next, 1);
@@ -212,8 +205,7 @@ static void *spread_thread(void *user)
     }
 }
 
-static void host_parallel(void *user, int32_t count, dqg_task_fn fn, void *task)
-{
+static void host_parallel(void *user, int32_t count, dqg_task_fn fn, void *task) {
     struct spread spread = {fn, task, count, 0};
     pthread_t thread;
     int started = pthread_create(&thread, NULL, spread_thread, &spread) == 0;
@@ -224,8 +216,7 @@ static void host_parallel(void *user, int32_t count, dqg_task_fn fn, void *task)
     atomic_fetch_add((_Atomic int *)user, 1);
 }
 
-static void host_job_system_gives_the_same_bytes(void **state)
-{
+static void host_job_system_gives_the_same_bytes(void **state) {
     struct job plain = {*state, NULL, 1, 0, {0}};
     generate(&plain);
     _Atomic int calls = 0;
@@ -249,8 +240,7 @@ static void host_job_system_gives_the_same_bytes(void **state)
     dqg_context_destroy(context);
 }
 
-static int setup_float(void **state)
-{
+static int setup_float(void **state) {
     static struct fixture fixture;
     *state = &fixture;
     return tiny_dir_make(fixture.directory, sizeof(fixture.directory)) ||
@@ -258,8 +248,7 @@ static int setup_float(void **state)
 }
 
 /* The same model with 4-bit weights: other operators, and a reader that uses the workers. */
-static int setup_4_bit(void **state)
-{
+static int setup_4_bit(void **state) {
     if (setup_float(state) != 0) {
         return -1;
     }
@@ -276,19 +265,15 @@ static int setup_4_bit(void **state)
     return failed ? -1 : 0;
 }
 
-static int teardown(void **state)
-{
+static int teardown(void **state) {
     tiny_dir_remove(((struct fixture *)*state)->directory);
     return 0;
 }
 
-int main(void)
-{
+int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(two_contexts_share_a_model),
-        cmocka_unit_test(same_bytes_for_any_thread_count),
-        cmocka_unit_test(cancel_from_another_thread),
-        cmocka_unit_test(one_request_stops_one_call),
+        cmocka_unit_test(two_contexts_share_a_model),           cmocka_unit_test(same_bytes_for_any_thread_count),
+        cmocka_unit_test(cancel_from_another_thread),           cmocka_unit_test(one_request_stops_one_call),
         cmocka_unit_test(host_job_system_gives_the_same_bytes),
     };
     return cmocka_run_group_tests_name("float", tests, setup_float, teardown) +
