@@ -119,9 +119,13 @@ dqg_status dqg_options_check(struct dqg_context *context, const struct dqg_optio
     return DQG_OK;
 }
 
-/* The row of a key of these options and type, and its value. */
+/* What every setter and getter begins with: the row of a key of these options and type, and its value. */
 static dqg_status find(const struct dqg_options *options, int32_t key, int32_t type, const struct dqg_option_row **row,
                        struct dqg_option_value **value) {
+    if (options == NULL) {
+        return DQG_ERROR_ARGUMENT;
+    }
+    dqg_error_clear(options->context);
     for (int32_t i = 0; i < dqg_option_row_count; i++) {
         if (dqg_option_rows[i].key != key || dqg_option_rows[i].kind != options->kind) {
             continue;
@@ -151,10 +155,6 @@ static dqg_status check_number(const struct dqg_options *options, const struct d
 dqg_status dqg_options_set_int(dqg_options *options, int32_t key, int64_t value) {
     const struct dqg_option_row *row = NULL;
     struct dqg_option_value *slot = NULL;
-    if (options == NULL) {
-        return DQG_ERROR_ARGUMENT;
-    }
-    dqg_error_clear(options->context);
     DQG_TRY(find(options, key, DQG_TYPE_INT, &row, &slot));
     DQG_TRY(check_number(options, row, (double)value));
     if ((key == DQG_QUANTIZER_BITS && value != 4 && value != 8 && value != 16) ||
@@ -169,10 +169,6 @@ dqg_status dqg_options_set_int(dqg_options *options, int32_t key, int64_t value)
 dqg_status dqg_options_set_float(dqg_options *options, int32_t key, double value) {
     const struct dqg_option_row *row = NULL;
     struct dqg_option_value *slot = NULL;
-    if (options == NULL) {
-        return DQG_ERROR_ARGUMENT;
-    }
-    dqg_error_clear(options->context);
     DQG_TRY(find(options, key, DQG_TYPE_FLOAT, &row, &slot));
     DQG_TRY(check_number(options, row, value));
     slot->number = value;
@@ -198,13 +194,9 @@ static bool is_choice(const char *choices, const char *text) {
 dqg_status dqg_options_set_text(dqg_options *options, int32_t key, const char *value) {
     const struct dqg_option_row *row = NULL;
     struct dqg_option_value *slot = NULL;
-    if (options == NULL) {
-        return DQG_ERROR_ARGUMENT;
-    }
-    struct dqg_context *context = options->context;
-    dqg_error_clear(context);
-    DQG_TRY(dqg_need(context, value, "value"));
     DQG_TRY(find(options, key, DQG_TYPE_TEXT, &row, &slot));
+    struct dqg_context *context = options->context;
+    DQG_TRY(dqg_need(context, value, "value"));
     if (strcmp(value, row->default_text) != 0 && !is_choice(row->choices, value)) {
         return dqg_fail(context, DQG_ERROR_RANGE, "option '%s': '%s' is not among %s", row->name, value, row->choices);
     }
@@ -226,9 +218,8 @@ static dqg_status set_array(struct dqg_options *options, int32_t key, const int6
                             int32_t count, int32_t type) {
     const struct dqg_option_row *row = NULL;
     struct dqg_option_value *slot = NULL;
-    struct dqg_context *context = options->context;
-    dqg_error_clear(context);
     DQG_TRY(find(options, key, type, &row, &slot));
+    struct dqg_context *context = options->context;
     const void *from = type == DQG_TYPE_INTS ? (const void *)ints : (const void *)floats;
     if (count < 0 || count > 1 << 20 || (count > 0 && from == NULL)) {
         return dqg_fail(context, DQG_ERROR_ARGUMENT, "option '%s': %d values cannot be read", row->name, (int)count);
@@ -253,11 +244,11 @@ static dqg_status set_array(struct dqg_options *options, int32_t key, const int6
 }
 
 dqg_status dqg_options_set_ints(dqg_options *options, int32_t key, const int64_t *values, int32_t count) {
-    return options != NULL ? set_array(options, key, values, NULL, count, DQG_TYPE_INTS) : DQG_ERROR_ARGUMENT;
+    return set_array(options, key, values, NULL, count, DQG_TYPE_INTS);
 }
 
 dqg_status dqg_options_set_floats(dqg_options *options, int32_t key, const double *values, int32_t count) {
-    return options != NULL ? set_array(options, key, NULL, values, count, DQG_TYPE_FLOATS) : DQG_ERROR_ARGUMENT;
+    return set_array(options, key, NULL, values, count, DQG_TYPE_FLOATS);
 }
 
 /* ---- text ---- */
@@ -332,13 +323,10 @@ dqg_status dqg_options_parse(dqg_options *options, const char *name, const char 
 dqg_status dqg_options_get_int(const dqg_options *options, int32_t key, int64_t *value) {
     const struct dqg_option_row *row = NULL;
     struct dqg_option_value *slot = NULL;
-    if (value != NULL) {
-        *value = 0;
-    }
-    if (options == NULL || value == NULL) {
+    if (value == NULL) {
         return DQG_ERROR_ARGUMENT;
     }
-    dqg_error_clear(options->context);
+    *value = 0;
     DQG_TRY(find(options, key, DQG_TYPE_INT, &row, &slot));
     *value = slot->integer;
     return DQG_OK;
@@ -347,13 +335,10 @@ dqg_status dqg_options_get_int(const dqg_options *options, int32_t key, int64_t 
 dqg_status dqg_options_get_float(const dqg_options *options, int32_t key, double *value) {
     const struct dqg_option_row *row = NULL;
     struct dqg_option_value *slot = NULL;
-    if (value != NULL) {
-        *value = 0.0;
-    }
-    if (options == NULL || value == NULL) {
+    if (value == NULL) {
         return DQG_ERROR_ARGUMENT;
     }
-    dqg_error_clear(options->context);
+    *value = 0.0;
     DQG_TRY(find(options, key, DQG_TYPE_FLOAT, &row, &slot));
     *value = slot->number;
     return DQG_OK;
@@ -362,13 +347,10 @@ dqg_status dqg_options_get_float(const dqg_options *options, int32_t key, double
 dqg_status dqg_options_get_text(const dqg_options *options, int32_t key, const char **value) {
     const struct dqg_option_row *row = NULL;
     struct dqg_option_value *slot = NULL;
-    if (value != NULL) {
-        *value = NULL;
-    }
-    if (options == NULL || value == NULL) {
+    if (value == NULL) {
         return DQG_ERROR_ARGUMENT;
     }
-    dqg_error_clear(options->context);
+    *value = NULL;
     DQG_TRY(find(options, key, DQG_TYPE_TEXT, &row, &slot));
     *value = slot->text != NULL ? slot->text : row->default_text;
     return DQG_OK;

@@ -113,6 +113,8 @@ static dqg_status ready_lanes(struct dqg_source *source, size_t count, bool chec
     bool ready = container->lanes != NULL;
     for (size_t i = 0; ready && i < dqg_min_size(wanted, count); i++) {
         ready = ready_lane(alloc, &container->lanes[i], check_only);
+    }
+    for (size_t i = 0; i < container->lane_count; i++) {
         container->lanes[i].damage.kind = DQG_DAMAGE_NONE;
     }
     return ready ? DQG_OK : dqg_fail_memory(source->context, "reading a frame", DQG_FRAME_BYTES);
@@ -225,10 +227,10 @@ static void describe(const struct dqg_source *source, const struct dqg_damage *d
         dqg_format(text, size, "frame %llu of %llu of its %s does not decompress to its size", frame, frames, plane);
         break;
     case DQG_DAMAGE_PADDING:
-        dqg_format(text, size, "the zero bytes after its %s are not zero", plane);
+        dqg_format(text, size, "the padding after its %s is not zero", plane);
         break;
     case DQG_DAMAGE_GAP:
-        dqg_format(text, size, "the zero bytes before its %s are not zero", plane);
+        dqg_format(text, size, "the padding before its %s is not zero", plane);
         break;
     default:
         dqg_format(text, size, "no damage");
@@ -250,8 +252,9 @@ static dqg_status report(struct dqg_source *source, const struct dqg_damage *dam
     }
     dqg_status status = damage->kind == DQG_DAMAGE_CONTENT ? DQG_ERROR_FORMAT : DQG_ERROR_CHECKSUM;
     if (have != want) {
-        dqg_format(sizes, sizeof sizes, "; the file is %llu bytes %s than it was written",
-                   (unsigned long long)(have < want ? want - have : have - want), have < want ? "shorter" : "longer");
+        uint64_t difference = have < want ? want - have : have - want;
+        dqg_format(sizes, sizeof sizes, "; the file is %llu byte%s %s than its header says",
+                   (unsigned long long)difference, difference > 1 ? "s" : "", have < want ? "shorter" : "longer");
         status = have < want ? DQG_ERROR_TRUNCATED : DQG_ERROR_CHECKSUM;
     }
     describe(source, damage, what, sizeof what);
@@ -263,11 +266,12 @@ static dqg_status report(struct dqg_source *source, const struct dqg_damage *dam
 static dqg_status report_excess(struct dqg_source *source) {
     const struct dqg_container *container = source->detail;
     const struct dqg_input *input = &source->inputs[0];
+    uint64_t excess = input->size - container->file_bytes;
     size_t count = source->tensor_count;
     return dqg_fail(source->context, DQG_ERROR_CHECKSUM,
-                    "%s has %llu bytes too many, after the end of %s%s%s; copy or download the file again", input->name,
-                    (unsigned long long)(input->size - container->file_bytes), count > 0 ? "tensor '" : "its index",
-                    count > 0 ? source->tensors[count - 1].name : "", count > 0 ? "'" : "");
+                    "%llu byte%s too many after the end of %s%s%s (%s); copy or download the file again",
+                    (unsigned long long)excess, excess > 1 ? "s" : "", count > 0 ? "tensor '" : "the index",
+                    count > 0 ? source->tensors[count - 1].name : "", count > 0 ? "'" : "", input->name);
 }
 
 /* ---- the whole file ---- */

@@ -213,11 +213,9 @@ dqg_status dqg_run_memory(struct dqg_context *context, struct dqg_model *model, 
     return status;
 }
 
-dqg_status dqg_run_make(struct dqg_context *context, struct dqg_model *model, struct dqg_scheduler *scheduler,
-                        const struct dqg_run_config *config, struct dqg_run **out) {
-    struct dqg_run *run = NULL;
-    DQG_TRY(start(context, model, scheduler, &run));
-    dqg_status status = prepare(run, config);
+/* The second half of making a run: allocate, draw the noise. A run that failed by then or here is given up. */
+static dqg_status complete(struct dqg_run *run, const struct dqg_run_config *config, dqg_status status,
+                           struct dqg_run **out) {
     status = status >= 0 ? allocate(run) : status;
     if (status < 0) {
         dqg_run_free(run);
@@ -226,6 +224,13 @@ dqg_status dqg_run_make(struct dqg_context *context, struct dqg_model *model, st
     fill(run, config);
     *out = run;
     return DQG_OK;
+}
+
+dqg_status dqg_run_make(struct dqg_context *context, struct dqg_model *model, struct dqg_scheduler *scheduler,
+                        const struct dqg_run_config *config, struct dqg_run **out) {
+    struct dqg_run *run = NULL;
+    DQG_TRY(start(context, model, scheduler, &run));
+    return complete(run, config, prepare(run, config), out);
 }
 
 dqg_status dqg_run_make_custom(struct dqg_context *context, struct dqg_scheduler *scheduler, const int64_t *shape,
@@ -237,12 +242,5 @@ dqg_status dqg_run_make_custom(struct dqg_context *context, struct dqg_scheduler
     if (status >= 0 && !lay_out(run)) {
         status = dqg_fail(context, DQG_ERROR_LIMIT, "a run of this size does not fit the address space");
     }
-    status = status >= 0 ? allocate(run) : status;
-    if (status < 0) {
-        dqg_run_free(run);
-        return status;
-    }
-    fill(run, config);
-    *out = run;
-    return DQG_OK;
+    return complete(run, config, status, out);
 }
