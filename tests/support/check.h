@@ -25,6 +25,15 @@
 
 #define assert_ok(call) assert_int_equal((call), DQG_OK)
 
+/* An output that a failing call must clear. */
+static void *const anything = (void *)0x10;
+
+static inline dqg_options *make_options(dqg_context *context, int32_t kind) {
+    dqg_options *options;
+    assert_ok(dqg_options_create(context, kind, &options));
+    return options;
+}
+
 /* A contiguous F32 view. Unused sizes are 0 and end the shape. */
 static inline dqg_tensor_view view_f32(void *data, int64_t d0, int64_t d1, int64_t d2, int64_t d3) {
     const int64_t sizes[4] = {d0, d1, d2, d3};

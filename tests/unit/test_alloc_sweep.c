@@ -56,7 +56,7 @@ static dqg_status verify(dqg_context *context, const struct fixture *fixture) {
     return dqg_file_verify(context, fixture->model);
 }
 
-static dqg_status make_options(dqg_context *context, dqg_options **options) {
+static dqg_status run_options(dqg_context *context, dqg_options **options) {
     static const int64_t classes[] = {1, 3};
     dqg_status status = dqg_options_create(context, DQG_OPTIONS_RUN, options);
     if (status == DQG_OK) {
@@ -115,7 +115,7 @@ static dqg_status generate(dqg_context *context, const struct fixture *fixture) 
     DQG_INIT(&memory);
     dqg_status status = dqg_context_set_threads(context, 2);
     if (status == DQG_OK) {
-        status = make_options(context, &options);
+        status = run_options(context, &options);
     }
     if (status == DQG_OK) {
         status = dqg_model_load(context, fixture->model, NULL, &model);
@@ -325,7 +325,7 @@ static void steps_allocate_nothing(void **state) {
     assert_ok(dqg_context_create(&allocator, &context));
     assert_ok(dqg_context_set_threads(context, 2));
     assert_ok(dqg_model_load(context, fixture->quantized, NULL, &model));
-    assert_ok(make_options(context, &options));
+    assert_ok(run_options(context, &options));
     assert_ok(dqg_model_memory(context, model, NULL, options, &info));
     int64_t before = memory.live_bytes;
     assert_ok(dqg_run_create(context, model, NULL, options, &run));

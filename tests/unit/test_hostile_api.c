@@ -1,27 +1,22 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * Wrong arguments to the public functions of contexts, options, models and files: NULL, wrong record sizes, shapes,
- * types, ranges and names. Each call must return the documented status with its outputs cleared. test_hostile_run.c
- * does the same for schedulers, runs and quantizers.
+ * types, ranges and names. Each call must return the documented status with its outputs cleared. Its
+ * siblings test_hostile_scheduler.c and test_hostile_run.c do the same for schedulers, runs and quantizers.
  */
 #include "check.h"
 #include "failing_alloc.h"
-#include "tiny_model.h"
+#include "model_fixture.h"
 
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 
 struct fixture {
-    char directory[128];
-    char path[192];
+    struct model_fixture base;
     unsigned char *bytes; /* the same file in memory */
     size_t size;
-    dqg_context *context;
-    dqg_model *model;
 };
-
-static void *anything = (void *)0x10; /* an output that must be cleared */
 
 static void statuses_and_records(void **state) {
     (void)state;
@@ -84,7 +79,7 @@ static void run_all(void *user, int32_t count, dqg_task_fn fn, void *task) {
 
 static void context_settings(void **state) {
     struct fixture *fixture = *state;
-    dqg_context *context = fixture->context;
+    dqg_context *context = fixture->base.context;
     assert_non_null(dqg_context_error(NULL));
     assert_string_equal(dqg_context_backend(NULL), "");
     assert_int_equal(dqg_context_set_threads(NULL, 1), DQG_ERROR_ARGUMENT);
@@ -205,22 +200,22 @@ static void every_option_refuses_bad_values(void **state) {
         dqg_options *options;
         dqg_option_info row;
         DQG_INIT(&row);
-        assert_ok(dqg_options_create(fixture->context, kind, &options));
+        assert_ok(dqg_options_create(fixture->base.context, kind, &options));
         for (int32_t index = 0; dqg_option_at(kind, index, &row) == DQG_OK; index++, rows++) {
             assert_int_equal(row.kind, kind);
             assert_true(strlen(row.help) > 0 && strlen(row.name) > 0);
             switch (row.type) {
             case DQG_TYPE_INT:
-                refuse_int(fixture->context, options, &row);
+                refuse_int(fixture->base.context, options, &row);
                 break;
             case DQG_TYPE_FLOAT:
-                refuse_float(fixture->context, options, &row);
+                refuse_float(fixture->base.context, options, &row);
                 break;
             case DQG_TYPE_TEXT:
-                refuse_text(fixture->context, options, &row);
+                refuse_text(fixture->base.context, options, &row);
                 break;
             default:
-                refuse_array(fixture->context, options, &row);
+                refuse_array(fixture->base.context, options, &row);
                 break;
             }
         }
@@ -231,7 +226,7 @@ static void every_option_refuses_bad_values(void **state) {
 
 static void options_arguments(void **state) {
     struct fixture *fixture = *state;
-    dqg_context *context = fixture->context;
+    dqg_context *context = fixture->base.context;
     dqg_options *options = anything;
     int64_t number = 7;
     double real = 7;
@@ -283,27 +278,27 @@ static int32_t read_nothing(void *user, uint64_t offset, void *buffer, size_t si
 
 static void model_load_arguments(void **state) {
     struct fixture *fixture = *state;
-    dqg_context *context = fixture->context;
+    dqg_context *context = fixture->base.context;
     dqg_model *model = anything;
     dqg_options *wrong;
     char path[256];
-    assert_int_equal(dqg_model_load(NULL, fixture->path, NULL, &model), DQG_ERROR_ARGUMENT);
+    assert_int_equal(dqg_model_load(NULL, fixture->base.path, NULL, &model), DQG_ERROR_ARGUMENT);
     assert_null(model);
     model = anything;
     assert_fails(context, dqg_model_load(context, NULL, NULL, &model), DQG_ERROR_ARGUMENT);
     assert_null(model);
-    assert_fails(context, dqg_model_load(context, fixture->path, NULL, NULL), DQG_ERROR_ARGUMENT);
-    tiny_path(path, sizeof(path), fixture->directory, "missing.dqg");
+    assert_fails(context, dqg_model_load(context, fixture->base.path, NULL, NULL), DQG_ERROR_ARGUMENT);
+    tiny_path(path, sizeof(path), fixture->base.directory, "missing.dqg");
     assert_fails(context, dqg_model_load(context, path, NULL, &model), DQG_ERROR_NOT_FOUND);
     assert_non_null(strstr(dqg_context_error(context), "missing.dqg"));
-    assert_true(dqg_model_load(context, fixture->directory, NULL, &model) < 0);
+    assert_true(dqg_model_load(context, fixture->base.directory, NULL, &model) < 0);
     assert_true(dqg_model_load(context, "", NULL, &model) < 0);
     assert_ok(dqg_options_create(context, DQG_OPTIONS_RUN, &wrong));
-    assert_fails(context, dqg_model_load(context, fixture->path, wrong, &model), DQG_ERROR_ARGUMENT);
+    assert_fails(context, dqg_model_load(context, fixture->base.path, wrong, &model), DQG_ERROR_ARGUMENT);
     dqg_options_destroy(wrong);
     assert_ok(dqg_options_create(context, DQG_OPTIONS_MODEL, &wrong));
     assert_ok(dqg_options_set_int(wrong, DQG_MODEL_MEMORY_LIMIT, 1000));
-    assert_fails(context, dqg_model_load(context, fixture->path, wrong, &model), DQG_ERROR_LIMIT);
+    assert_fails(context, dqg_model_load(context, fixture->base.path, wrong, &model), DQG_ERROR_LIMIT);
     dqg_options_destroy(wrong);
     assert_null(model);
 
@@ -322,7 +317,7 @@ static void model_load_arguments(void **state) {
 
 static void reader_arguments(void **state) {
     struct fixture *fixture = *state;
-    dqg_context *context = fixture->context;
+    dqg_context *context = fixture->base.context;
     dqg_model *model = anything;
     dqg_reader reader, bad;
     DQG_INIT(&reader);
@@ -332,7 +327,7 @@ static void reader_arguments(void **state) {
     assert_int_equal(dqg_model_load_reader(NULL, &reader, NULL, &model), DQG_ERROR_ARGUMENT);
     assert_fails(context, dqg_model_load_reader(context, NULL, NULL, &model), DQG_ERROR_ARGUMENT);
     assert_fails(context, dqg_model_load_reader(context, &reader, NULL, NULL), DQG_ERROR_ARGUMENT);
-    assert_int_equal(dqg_file_verify(NULL, fixture->path), DQG_ERROR_ARGUMENT);
+    assert_int_equal(dqg_file_verify(NULL, fixture->base.path), DQG_ERROR_ARGUMENT);
     assert_fails(context, dqg_file_verify(context, NULL), DQG_ERROR_ARGUMENT);
     assert_fails(context, dqg_file_verify(context, "/nonexistent/file"), DQG_ERROR_NOT_FOUND);
     assert_int_equal(dqg_file_verify_reader(NULL, &reader), DQG_ERROR_ARGUMENT);
@@ -370,7 +365,7 @@ static void reader_arguments(void **state) {
 
 static void model_getters(void **state) {
     struct fixture *fixture = *state;
-    dqg_model *model = fixture->model;
+    dqg_model *model = fixture->base.model;
     dqg_model_info info;
     dqg_tensor_info tensor;
     const char *key = anything, *value = anything;
@@ -470,8 +465,8 @@ static int spoil(dqg_tensor_view *view, float *data, int how) {
 
 static void evaluate_arguments(void **state) {
     struct fixture *fixture = *state;
-    dqg_context *context = fixture->context;
-    dqg_model *model = fixture->model;
+    dqg_context *context = fixture->base.context;
+    dqg_model *model = fixture->base.model;
     static float x[512], y[512];
     const double times[2] = {500, 1};
     const int32_t labels[2] = {0, 4}, too_large[2] = {0, 5}, too_small[2] = {-2, 0};
@@ -502,33 +497,33 @@ static void evaluate_arguments(void **state) {
 
 static void read_tensor_arguments(void **state) {
     struct fixture *fixture = *state;
-    dqg_context *context = fixture->context;
+    dqg_context *context = fixture->base.context;
     static float data[64 * 4 * 2 * 2];
     const char *name = "x_embedder.proj.weight";
     dqg_tensor_view view = view_f32(data, 64, 4, 2, 2), bad;
-    assert_int_equal(dqg_model_read_tensor(NULL, fixture->model, name, &view), DQG_ERROR_ARGUMENT);
+    assert_int_equal(dqg_model_read_tensor(NULL, fixture->base.model, name, &view), DQG_ERROR_ARGUMENT);
     assert_fails(context, dqg_model_read_tensor(context, NULL, name, &view), DQG_ERROR_ARGUMENT);
-    assert_fails(context, dqg_model_read_tensor(context, fixture->model, NULL, &view), DQG_ERROR_ARGUMENT);
-    assert_fails(context, dqg_model_read_tensor(context, fixture->model, name, NULL), DQG_ERROR_ARGUMENT);
-    assert_fails(context, dqg_model_read_tensor(context, fixture->model, "x_embedder", &view), DQG_ERROR_NAME);
+    assert_fails(context, dqg_model_read_tensor(context, fixture->base.model, NULL, &view), DQG_ERROR_ARGUMENT);
+    assert_fails(context, dqg_model_read_tensor(context, fixture->base.model, name, NULL), DQG_ERROR_ARGUMENT);
+    assert_fails(context, dqg_model_read_tensor(context, fixture->base.model, "x_embedder", &view), DQG_ERROR_NAME);
     for (int how = 0; spoil(&bad, data, how); how++) {
-        assert_fails(context, dqg_model_read_tensor(context, fixture->model, name, &bad), DQG_ERROR_ARGUMENT);
+        assert_fails(context, dqg_model_read_tensor(context, fixture->base.model, name, &bad), DQG_ERROR_ARGUMENT);
     }
-    assert_ok(dqg_model_read_tensor(context, fixture->model, name, &view));
+    assert_ok(dqg_model_read_tensor(context, fixture->base.model, name, &view));
 }
 
 static void memory_arguments(void **state) {
     struct fixture *fixture = *state;
-    dqg_context *context = fixture->context;
+    dqg_context *context = fixture->base.context;
     dqg_memory_info info;
     DQG_INIT(&info);
-    assert_int_equal(dqg_model_memory(NULL, fixture->model, NULL, NULL, &info), DQG_ERROR_ARGUMENT);
+    assert_int_equal(dqg_model_memory(NULL, fixture->base.model, NULL, NULL, &info), DQG_ERROR_ARGUMENT);
     assert_fails(context, dqg_model_memory(context, NULL, NULL, NULL, &info), DQG_ERROR_ARGUMENT);
-    assert_fails(context, dqg_model_memory(context, fixture->model, NULL, NULL, NULL), DQG_ERROR_ARGUMENT);
+    assert_fails(context, dqg_model_memory(context, fixture->base.model, NULL, NULL, NULL), DQG_ERROR_ARGUMENT);
     info.struct_size = 4;
-    assert_fails(context, dqg_model_memory(context, fixture->model, NULL, NULL, &info), DQG_ERROR_ARGUMENT);
+    assert_fails(context, dqg_model_memory(context, fixture->base.model, NULL, NULL, &info), DQG_ERROR_ARGUMENT);
     DQG_INIT(&info);
-    assert_ok(dqg_model_memory(context, fixture->model, NULL, NULL, &info));
+    assert_ok(dqg_model_memory(context, fixture->base.model, NULL, NULL, &info));
     assert_true(info.run_bytes > 1000 && info.model_bytes > 500000);
 }
 
@@ -536,19 +531,12 @@ static int setup(void **state) {
     static struct fixture fixture;
     *state = &fixture;
     fixture.bytes = tiny_dit_build(64, 2, 4, 2, 4, 8, 5, 0, 1, &fixture.size);
-    if (fixture.bytes == NULL || tiny_dir_make(fixture.directory, sizeof(fixture.directory))) {
-        return -1;
-    }
-    tiny_path(fixture.path, sizeof(fixture.path), fixture.directory, "tiny.safetensors");
-    return tiny_dit_write_default(fixture.path) || dqg_context_create(NULL, &fixture.context) ||
-           dqg_model_load(fixture.context, fixture.path, NULL, &fixture.model);
+    return fixture.bytes == NULL || model_fixture_open(&fixture.base);
 }
 
 static int teardown(void **state) {
     struct fixture *fixture = *state;
-    dqg_model_release(fixture->model);
-    dqg_context_destroy(fixture->context);
-    tiny_dir_remove(fixture->directory);
+    model_fixture_close(&fixture->base);
     free(fixture->bytes);
     return 0;
 }

@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Wrong arguments to the public functions of schedulers, runs and quantizers; the second half of test_hostile_api.c.
- * After every refused call the run must still give the result of one that was never disturbed.
+ * Wrong arguments to the public functions of runs and quantizers. After every refused call a run must still give the
+ * result of one that was never disturbed.
  */
 #include "check.h"
-#include "tiny_model.h"
+#include "model_fixture.h"
 
 #include <math.h>
 #include <stdio.h>
@@ -14,214 +14,25 @@
 enum { STEPS = 4, FLOATS = 2 * 4 * 8 * 8 };
 
 struct fixture {
-    char directory[128];
-    char path[192];
-    dqg_context *context;
-    dqg_model *model;
+    struct model_fixture base;
     dqg_scheduler *scheduler;
 };
 
-static void *anything = (void *)0x10;
-
-static dqg_options *make_options(dqg_context *context, int32_t kind) {
-    dqg_options *options;
-    assert_ok(dqg_options_create(context, kind, &options));
-    return options;
-}
-
 static dqg_run *make_run(struct fixture *fixture) {
     dqg_run *run;
-    dqg_options *options = make_options(fixture->context, DQG_OPTIONS_RUN);
+    dqg_options *options = make_options(fixture->base.context, DQG_OPTIONS_RUN);
     assert_ok(dqg_options_set_int(options, DQG_RUN_COUNT, 2));
-    assert_ok(dqg_run_create(fixture->context, fixture->model, fixture->scheduler, options, &run));
+    assert_ok(dqg_run_create(fixture->base.context, fixture->base.model, fixture->scheduler, options, &run));
     dqg_options_destroy(options);
     return run;
 }
 
-static void scheduler_arguments(void **state) {
-    struct fixture *fixture = *state;
-    dqg_context *context = fixture->context;
-    dqg_scheduler *scheduler = anything;
-    dqg_options *wrong = make_options(context, DQG_OPTIONS_RUN);
-    dqg_point point;
-    float data[3] = {1, 2, 3};
-    dqg_tensor_view three = view_f32(data, 3, 0, 0, 0), two = view_f32(data, 2, 0, 0, 0);
-    DQG_INIT(&point);
-    assert_int_equal(dqg_scheduler_create(NULL, NULL, &scheduler), DQG_ERROR_ARGUMENT);
-    assert_null(scheduler);
-    assert_fails(context, dqg_scheduler_create(context, NULL, NULL), DQG_ERROR_ARGUMENT);
-    scheduler = anything;
-    assert_fails(context, dqg_scheduler_create(context, wrong, &scheduler), DQG_ERROR_ARGUMENT);
-    assert_null(scheduler);
-    dqg_options_destroy(wrong);
-    dqg_scheduler_retain(NULL);
-    dqg_scheduler_release(NULL);
-    scheduler = fixture->scheduler;
-    assert_int_equal(dqg_scheduler_steps(NULL), 0);
-    assert_int_equal(dqg_scheduler_steps(scheduler), STEPS);
-    assert_int_equal(dqg_scheduler_point(NULL, 0, &point), DQG_ERROR_ARGUMENT);
-    assert_int_equal(dqg_scheduler_point(scheduler, 0, NULL), DQG_ERROR_ARGUMENT);
-    assert_int_equal(dqg_scheduler_point(scheduler, -1, &point), DQG_ERROR_RANGE);
-    assert_int_equal(dqg_scheduler_point(scheduler, STEPS + 1, &point), DQG_ERROR_RANGE);
-    assert_ok(dqg_scheduler_point(scheduler, STEPS, &point));
-    point.struct_size = 4;
-    assert_int_equal(dqg_scheduler_point(scheduler, 0, &point), DQG_ERROR_ARGUMENT);
-    assert_int_equal(dqg_scheduler_add_noise(NULL, scheduler, 0, &three, &three, &three), DQG_ERROR_ARGUMENT);
-    assert_fails(context, dqg_scheduler_add_noise(context, NULL, 0, &three, &three, &three), DQG_ERROR_ARGUMENT);
-    assert_fails(context, dqg_scheduler_add_noise(context, scheduler, 0, NULL, &three, &three), DQG_ERROR_ARGUMENT);
-    assert_fails(context, dqg_scheduler_add_noise(context, scheduler, 0, &three, NULL, &three), DQG_ERROR_ARGUMENT);
-    assert_fails(context, dqg_scheduler_add_noise(context, scheduler, 0, &three, &three, NULL), DQG_ERROR_ARGUMENT);
-    assert_fails(context, dqg_scheduler_add_noise(context, scheduler, 0, &three, &two, &three), DQG_ERROR_ARGUMENT);
-    assert_fails(context, dqg_scheduler_add_noise(context, scheduler, 0, &three, &three, &two), DQG_ERROR_ARGUMENT);
-    assert_fails(context, dqg_scheduler_add_noise(context, scheduler, 9, &three, &three, &three), DQG_ERROR_RANGE);
-    assert_fails(context, dqg_scheduler_add_noise(context, scheduler, -1, &three, &three, &three), DQG_ERROR_RANGE);
-}
-
-/* The n-th of "a|b|c" to choice, or false. */
-static int nth_choice(const char *choices, int n, char *choice, size_t size) {
-    for (; n > 0; n--) {
-        choices = strchr(choices, '|');
-        if (choices == NULL) {
-            return 0;
-        }
-        choices++;
-    }
-    size_t length = strcspn(choices, "|");
-    assert_true(length < size);
-    memcpy(choice, choices, length);
-    choice[length] = '\0';
-    return 1;
-}
-
-/* The choices of one text option of schedulers. */
-static const char *choices_of(int32_t key) {
-    dqg_option_info row;
-    DQG_INIT(&row);
-    for (int32_t i = 0; dqg_option_at(DQG_OPTIONS_SCHEDULER, i, &row) == DQG_OK; i++) {
-        if (row.key == key) {
-            return row.choices;
-        }
-    }
-    fail_msg("the option table lacks key %d", (int)key);
-    return NULL;
-}
-
-/* Drive a scheduler to its end with a network that says a quarter of its input. */
-static void drive(dqg_context *context, dqg_scheduler *scheduler) {
-    const int64_t shape[2] = {2, 3};
-    float data[6];
-    dqg_run *run;
-    dqg_request request;
-    dqg_tensor_view view = view_f32(data, 2, 3, 0, 0);
-    DQG_INIT(&request);
-    assert_ok(dqg_run_create_custom(context, scheduler, shape, 2, NULL, &run));
-    dqg_status status = DQG_OK;
-    while (status != DQG_DONE) {
-        assert_ok(dqg_run_request(run, &request, &view));
-        assert_true(isfinite(request.timestep) && isfinite(request.sigma));
-        for (int i = 0; i < 6; i++) {
-            assert_true(isfinite(data[i]));
-            data[i] *= 0.25f;
-        }
-        status = dqg_run_submit(run, &view);
-        assert_true(status >= 0);
-    }
-    assert_ok(dqg_run_read(run, DQG_SOURCE_LATENT, &view));
-    for (int i = 0; i < 6; i++) {
-        assert_true(isfinite(data[i]));
-    }
-    dqg_run_destroy(run);
-}
-
-/* One choice for each of four keys: works to the end for any number of steps, or is refused with words. */
-static int try_combination(dqg_context *context, const int32_t keys[4], char choice[4][32], int64_t steps) {
-    dqg_options *options = make_options(context, DQG_OPTIONS_SCHEDULER);
-    dqg_scheduler *scheduler = anything;
-    for (int i = 0; i < 4; i++) {
-        assert_ok(dqg_options_set_text(options, keys[i], choice[i]));
-    }
-    assert_ok(dqg_options_set_int(options, DQG_SCHEDULER_STEPS, steps));
-    dqg_status status = dqg_scheduler_create(context, options, &scheduler);
-    dqg_options_destroy(options);
-    if (status == DQG_OK) {
-        drive(context, scheduler);
-        dqg_scheduler_release(scheduler);
-        return 1;
-    }
-    assert_true(status == DQG_ERROR_UNSUPPORTED || status == DQG_ERROR_RANGE);
-    assert_null(scheduler);
-    assert_true(strlen(dqg_context_error(context)) > 8);
-    return 0;
-}
-
-static void scheduler_combinations(void **state) {
-    struct fixture *fixture = *state;
-    const int32_t keys[4] = {DQG_SCHEDULER_SOLVER, DQG_SCHEDULER_SCHEDULE, DQG_SCHEDULER_SPACING,
-                             DQG_SCHEDULER_PREDICTION};
-    char choice[4][32];
-    int at[4] = {0, 0, 0, 0}, worked = 0, refused = 0, key = 0;
-    while (key < 4) { /* at counts like the digits of a number */
-        for (key = 0; key < 4; key++) {
-            assert_true(nth_choice(choices_of(keys[key]), at[key], choice[key], sizeof(choice[key])));
-        }
-        for (int64_t steps = 1; steps <= 1000; steps *= 10) {
-            int fine = try_combination(fixture->context, keys, choice, steps);
-            worked += fine;
-            refused += !fine;
-        }
-        for (key = 0; key < 4; key++) {
-            if (nth_choice(choices_of(keys[key]), ++at[key], choice[key], sizeof(choice[key]))) {
-                break;
-            }
-            at[key] = 0;
-        }
-    }
-    print_message("%d combinations worked, %d were refused\n", worked, refused);
-    assert_true(worked > 40);
-}
-
-static void model_scheduler_options(void **state) {
-    struct fixture *fixture = *state;
-    dqg_options *options = anything;
-    dqg_scheduler *scheduler;
-    const char *text;
-    assert_int_equal(dqg_model_scheduler_options(NULL, fixture->model, &options), DQG_ERROR_ARGUMENT);
-    assert_null(options);
-    options = anything;
-    assert_fails(fixture->context, dqg_model_scheduler_options(fixture->context, NULL, &options), DQG_ERROR_ARGUMENT);
-    assert_null(options);
-    assert_fails(fixture->context, dqg_model_scheduler_options(fixture->context, fixture->model, NULL),
-                 DQG_ERROR_ARGUMENT);
-    assert_ok(dqg_model_scheduler_options(fixture->context, fixture->model, &options));
-    assert_ok(dqg_options_get_text(options, DQG_SCHEDULER_SCHEDULE, &text));
-    assert_string_equal(text, "flow");
-    assert_ok(dqg_scheduler_create(fixture->context, options, &scheduler));
-    dqg_scheduler_release(scheduler);
-    dqg_options_destroy(options);
-}
-
-static void scheduler_bad_lists(void **state) {
-    struct fixture *fixture = *state;
-    static const double lists[][3] = {{0.5, 0.9, 0}, {0.9, 0.9, 0}, {0.9, 0.5, 0.1}, {-1, -2, 0}, {0.9, -0.5, 0}};
-    for (size_t i = 0; i < sizeof(lists) / sizeof(lists[0]); i++) {
-        dqg_scheduler *scheduler = anything;
-        dqg_options *options = make_options(fixture->context, DQG_OPTIONS_SCHEDULER);
-        dqg_status status = dqg_options_set_floats(options, DQG_SCHEDULER_SIGMAS, lists[i], 3);
-        if (status == DQG_OK) {
-            status = dqg_scheduler_create(fixture->context, options, &scheduler);
-            assert_null(scheduler);
-        }
-        assert_true(status < 0 && strlen(dqg_context_error(fixture->context)) > 8);
-        dqg_options_destroy(options);
-    }
-}
-
 static void expect_run(struct fixture *fixture, const char *name, const char *value, dqg_status expected) {
     dqg_run *run = anything;
-    dqg_options *options = make_options(fixture->context, DQG_OPTIONS_RUN);
+    dqg_options *options = make_options(fixture->base.context, DQG_OPTIONS_RUN);
     dqg_status status = dqg_options_parse(options, name, value);
     if (status == DQG_OK) {
-        status = dqg_run_create(fixture->context, fixture->model, NULL, options, &run);
+        status = dqg_run_create(fixture->base.context, fixture->base.model, NULL, options, &run);
         if (status == DQG_OK) {
             dqg_run_destroy(run);
         } else {
@@ -231,20 +42,20 @@ static void expect_run(struct fixture *fixture, const char *name, const char *va
     if (status != expected) {
         fail_msg("%s = %s: status %d, not %d", name, value, (int)status, (int)expected);
     }
-    assert_true(status == DQG_OK || strlen(dqg_context_error(fixture->context)) > 8);
+    assert_true(status == DQG_OK || strlen(dqg_context_error(fixture->base.context)) > 8);
     dqg_options_destroy(options);
 }
 
 static void run_create_arguments(void **state) {
     struct fixture *fixture = *state;
-    dqg_context *context = fixture->context;
+    dqg_context *context = fixture->base.context;
     dqg_run *run = anything;
     dqg_options *wrong = make_options(context, DQG_OPTIONS_SCHEDULER);
-    assert_int_equal(dqg_run_create(NULL, fixture->model, NULL, NULL, &run), DQG_ERROR_ARGUMENT);
+    assert_int_equal(dqg_run_create(NULL, fixture->base.model, NULL, NULL, &run), DQG_ERROR_ARGUMENT);
     assert_null(run);
     assert_fails(context, dqg_run_create(context, NULL, NULL, NULL, &run), DQG_ERROR_ARGUMENT);
-    assert_fails(context, dqg_run_create(context, fixture->model, NULL, NULL, NULL), DQG_ERROR_ARGUMENT);
-    assert_fails(context, dqg_run_create(context, fixture->model, NULL, wrong, &run), DQG_ERROR_ARGUMENT);
+    assert_fails(context, dqg_run_create(context, fixture->base.model, NULL, NULL, NULL), DQG_ERROR_ARGUMENT);
+    assert_fails(context, dqg_run_create(context, fixture->base.model, NULL, wrong, &run), DQG_ERROR_ARGUMENT);
     dqg_options_destroy(wrong);
     expect_run(fixture, "classes", "4", DQG_OK);
     expect_run(fixture, "classes", "-1", DQG_OK);
@@ -260,7 +71,7 @@ static void run_create_arguments(void **state) {
         run = anything;
         dqg_status status = dqg_options_parse(options, refused[i].name, refused[i].value);
         if (status == DQG_OK) {
-            status = dqg_run_create(context, fixture->model, NULL, options, &run);
+            status = dqg_run_create(context, fixture->base.model, NULL, options, &run);
             assert_null(run);
         }
         assert_true(status == DQG_ERROR_ARGUMENT || status == DQG_ERROR_RANGE);
@@ -271,7 +82,7 @@ static void run_create_arguments(void **state) {
 
 static void custom_run_arguments(void **state) {
     struct fixture *fixture = *state;
-    dqg_context *context = fixture->context;
+    dqg_context *context = fixture->base.context;
     dqg_run *run = anything;
     const int64_t good[2] = {2, 3};
     const struct {
@@ -421,7 +232,7 @@ static void bad_images(dqg_context *context, dqg_run *run) {
 
 /* A state of a run: every flipped byte and every wrong length is found. */
 static void bad_states(struct fixture *fixture, dqg_run *run) {
-    dqg_context *context = fixture->context;
+    dqg_context *context = fixture->base.context;
     size_t size = 0;
     assert_fails(context, dqg_run_state_size(run, NULL), DQG_ERROR_ARGUMENT);
     assert_ok(dqg_run_state_size(run, &size));
@@ -441,7 +252,7 @@ static void bad_states(struct fixture *fixture, dqg_run *run) {
         saved[i] ^= 0x40;
     }
     dqg_run *other;
-    assert_ok(dqg_run_create(context, fixture->model, NULL, NULL, &other));
+    assert_ok(dqg_run_create(context, fixture->base.model, NULL, NULL, &other));
     assert_fails(context, dqg_run_restore(other, saved, size), DQG_ERROR_STATE);
     dqg_run_destroy(other);
     free(saved);
@@ -449,7 +260,7 @@ static void bad_states(struct fixture *fixture, dqg_run *run) {
 
 static void run_survives_bad_calls(void **state) {
     struct fixture *fixture = *state;
-    dqg_context *context = fixture->context;
+    dqg_context *context = fixture->base.context;
     static float expected[FLOATS], data[FLOATS], scratch[FLOATS];
     dqg_tensor_view view = view_f32(expected, 2, 4, 8, 8), scratch_view = view_f32(scratch, 2, 4, 8, 8);
     dqg_run *plain = make_run(fixture), *run = make_run(fixture);
@@ -488,7 +299,7 @@ static void run_survives_bad_calls(void **state) {
 
 static void custom_run_order(void **state) {
     struct fixture *fixture = *state;
-    dqg_context *context = fixture->context;
+    dqg_context *context = fixture->base.context;
     const int64_t shape[2] = {1, 3};
     float data[3];
     unsigned char pixels[16];
@@ -519,13 +330,13 @@ static void custom_run_order(void **state) {
 
 static void quantizer_arguments(void **state) {
     struct fixture *fixture = *state;
-    dqg_context *context = fixture->context;
+    dqg_context *context = fixture->base.context;
     dqg_quantizer *quantizer = anything;
     dqg_options *wrong = make_options(context, DQG_OPTIONS_RUN);
     const char *text = "text";
     char out[256], missing[256];
-    tiny_path(out, sizeof(out), fixture->directory, "out.dqg");
-    tiny_path(missing, sizeof(missing), fixture->directory, "missing/out.dqg");
+    tiny_path(out, sizeof(out), fixture->base.directory, "out.dqg");
+    tiny_path(missing, sizeof(missing), fixture->base.directory, "missing/out.dqg");
     dqg_quantizer_destroy(NULL);
     assert_int_equal(dqg_quantizer_create(NULL, NULL, &quantizer), DQG_ERROR_ARGUMENT);
     assert_null(quantizer);
@@ -538,7 +349,7 @@ static void quantizer_arguments(void **state) {
     dqg_options_destroy(wrong);
     assert_int_equal(dqg_quantizer_add_rule(NULL, "*", "int8"), DQG_ERROR_ARGUMENT);
     assert_int_equal(dqg_quantizer_set_metadata(NULL, "key", "value"), DQG_ERROR_ARGUMENT);
-    assert_int_equal(dqg_quantizer_run(NULL, fixture->path, out), DQG_ERROR_ARGUMENT);
+    assert_int_equal(dqg_quantizer_run(NULL, fixture->base.path, out), DQG_ERROR_ARGUMENT);
     assert_int_equal(dqg_quantizer_report(NULL, DQG_REPORT_TEXT, &text), DQG_ERROR_ARGUMENT);
     assert_null(text);
     assert_ok(dqg_quantizer_create(context, NULL, &quantizer));
@@ -562,12 +373,12 @@ static void quantizer_arguments(void **state) {
     assert_fails(context, dqg_quantizer_set_metadata(quantizer, "key", NULL), DQG_ERROR_ARGUMENT);
     assert_fails(context, dqg_quantizer_report(quantizer, DQG_REPORT_TEXT, &text), DQG_ERROR_STATE);
     assert_fails(context, dqg_quantizer_run(quantizer, NULL, out), DQG_ERROR_ARGUMENT);
-    assert_fails(context, dqg_quantizer_run(quantizer, fixture->path, NULL), DQG_ERROR_ARGUMENT);
+    assert_fails(context, dqg_quantizer_run(quantizer, fixture->base.path, NULL), DQG_ERROR_ARGUMENT);
     assert_fails(context, dqg_quantizer_run(quantizer, missing, out), DQG_ERROR_NOT_FOUND);
     assert_int_not_equal(access(out, F_OK), 0);
-    assert_true(dqg_quantizer_run(quantizer, fixture->path, missing) < 0);
-    assert_true(dqg_quantizer_run(quantizer, fixture->path, fixture->directory) < 0);
-    assert_ok(dqg_quantizer_run(quantizer, fixture->path, out));
+    assert_true(dqg_quantizer_run(quantizer, fixture->base.path, missing) < 0);
+    assert_true(dqg_quantizer_run(quantizer, fixture->base.path, fixture->base.directory) < 0);
+    assert_ok(dqg_quantizer_run(quantizer, fixture->base.path, out));
     assert_fails(context, dqg_quantizer_report(quantizer, 7, &text), DQG_ERROR_ARGUMENT);
     assert_fails(context, dqg_quantizer_report(quantizer, DQG_REPORT_JSON, NULL), DQG_ERROR_ARGUMENT);
     assert_ok(dqg_quantizer_report(quantizer, DQG_REPORT_JSON, &text));
@@ -579,16 +390,12 @@ static void quantizer_arguments(void **state) {
 
 static int setup(void **state) {
     static struct fixture fixture;
-    *state = &fixture;
     dqg_options *options = NULL;
-    int failed =
-        tiny_dir_make(fixture.directory, sizeof(fixture.directory)) ||
-        tiny_dit_write_default(tiny_path(fixture.path, sizeof(fixture.path), fixture.directory, "tiny.safetensors")) ||
-        dqg_context_create(NULL, &fixture.context) ||
-        dqg_model_load(fixture.context, fixture.path, NULL, &fixture.model) ||
-        dqg_options_create(fixture.context, DQG_OPTIONS_SCHEDULER, &options) ||
-        dqg_options_set_int(options, DQG_SCHEDULER_STEPS, STEPS) ||
-        dqg_scheduler_create(fixture.context, options, &fixture.scheduler);
+    *state = &fixture;
+    int failed = model_fixture_open(&fixture.base) ||
+                 dqg_options_create(fixture.base.context, DQG_OPTIONS_SCHEDULER, &options) ||
+                 dqg_options_set_int(options, DQG_SCHEDULER_STEPS, STEPS) ||
+                 dqg_scheduler_create(fixture.base.context, options, &fixture.scheduler);
     dqg_options_destroy(options);
     return failed;
 }
@@ -596,18 +403,12 @@ static int setup(void **state) {
 static int teardown(void **state) {
     struct fixture *fixture = *state;
     dqg_scheduler_release(fixture->scheduler);
-    dqg_model_release(fixture->model);
-    dqg_context_destroy(fixture->context);
-    tiny_dir_remove(fixture->directory);
+    model_fixture_close(&fixture->base);
     return 0;
 }
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(scheduler_arguments),
-        cmocka_unit_test(scheduler_combinations),
-        cmocka_unit_test(model_scheduler_options),
-        cmocka_unit_test(scheduler_bad_lists),
         cmocka_unit_test(run_create_arguments),
         cmocka_unit_test(custom_run_arguments),
         cmocka_unit_test(null_runs),

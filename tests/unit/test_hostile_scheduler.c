@@ -1,0 +1,203 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Wrong arguments to the public functions of schedulers, and every combination of their pieces: each works to the end
+ * or is refused with words.
+ */
+#include "check.h"
+#include "model_fixture.h"
+
+#include <math.h>
+
+enum { STEPS = 4 };
+
+static void scheduler_arguments(void **state) {
+    struct model_fixture *fixture = *state;
+    dqg_context *context = fixture->context;
+    dqg_scheduler *scheduler = anything;
+    dqg_options *wrong = make_options(context, DQG_OPTIONS_RUN);
+    dqg_point point;
+    float data[3] = {1, 2, 3};
+    dqg_tensor_view three = view_f32(data, 3, 0, 0, 0), two = view_f32(data, 2, 0, 0, 0);
+    DQG_INIT(&point);
+    assert_int_equal(dqg_scheduler_create(NULL, NULL, &scheduler), DQG_ERROR_ARGUMENT);
+    assert_null(scheduler);
+    assert_fails(context, dqg_scheduler_create(context, NULL, NULL), DQG_ERROR_ARGUMENT);
+    scheduler = anything;
+    assert_fails(context, dqg_scheduler_create(context, wrong, &scheduler), DQG_ERROR_ARGUMENT);
+    assert_null(scheduler);
+    dqg_options_destroy(wrong);
+    dqg_scheduler_retain(NULL);
+    dqg_scheduler_release(NULL);
+    assert_ok(dqg_options_create(context, DQG_OPTIONS_SCHEDULER, &wrong));
+    assert_ok(dqg_options_set_int(wrong, DQG_SCHEDULER_STEPS, STEPS));
+    assert_ok(dqg_scheduler_create(context, wrong, &scheduler));
+    dqg_options_destroy(wrong);
+    assert_int_equal(dqg_scheduler_steps(NULL), 0);
+    assert_int_equal(dqg_scheduler_steps(scheduler), STEPS);
+    assert_int_equal(dqg_scheduler_point(NULL, 0, &point), DQG_ERROR_ARGUMENT);
+    assert_int_equal(dqg_scheduler_point(scheduler, 0, NULL), DQG_ERROR_ARGUMENT);
+    assert_int_equal(dqg_scheduler_point(scheduler, -1, &point), DQG_ERROR_RANGE);
+    assert_int_equal(dqg_scheduler_point(scheduler, STEPS + 1, &point), DQG_ERROR_RANGE);
+    assert_ok(dqg_scheduler_point(scheduler, STEPS, &point));
+    point.struct_size = 4;
+    assert_int_equal(dqg_scheduler_point(scheduler, 0, &point), DQG_ERROR_ARGUMENT);
+    assert_int_equal(dqg_scheduler_add_noise(NULL, scheduler, 0, &three, &three, &three), DQG_ERROR_ARGUMENT);
+    assert_fails(context, dqg_scheduler_add_noise(context, NULL, 0, &three, &three, &three), DQG_ERROR_ARGUMENT);
+    assert_fails(context, dqg_scheduler_add_noise(context, scheduler, 0, NULL, &three, &three), DQG_ERROR_ARGUMENT);
+    assert_fails(context, dqg_scheduler_add_noise(context, scheduler, 0, &three, NULL, &three), DQG_ERROR_ARGUMENT);
+    assert_fails(context, dqg_scheduler_add_noise(context, scheduler, 0, &three, &three, NULL), DQG_ERROR_ARGUMENT);
+    assert_fails(context, dqg_scheduler_add_noise(context, scheduler, 0, &three, &two, &three), DQG_ERROR_ARGUMENT);
+    assert_fails(context, dqg_scheduler_add_noise(context, scheduler, 0, &three, &three, &two), DQG_ERROR_ARGUMENT);
+    assert_fails(context, dqg_scheduler_add_noise(context, scheduler, 9, &three, &three, &three), DQG_ERROR_RANGE);
+    assert_fails(context, dqg_scheduler_add_noise(context, scheduler, -1, &three, &three, &three), DQG_ERROR_RANGE);
+    dqg_scheduler_release(scheduler);
+}
+
+/* The n-th of "a|b|c" to choice, or false. */
+static int nth_choice(const char *choices, int n, char *choice, size_t size) {
+    for (; n > 0; n--) {
+        choices = strchr(choices, '|');
+        if (choices == NULL) {
+            return 0;
+        }
+        choices++;
+    }
+    size_t length = strcspn(choices, "|");
+    assert_true(length < size);
+    memcpy(choice, choices, length);
+    choice[length] = '\0';
+    return 1;
+}
+
+/* The choices of one text option of schedulers. */
+static const char *choices_of(int32_t key) {
+    dqg_option_info row;
+    DQG_INIT(&row);
+    for (int32_t i = 0; dqg_option_at(DQG_OPTIONS_SCHEDULER, i, &row) == DQG_OK; i++) {
+        if (row.key == key) {
+            return row.choices;
+        }
+    }
+    fail_msg("the option table lacks key %d", (int)key);
+    return NULL;
+}
+
+/* Drive a scheduler to its end with a network that says a quarter of its input. */
+static void drive(dqg_context *context, dqg_scheduler *scheduler) {
+    const int64_t shape[2] = {2, 3};
+    float data[6];
+    dqg_run *run;
+    dqg_request request;
+    dqg_tensor_view view = view_f32(data, 2, 3, 0, 0);
+    DQG_INIT(&request);
+    assert_ok(dqg_run_create_custom(context, scheduler, shape, 2, NULL, &run));
+    dqg_status status = DQG_OK;
+    while (status != DQG_DONE) {
+        assert_ok(dqg_run_request(run, &request, &view));
+        assert_true(isfinite(request.timestep) && isfinite(request.sigma));
+        for (int i = 0; i < 6; i++) {
+            assert_true(isfinite(data[i]));
+            data[i] *= 0.25f;
+        }
+        status = dqg_run_submit(run, &view);
+        assert_true(status >= 0);
+    }
+    assert_ok(dqg_run_read(run, DQG_SOURCE_LATENT, &view));
+    for (int i = 0; i < 6; i++) {
+        assert_true(isfinite(data[i]));
+    }
+    dqg_run_destroy(run);
+}
+
+/* One choice for each of four keys: works to the end for any number of steps, or is refused with words. */
+static int try_combination(dqg_context *context, const int32_t keys[4], char choice[4][32], int64_t steps) {
+    dqg_options *options = make_options(context, DQG_OPTIONS_SCHEDULER);
+    dqg_scheduler *scheduler = anything;
+    for (int i = 0; i < 4; i++) {
+        assert_ok(dqg_options_set_text(options, keys[i], choice[i]));
+    }
+    assert_ok(dqg_options_set_int(options, DQG_SCHEDULER_STEPS, steps));
+    dqg_status status = dqg_scheduler_create(context, options, &scheduler);
+    dqg_options_destroy(options);
+    if (status == DQG_OK) {
+        drive(context, scheduler);
+        dqg_scheduler_release(scheduler);
+        return 1;
+    }
+    assert_true(status == DQG_ERROR_UNSUPPORTED || status == DQG_ERROR_RANGE);
+    assert_null(scheduler);
+    assert_true(strlen(dqg_context_error(context)) > 8);
+    return 0;
+}
+
+static void scheduler_combinations(void **state) {
+    struct model_fixture *fixture = *state;
+    const int32_t keys[4] = {DQG_SCHEDULER_SOLVER, DQG_SCHEDULER_SCHEDULE, DQG_SCHEDULER_SPACING,
+                             DQG_SCHEDULER_PREDICTION};
+    char choice[4][32];
+    int at[4] = {0, 0, 0, 0}, worked = 0, refused = 0, key = 0;
+    while (key < 4) { /* at counts like the digits of a number */
+        for (key = 0; key < 4; key++) {
+            assert_true(nth_choice(choices_of(keys[key]), at[key], choice[key], sizeof(choice[key])));
+        }
+        for (int64_t steps = 1; steps <= 1000; steps *= 10) {
+            int fine = try_combination(fixture->context, keys, choice, steps);
+            worked += fine;
+            refused += !fine;
+        }
+        for (key = 0; key < 4; key++) {
+            if (nth_choice(choices_of(keys[key]), ++at[key], choice[key], sizeof(choice[key]))) {
+                break;
+            }
+            at[key] = 0;
+        }
+    }
+    print_message("%d combinations worked, %d were refused\n", worked, refused);
+    assert_true(worked > 40);
+}
+
+static void model_scheduler_options(void **state) {
+    struct model_fixture *fixture = *state;
+    dqg_options *options = anything;
+    dqg_scheduler *scheduler;
+    const char *text;
+    assert_int_equal(dqg_model_scheduler_options(NULL, fixture->model, &options), DQG_ERROR_ARGUMENT);
+    assert_null(options);
+    options = anything;
+    assert_fails(fixture->context, dqg_model_scheduler_options(fixture->context, NULL, &options), DQG_ERROR_ARGUMENT);
+    assert_null(options);
+    assert_fails(fixture->context, dqg_model_scheduler_options(fixture->context, fixture->model, NULL),
+                 DQG_ERROR_ARGUMENT);
+    assert_ok(dqg_model_scheduler_options(fixture->context, fixture->model, &options));
+    assert_ok(dqg_options_get_text(options, DQG_SCHEDULER_SCHEDULE, &text));
+    assert_string_equal(text, "flow");
+    assert_ok(dqg_scheduler_create(fixture->context, options, &scheduler));
+    dqg_scheduler_release(scheduler);
+    dqg_options_destroy(options);
+}
+
+static void scheduler_bad_lists(void **state) {
+    struct model_fixture *fixture = *state;
+    static const double lists[][3] = {{0.5, 0.9, 0}, {0.9, 0.9, 0}, {0.9, 0.5, 0.1}, {-1, -2, 0}, {0.9, -0.5, 0}};
+    for (size_t i = 0; i < sizeof(lists) / sizeof(lists[0]); i++) {
+        dqg_scheduler *scheduler = anything;
+        dqg_options *options = make_options(fixture->context, DQG_OPTIONS_SCHEDULER);
+        dqg_status status = dqg_options_set_floats(options, DQG_SCHEDULER_SIGMAS, lists[i], 3);
+        if (status == DQG_OK) {
+            status = dqg_scheduler_create(fixture->context, options, &scheduler);
+            assert_null(scheduler);
+        }
+        assert_true(status < 0 && strlen(dqg_context_error(fixture->context)) > 8);
+        dqg_options_destroy(options);
+    }
+}
+
+int main(void) {
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(scheduler_arguments),
+        cmocka_unit_test(scheduler_combinations),
+        cmocka_unit_test(model_scheduler_options),
+        cmocka_unit_test(scheduler_bad_lists),
+    };
+    return cmocka_run_group_tests(tests, model_fixture_setup, model_fixture_teardown);
+}
