@@ -97,19 +97,19 @@ run_tests() {
     failed=$((failed + bad))
     skipped=$((skipped + out))
     note "$stage" "$ok passed, $bad failed, $out skipped"
-    [ "$bad" = 0 ] || notes="$notes$(failures "$log")
+    [ "$bad$out" = 00 ] || notes="$notes$(not_passed "$log")
 "
 }
 
-# failures LOG: one line for each test that failed
-failures() {
-    sed -nE 's,^ *[0-9]+/[0-9]+ (.* (FAIL|TIMEOUT|ERROR|INTERRUPT) .*),          \1,p' "$1" | sort -u
+# not_passed LOG: one line for each test that failed or was skipped
+not_passed() {
+    sed -nE 's,^ *[0-9]+/[0-9]+ (.* (FAIL|TIMEOUT|ERROR|INTERRUPT|SKIP) .*),          \1,p' "$1" | sort -u
 }
 
 # ---- what must be installed ----
 
 TEST_PACKAGES='gcc:gcc g++:g++ cmocka.pc:libcmocka-dev python3:python3'
-OPTIONAL_PACKAGES='clang:clang valgrind:valgrind abidiff:abigail-tools qemu-aarch64:qemu-user
+OPTIONAL_PACKAGES='clang:clang clang-format:clang-format valgrind:valgrind abidiff:abigail-tools qemu-aarch64:qemu-user
 aarch64-linux-gnu-gcc:gcc-aarch64-linux-gnu /usr/aarch64-linux-gnu/include/stdio.h:libc6-dev-arm64-cross'
 
 install_packages() {

@@ -31,9 +31,9 @@ def conv(cin, cout):
                          nn.BatchNorm2d(cout), nn.ReLU())
 
 
-def build(classes, w=48):
+def build(classes, w=32):
     return nn.Sequential(
-        conv(4, w), conv(w, w), nn.MaxPool2d(2),
+        conv(4, w), nn.MaxPool2d(2),
         conv(w, 2 * w), conv(2 * w, 2 * w), nn.MaxPool2d(2),
         conv(2 * w, 4 * w), conv(4 * w, 4 * w), nn.AdaptiveAvgPool2d(1),
         nn.Flatten(), nn.Dropout(0.3), nn.Linear(4 * w, classes)
@@ -170,7 +170,7 @@ def main():
     q.set_defaults(run=score)
     for parser in (p, q):
         parser.add_argument("--net", default="classifier.pt")
-        parser.add_argument("--threads", type=int, default=os.cpu_count())
+        parser.add_argument("--threads", type=int, default=1)
     a = ap.parse_args()
     torch.set_num_threads(a.threads)
     a.run(a)
