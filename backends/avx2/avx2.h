@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* Kernels of the avx2 backend; contracts in kernel/kernel.h. */
+/* Kernels of the avx2 and avxvnni backends; contracts in kernel/kernel.h. "avxvnni" differs in the integer product and
+ * needs the 256-bit vpdpbusd. */
 #ifndef DQG_BACKEND_AVX2_H
 #define DQG_BACKEND_AVX2_H
 
@@ -7,6 +8,8 @@
 
 dqg_decode_i4_i8_fn dqg_decode_i4_i8_avx2;
 dqg_gemm_i8_i32_fn dqg_gemm_i8_i32_avx2;
+dqg_gemm_i8_i32_fn dqg_gemm_i8_i32_avxvnni;
+dqg_sum_i8_i32_fn dqg_sum_i8_i32_avx2;
 dqg_gemm_f32_fn dqg_gemm_f32_avx2;
 dqg_decode_float_f32_fn dqg_decode_float_f32_avx2;
 dqg_epilogue_i32_f32_fn dqg_epilogue_i32_f32_avx2;
@@ -17,5 +20,6 @@ dqg_attention_f32_f32_fn dqg_attention_f32_f32_avx2;
 dqg_activate_f32_f32_fn dqg_activate_f32_f32_avx2;
 
 const struct dqg_kernels *dqg_backend_avx2(void);
+const struct dqg_kernels *dqg_backend_avxvnni(void);
 
 #endif

@@ -1,21 +1,23 @@
 /* SPDX-License-Identifier: MIT */
-/* The table of the avx2 backend. Compiled without instruction set flags: it runs before the CPU is checked. */
+/* The tables of the avx2 and avxvnni backends, which differ in the integer product. Compiled without instruction set
+ * flags: it runs before the CPU is checked. */
 #include "avx2/avx2.h"
 
-static const struct dqg_kernels table = {
-    .name = "avx2",
-    .decode_i4_i8 = dqg_decode_i4_i8_avx2,
-    .gemm_i8_i32 = dqg_gemm_i8_i32_avx2,
-    .gemm_f32 = dqg_gemm_f32_avx2,
-    .decode_float_f32 = dqg_decode_float_f32_avx2,
-    .epilogue_i32_f32 = dqg_epilogue_i32_f32_avx2,
-    .epilogue_f32_f32 = dqg_epilogue_f32_f32_avx2,
-    .quantize_f32_i8 = dqg_quantize_f32_i8_avx2,
-    .norm_f32_f32 = dqg_norm_f32_f32_avx2,
-    .attention_f32_f32 = dqg_attention_f32_f32_avx2,
-    .activate_f32_f32 = dqg_activate_f32_f32_avx2,
-};
+#define DQG_AVX2_SHARED                                                                                                \
+    .decode_i4_i8 = dqg_decode_i4_i8_avx2, .sum_i8_i32 = dqg_sum_i8_i32_avx2, .gemm_f32 = dqg_gemm_f32_avx2,           \
+    .decode_float_f32 = dqg_decode_float_f32_avx2, .epilogue_i32_f32 = dqg_epilogue_i32_f32_avx2,                      \
+    .epilogue_f32_f32 = dqg_epilogue_f32_f32_avx2, .quantize_f32_i8 = dqg_quantize_f32_i8_avx2,                        \
+    .norm_f32_f32 = dqg_norm_f32_f32_avx2, .attention_f32_f32 = dqg_attention_f32_f32_avx2,                            \
+    .activate_f32_f32 = dqg_activate_f32_f32_avx2
+
+static const struct dqg_kernels table = {.name = "avx2", .gemm_i8_i32 = dqg_gemm_i8_i32_avx2, DQG_AVX2_SHARED};
+static const struct dqg_kernels table_vnni = {
+    .name = "avxvnni", .gemm_i8_i32 = dqg_gemm_i8_i32_avxvnni, DQG_AVX2_SHARED};
 
 const struct dqg_kernels *dqg_backend_avx2(void) {
     return &table;
+}
+
+const struct dqg_kernels *dqg_backend_avxvnni(void) {
+    return &table_vnni;
 }

@@ -7,6 +7,7 @@
 
 dqg_decode_i4_i8_fn dqg_decode_i4_i8_avx512;
 dqg_gemm_i8_i32_fn dqg_gemm_i8_i32_avx512;
+dqg_sum_i8_i32_fn dqg_sum_i8_i32_avx512;
 dqg_gemm_f32_fn dqg_gemm_f32_avx512;
 dqg_decode_float_f32_fn dqg_decode_float_f32_avx512;
 dqg_epilogue_i32_f32_fn dqg_epilogue_i32_f32_avx512;

@@ -6,6 +6,7 @@ static const struct dqg_kernels table = {
     .name = "avx512",
     .decode_i4_i8 = dqg_decode_i4_i8_avx512,
     .gemm_i8_i32 = dqg_gemm_i8_i32_avx512,
+    .sum_i8_i32 = dqg_sum_i8_i32_avx512,
     .gemm_f32 = dqg_gemm_f32_avx512,
     .decode_float_f32 = dqg_decode_float_f32_avx512,
     .epilogue_i32_f32 = dqg_epilogue_i32_f32_avx512,

@@ -9,7 +9,18 @@
 #include "neon/neon.h"
 #include "template/unroll.h"
 
-enum { TILE_ROWS = 2, VECTORS = 8 }; /* 8 vectors of 2 outputs in a panel */
+#define TILE_ROWS 2
+#define TILE_PANELS 1
+#define CHUNK 1024
+#define STRIP_INPUT 1
+
+enum { VECTORS = 8 }; /* of 2 outputs in a panel */
+
+static inline void convert(int8_t *to, const int8_t *from, size_t n) {
+    memcpy(to, from, n);
+}
+
+#include "template/gemm_i8_i32.inc"
 
 /* The four inputs at a, twice. */
 static inline int8x8_t broadcast(const int8_t *a) {
@@ -18,9 +29,12 @@ static inline int8x8_t broadcast(const int8_t *a) {
     return vreinterpret_s8_u32(vdup_n_u32(four));
 }
 
-static inline __attribute__((always_inline)) void tile(int32_t *c, size_t ldc, const int8_t *a, size_t lda,
-                                                       const int8_t *w, size_t k, const int rows) {
+static inline __attribute__((always_inline)) void multiply_tile(const struct tile *tile, size_t panel, const int rows,
+                                                                const int panels) {
     int32x4_t sum[TILE_ROWS][VECTORS];
+    int32_t *c = tile->c + panel * DQG_PANEL;
+    const int8_t *a = tile->strip, *w = tile->w + panel * tile->args->panel_stride;
+    (void)panels; /* always 1 */
     DQG_UNROLL
     for (int m = 0; m < rows; m++) {
         DQG_UNROLL
@@ -28,12 +42,12 @@ static inline __attribute__((always_inline)) void tile(int32_t *c, size_t ldc, c
             sum[m][v] = vdupq_n_s32(0);
         }
     }
-    for (size_t i = 0; i < k; i += 8) {
+    for (size_t i = 0; i < tile->k; i += 8) {
         int8x8_t first[TILE_ROWS], second[TILE_ROWS];
         DQG_UNROLL
         for (int m = 0; m < rows; m++) {
-            first[m] = broadcast(a + (size_t)m * lda + i);
-            second[m] = broadcast(a + (size_t)m * lda + i + 4);
+            first[m] = broadcast(a + m * STRIP_ROW + i);
+            second[m] = broadcast(a + m * STRIP_ROW + i + 4);
         }
         DQG_UNROLL
         for (int v = 0; v < VECTORS; v++) {
@@ -49,22 +63,24 @@ static inline __attribute__((always_inline)) void tile(int32_t *c, size_t ldc, c
     for (int m = 0; m < rows; m++) {
         DQG_UNROLL
         for (int v = 0; v < VECTORS; v += 2) {
-            vst1q_s32(c + (size_t)m * ldc + 2 * v, vpaddq_s32(sum[m][v], sum[m][v + 1]));
+            int32_t *out = c + (size_t)m * tile->args->ldc + 2 * v;
+            int32x4_t four = vpaddq_s32(sum[m][v], sum[m][v + 1]);
+            vst1q_s32(out, tile->add ? vaddq_s32(vld1q_s32(out), four) : four);
         }
     }
 }
 
-void dqg_gemm_i8_i32_neon(int32_t *c, size_t ldc, const int8_t *a, size_t lda, const int8_t *w, size_t panel_stride,
-                          size_t rows, size_t panels, size_t k) {
-    for (size_t panel = 0; panel < panels; panel++) {
-        size_t m = 0;
-        for (; m + TILE_ROWS <= rows; m += TILE_ROWS) {
-            tile(c + m * ldc, ldc, a + m * lda, lda, w, k, TILE_ROWS);
+void dqg_gemm_i8_i32_neon(const struct dqg_gemm_i8 *args) {
+    gemm_i8_i32(args);
+}
+
+void dqg_sum_i8_i32_neon(int32_t *sums, const int8_t *w, size_t k) {
+    for (size_t n = 0; n < DQG_PANEL; n += 4) {
+        int32x4_t sum = vdupq_n_s32(0);
+        for (size_t i = 0; i < k; i += 4) {
+            int16x8_t pairs = vpaddlq_s8(vld1q_s8(w + i * DQG_PANEL + 4 * n));
+            sum = vpadalq_s16(sum, pairs);
         }
-        for (; m < rows; m++) {
-            tile(c + m * ldc, ldc, a + m * lda, lda, w, k, 1);
-        }
-        c += DQG_PANEL;
-        w += panel_stride;
+        vst1q_s32(sums + n, sum);
     }
 }

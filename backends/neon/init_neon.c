@@ -2,33 +2,18 @@
 /* The tables of the NEON backends. Compiled without instruction set flags: it runs before the CPU is checked. */
 #include "neon/neon.h"
 
-static const struct dqg_kernels table = {
-    .name = "neon",
-    .decode_i4_i8 = dqg_decode_i4_i8_neon,
-    .gemm_i8_i32 = dqg_gemm_i8_i32_neon,
-    .gemm_f32 = dqg_gemm_f32_neon,
-    .decode_float_f32 = dqg_decode_float_f32_neon,
-    .epilogue_i32_f32 = dqg_epilogue_i32_f32_neon,
-    .epilogue_f32_f32 = dqg_epilogue_f32_f32_neon,
-    .quantize_f32_i8 = dqg_quantize_f32_i8_neon,
-    .norm_f32_f32 = dqg_norm_f32_f32_neon,
-    .attention_f32_f32 = dqg_attention_f32_f32_neon,
-    .activate_f32_f32 = dqg_activate_f32_f32_neon,
-};
+/* What all of them share: everything but the name and the integer product. */
+#define DQG_NEON_SHARED                                                                                                \
+    .decode_i4_i8 = dqg_decode_i4_i8_neon, .sum_i8_i32 = dqg_sum_i8_i32_neon, .gemm_f32 = dqg_gemm_f32_neon,           \
+    .decode_float_f32 = dqg_decode_float_f32_neon, .epilogue_i32_f32 = dqg_epilogue_i32_f32_neon,                      \
+    .epilogue_f32_f32 = dqg_epilogue_f32_f32_neon, .quantize_f32_i8 = dqg_quantize_f32_i8_neon,                        \
+    .norm_f32_f32 = dqg_norm_f32_f32_neon, .attention_f32_f32 = dqg_attention_f32_f32_neon,                            \
+    .activate_f32_f32 = dqg_activate_f32_f32_neon
 
+static const struct dqg_kernels table = {.name = "neon", .gemm_i8_i32 = dqg_gemm_i8_i32_neon, DQG_NEON_SHARED};
 static const struct dqg_kernels table_dot = {
-    .name = "neon-dot",
-    .decode_i4_i8 = dqg_decode_i4_i8_neon,
-    .gemm_i8_i32 = dqg_gemm_i8_i32_neon_dot,
-    .gemm_f32 = dqg_gemm_f32_neon,
-    .decode_float_f32 = dqg_decode_float_f32_neon,
-    .epilogue_i32_f32 = dqg_epilogue_i32_f32_neon,
-    .epilogue_f32_f32 = dqg_epilogue_f32_f32_neon,
-    .quantize_f32_i8 = dqg_quantize_f32_i8_neon,
-    .norm_f32_f32 = dqg_norm_f32_f32_neon,
-    .attention_f32_f32 = dqg_attention_f32_f32_neon,
-    .activate_f32_f32 = dqg_activate_f32_f32_neon,
-};
+    .name = "neon-dot", .gemm_i8_i32 = dqg_gemm_i8_i32_neon_dot, DQG_NEON_SHARED};
+static const struct dqg_kernels table_mm = {.name = "neon-mm", .gemm_i8_i32 = dqg_gemm_i8_i32_neon_mm, DQG_NEON_SHARED};
 
 const struct dqg_kernels *dqg_backend_neon(void) {
     return &table;
@@ -36,4 +21,8 @@ const struct dqg_kernels *dqg_backend_neon(void) {
 
 const struct dqg_kernels *dqg_backend_neon_dot(void) {
     return &table_dot;
+}
+
+const struct dqg_kernels *dqg_backend_neon_mm(void) {
+    return &table_mm;
 }

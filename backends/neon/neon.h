@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* Kernels of the two NEON backends; contracts in kernel/kernel.h. "neon" runs on every aarch64 CPU, "neon-dot" differs
- * in the integer product and needs the dot product instructions. */
+/* Kernels of the NEON backends; contracts in kernel/kernel.h. "neon" runs on every aarch64 CPU; "neon-dot" and "neon-mm"
+ * differ in the integer product and need the dot product or matrix instructions. */
 #ifndef DQG_BACKEND_NEON_H
 #define DQG_BACKEND_NEON_H
 
@@ -9,6 +9,8 @@
 dqg_decode_i4_i8_fn dqg_decode_i4_i8_neon;
 dqg_gemm_i8_i32_fn dqg_gemm_i8_i32_neon;
 dqg_gemm_i8_i32_fn dqg_gemm_i8_i32_neon_dot;
+dqg_gemm_i8_i32_fn dqg_gemm_i8_i32_neon_mm;
+dqg_sum_i8_i32_fn dqg_sum_i8_i32_neon;
 dqg_gemm_f32_fn dqg_gemm_f32_neon;
 dqg_decode_float_f32_fn dqg_decode_float_f32_neon;
 dqg_epilogue_i32_f32_fn dqg_epilogue_i32_f32_neon;
@@ -20,5 +22,6 @@ dqg_activate_f32_f32_fn dqg_activate_f32_f32_neon;
 
 const struct dqg_kernels *dqg_backend_neon(void);
 const struct dqg_kernels *dqg_backend_neon_dot(void);
+const struct dqg_kernels *dqg_backend_neon_mm(void);
 
 #endif

@@ -1,24 +1,37 @@
 /* SPDX-License-Identifier: MIT */
-/* int8 matrix product in portable C: the reference of gemm_i8_i32. */
+/* int8 matrix product in portable C: the reference of gemm_i8_i32 and sum_i8_i32. */
 #include "scalar/scalar.h"
 
-void dqg_gemm_i8_i32_scalar(int32_t *c, size_t ldc, const int8_t *a, size_t lda, const int8_t *w, size_t panel_stride,
-                            size_t rows, size_t panels, size_t k) {
-    for (size_t m = 0; m < rows; m++) {
-        for (size_t panel = 0; panel < panels; panel++) {
-            const int8_t *weight = w + panel * panel_stride;
+/* Add one run of a row to the 16 sums of a panel. */
+static void add_run(int32_t *sum, const int8_t *a, const int8_t *w, size_t k) {
+    for (size_t i = 0; i < k; i += 4) {
+        for (size_t n = 0; n < DQG_PANEL; n++) {
+            sum[n] += a[i] * w[4 * n] + a[i + 1] * w[4 * n + 1] + a[i + 2] * w[4 * n + 2] + a[i + 3] * w[4 * n + 3];
+        }
+        w += DQG_PANEL * 4;
+    }
+}
+
+void dqg_gemm_i8_i32_scalar(const struct dqg_gemm_i8 *args) {
+    for (size_t m = 0; m < args->rows; m++) {
+        for (size_t panel = 0; panel < args->panels; panel++) {
             int32_t sum[DQG_PANEL] = {0};
-            for (size_t k0 = 0; k0 < k; k0 += 4) {
-                const int8_t *row = a + m * lda + k0;
-                for (size_t n = 0; n < DQG_PANEL; n++) {
-                    sum[n] += row[0] * weight[4 * n] + row[1] * weight[4 * n + 1] + row[2] * weight[4 * n + 2] +
-                              row[3] * weight[4 * n + 3];
-                }
-                weight += DQG_PANEL * 4;
+            for (size_t run = 0; run < args->runs; run++) {
+                add_run(sum, args->a + args->row[m] + args->run[run],
+                        args->w + panel * args->panel_stride + run * args->k * DQG_PANEL, args->k);
             }
             for (size_t n = 0; n < DQG_PANEL; n++) {
-                c[m * ldc + panel * DQG_PANEL + n] = sum[n];
+                args->c[m * args->ldc + panel * DQG_PANEL + n] = sum[n];
             }
+        }
+    }
+}
+
+void dqg_sum_i8_i32_scalar(int32_t *sums, const int8_t *w, size_t k) {
+    for (size_t n = 0; n < DQG_PANEL; n++) {
+        sums[n] = 0;
+        for (size_t i = 0; i < k; i++) {
+            sums[n] += w[i / 4 * DQG_PANEL * 4 + 4 * n + i % 4];
         }
     }
 }

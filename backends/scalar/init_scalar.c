@@ -7,6 +7,7 @@ static const struct dqg_kernels table = {
     .portable = 1,
     .decode_i4_i8 = dqg_decode_i4_i8_scalar,
     .gemm_i8_i32 = dqg_gemm_i8_i32_scalar,
+    .sum_i8_i32 = dqg_sum_i8_i32_scalar,
     .gemm_f32 = dqg_gemm_f32_scalar,
     .decode_float_f32 = dqg_decode_float_f32_scalar,
     .epilogue_i32_f32 = dqg_epilogue_i32_f32_scalar,

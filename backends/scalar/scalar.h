@@ -7,6 +7,7 @@
 
 dqg_decode_i4_i8_fn dqg_decode_i4_i8_scalar;
 dqg_gemm_i8_i32_fn dqg_gemm_i8_i32_scalar;
+dqg_sum_i8_i32_fn dqg_sum_i8_i32_scalar;
 dqg_gemm_f32_fn dqg_gemm_f32_scalar;
 dqg_decode_float_f32_fn dqg_decode_float_f32_scalar;
 dqg_epilogue_i32_f32_fn dqg_epilogue_i32_f32_scalar;

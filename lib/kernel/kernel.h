@@ -79,11 +79,25 @@ typedef void dqg_decode_i4_i8_fn(int8_t *panel, const uint8_t *codes, const uint
                                  size_t scale_stride, const float *inverse, size_t k, size_t group);
 
 /*
- * c[m][n] = sum over k of a[m][k] * w[n][k], exact. rows >= 1; panels 1..DQG_BLOCK_PANELS, panel_stride bytes apart;
- * k a multiple of 8; a and w in -127..127; k * 127 * 127 fits int32 (operators refuse k > 131072).
+ * c[m][n] = sum over i of a[m][i] * w[n][i], exact. Row m of a is made of runs of k values: run t begins at
+ * a + row[m] + run[t], and the depth is runs * k. A matrix is one run; a convolution has one for each tap of its window.
  */
-typedef void dqg_gemm_i8_i32_fn(int32_t *c, size_t ldc, const int8_t *a, size_t lda, const int8_t *w,
-                                size_t panel_stride, size_t rows, size_t panels, size_t k);
+struct dqg_gemm_i8 {
+    int32_t *c;
+    size_t ldc;
+    const int8_t *a;        /* -127..127 */
+    const size_t *row;      /* [rows] */
+    const size_t *run;      /* [runs]; run[0] is 0 where runs is 1 */
+    const int8_t *w;        /* panels of -127..127, panel_stride bytes apart */
+    const int32_t *sums;    /* [panels][DQG_PANEL]: of the weights of each output */
+    size_t panel_stride;
+    size_t rows, panels;    /* rows >= 1; panels 1..DQG_BLOCK_PANELS */
+    size_t runs, k;         /* k a multiple of 8; runs * k at most 131072, so that sums fit int32 */
+};
+typedef void dqg_gemm_i8_i32_fn(const struct dqg_gemm_i8 *args);
+
+/* sums[n] = sum over k of w[n][k], of one panel. */
+typedef void dqg_sum_i8_i32_fn(int32_t *sums, const int8_t *w, size_t k);
 
 /* c[m][n] = sum over k of a[m][k] * b[k][n]; columns a multiple of 16, at most DQG_BLOCK_COLUMNS. Each result is a
  * sum in order of k, whatever rows is. */
