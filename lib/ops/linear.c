@@ -59,30 +59,12 @@ static void finish_rows(const struct linear_task *task, const void *c, bool inte
     }
 }
 
-/* The block's panels as int8: in place for INT8, decoded to scratch for INT4. */
-static const int8_t *int8_panels(const struct linear_task *task, size_t first, size_t panels, char *scratch) {
-    const struct dqg_weight *weight = task->args->weight;
-    size_t depth = weight->size.columns_padded;
-    size_t panel_values = DQG_PANEL * depth;
-    if (weight->dtype == DQG_DTYPE_INT8) {
-        return (const int8_t *)weight->codes + first * panel_values;
-    }
-    for (size_t p = 0; p < panels; p++) {
-        size_t column = (first + p) * DQG_PANEL;
-        task->ops->kernels->decode_i4_i8(
-            (int8_t *)scratch + p * panel_values, (const uint8_t *)weight->codes + (first + p) * panel_values / 2,
-            (const uint16_t *)weight->scales + column, weight->zeros != NULL ? weight->zeros + column : NULL,
-            weight->size.rows_padded, weight->inverse + column, depth, (size_t)weight->group);
-    }
-    return (const int8_t *)scratch;
-}
-
 static void integer_block(const struct linear_task *task, size_t row, size_t end, size_t column, size_t columns,
                           char *scratch) {
     const struct dqg_linear *args = task->args;
     size_t depth = args->weight->size.columns_padded;
     size_t panels = (columns + DQG_PANEL - 1) / DQG_PANEL;
-    const int8_t *w = int8_panels(task, column / DQG_PANEL, panels, scratch);
+    const int8_t *w = dqg_panels_int8(task->ops, args->weight, column / DQG_PANEL, panels, scratch);
     int32_t *c = (int32_t *)(scratch + DQG_BLOCK_COLUMNS * dqg_round_up(depth, DQG_ALIGNMENT));
     for (; row < end; row += TILE_ROWS) {
         size_t rows = dqg_min_size(TILE_ROWS, end - row);

@@ -41,6 +41,11 @@ struct dqg_linear {
 void dqg_op_linear(const struct dqg_ops *ops, const struct dqg_linear *args);
 size_t dqg_op_linear_scratch(const struct dqg_weight *weight);
 
+/* Panels [first, first + panels) of a quantized weight as int8 panels, columns_padded * DQG_PANEL bytes apart; scratch
+ * has room for all of them. Weights stored as int8 panels are handed out in place. */
+const int8_t *dqg_panels_int8(const struct dqg_ops *ops, const struct dqg_weight *weight, size_t first, size_t panels,
+                              char *scratch);
+
 /* Layer norm without weights, modulated by a row for each sample; to floats or to int8. */
 struct dqg_norm {
     const float *x;
