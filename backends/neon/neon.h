@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* Kernels of the NEON backends; contracts in kernel/kernel.h. "neon" runs on every aarch64 CPU; "neon-dot" and "neon-mm"
- * differ in the integer product and need the dot product or matrix instructions. */
+/* Kernels of the NEON backends; contracts in kernel/kernel.h. "neon" runs on every aarch64 CPU; "neon-dot" and
+ * "neon-mm" differ in the integer product and need the dot product or matrix instructions. */
 #ifndef DQG_BACKEND_NEON_H
 #define DQG_BACKEND_NEON_H
 

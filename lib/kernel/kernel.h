@@ -80,19 +80,20 @@ typedef void dqg_decode_i4_i8_fn(int8_t *panel, const uint8_t *codes, const uint
 
 /*
  * c[m][n] = sum over i of a[m][i] * w[n][i], exact. Row m of a is made of runs of k values: run t begins at
- * a + row[m] + run[t], and the depth is runs * k. A matrix is one run; a convolution has one for each tap of its window.
+ * a + row[m] + run[t], and the depth is runs * k. A matrix is one run; a convolution has one for each tap of its
+ * window.
  */
 struct dqg_gemm_i8 {
     int32_t *c;
     size_t ldc;
-    const int8_t *a;        /* -127..127 */
-    const size_t *row;      /* [rows] */
-    const size_t *run;      /* [runs]; run[0] is 0 where runs is 1 */
-    const int8_t *w;        /* panels of -127..127, panel_stride bytes apart */
-    const int32_t *sums;    /* [panels][DQG_PANEL]: of the weights of each output */
+    const int8_t *a;     /* -127..127 */
+    const size_t *row;   /* [rows] */
+    const size_t *run;   /* [runs]; run[0] is 0 where runs is 1 */
+    const int8_t *w;     /* panels of -127..127, panel_stride bytes apart */
+    const int32_t *sums; /* [panels][DQG_PANEL]: of the weights of each output */
     size_t panel_stride;
-    size_t rows, panels;    /* rows >= 1; panels 1..DQG_BLOCK_PANELS */
-    size_t runs, k;         /* k a multiple of 8; runs * k at most 131072, so that sums fit int32 */
+    size_t rows, panels; /* rows >= 1; panels 1..DQG_BLOCK_PANELS */
+    size_t runs, k;      /* k a multiple of 8; runs * k at most 131072, so that sums fit int32 */
 };
 typedef void dqg_gemm_i8_i32_fn(const struct dqg_gemm_i8 *args);
 

@@ -154,6 +154,31 @@ static dqg_status load_weights(struct dqg_context *context, struct dqg_source *s
     return dqg_work_set(&work, total, "done");
 }
 
+/* What integer products must know of the weights: computed here, once, with the context's kernels and lanes. */
+static dqg_status sum_weights(struct dqg_context *context, struct dqg_model *model) {
+    size_t lane_bytes = 0, bytes;
+    for (size_t i = 0; i < model->weight_count; i++) {
+        size_t panel = DQG_PANEL * model->weights[i].size.columns_padded;
+        if (dqg_dtype_is_quantized(model->weights[i].dtype) && panel > lane_bytes) {
+            lane_bytes = dqg_round_up(panel, DQG_ALIGNMENT);
+        }
+    }
+    if (!dqg_mul_size(lane_bytes, dqg_concurrency(context), &bytes)) {
+        return dqg_fail(context, DQG_ERROR_LIMIT, "the model's matrices do not fit the address space");
+    }
+    struct dqg_ops ops = {context, context->kernels, dqg_malloc(&context->alloc, bytes), lane_bytes};
+    if (ops.scratch == NULL) {
+        return dqg_fail_memory(context, "the sums of weights", bytes);
+    }
+    for (size_t i = 0; i < model->weight_count; i++) {
+        if (dqg_dtype_is_quantized(model->weights[i].dtype)) {
+            dqg_op_weight_sums(&ops, &model->weights[i]);
+        }
+    }
+    dqg_free(&context->alloc, ops.scratch, bytes);
+    return DQG_OK;
+}
+
 static void count_weights(struct dqg_model *model) {
     for (size_t i = 0; i < model->weight_count; i++) {
         const struct dqg_weight *weight = &model->weights[i];
@@ -173,6 +198,7 @@ static dqg_status fill_model(struct dqg_context *context, struct dqg_source *sou
     DQG_TRY(check_limit(context, source, limit));
     DQG_TRY(copy_metadata(context, source, model));
     DQG_TRY(load_weights(context, source, model));
+    DQG_TRY(sum_weights(context, model));
     DQG_TRY(model->family->configure(context, model));
     DQG_TRY(read_classes(context, model, dqg_source_metadata(source, "classes")));
     model->image_layout = image_layout(model, dqg_source_metadata(source, "layout"));

@@ -46,6 +46,9 @@ size_t dqg_op_linear_scratch(const struct dqg_weight *weight);
 const int8_t *dqg_panels_int8(const struct dqg_ops *ops, const struct dqg_weight *weight, size_t first, size_t panels,
                               char *scratch);
 
+/* Fill weight->sums, spread over the lanes; scratch as for dqg_panels_int8() of one panel. */
+void dqg_op_weight_sums(const struct dqg_ops *ops, struct dqg_weight *weight);
+
 /* Layer norm without weights, modulated by a row for each sample; to floats or to int8. */
 struct dqg_norm {
     const float *x;

@@ -18,3 +18,20 @@ const int8_t *dqg_panels_int8(const struct dqg_ops *ops, const struct dqg_weight
     }
     return (const int8_t *)scratch;
 }
+
+struct sums_task {
+    const struct dqg_ops *ops;
+    struct dqg_weight *weight;
+};
+
+static void sum_panel(void *argument, size_t index, size_t lane) {
+    const struct sums_task *task = argument;
+    char *scratch = task->ops->scratch + lane * task->ops->lane_bytes;
+    const int8_t *panel = dqg_panels_int8(task->ops, task->weight, index, 1, scratch);
+    task->ops->kernels->sum_i8_i32(task->weight->sums + index * DQG_PANEL, panel, task->weight->size.columns_padded);
+}
+
+void dqg_op_weight_sums(const struct dqg_ops *ops, struct dqg_weight *weight) {
+    struct sums_task task = {ops, weight};
+    dqg_parallel(ops->context, weight->size.rows_padded / DQG_PANEL, sum_panel, &task);
+}

@@ -33,11 +33,12 @@ dqg_status dqg_weight_allocate(struct dqg_context *context, struct dqg_weight *w
     }
     if (quantized) {
         weight->column_scale = dqg_malloc(alloc, scale_bytes(weight));
+        weight->sums = dqg_malloc(alloc, scale_bytes(weight));
     }
     if (grouped) {
         weight->inverse = dqg_malloc(alloc, scale_bytes(weight));
     }
-    if ((quantized && weight->column_scale == NULL) || (grouped && weight->inverse == NULL)) {
+    if ((quantized && (weight->column_scale == NULL || weight->sums == NULL)) || (grouped && weight->inverse == NULL)) {
         return dqg_fail_memory(context, weight->name, scale_bytes(weight));
     }
     return DQG_OK;
@@ -49,10 +50,11 @@ void dqg_weight_free(const struct dqg_alloc *alloc, struct dqg_weight *weight) {
     dqg_free(alloc, weight->zeros, (size_t)weight->bytes[2]);
     dqg_free(alloc, weight->column_scale, scale_bytes(weight));
     dqg_free(alloc, weight->inverse, scale_bytes(weight));
+    dqg_free(alloc, weight->sums, scale_bytes(weight));
 }
 
 uint64_t dqg_weight_bytes(const struct dqg_weight *weight) {
-    uint64_t derived = (weight->column_scale != NULL) + (weight->inverse != NULL);
+    uint64_t derived = (weight->column_scale != NULL) + (weight->inverse != NULL) + (weight->sums != NULL);
     return weight->bytes[0] + weight->bytes[1] + weight->bytes[2] + derived * scale_bytes(weight);
 }
 

@@ -20,6 +20,7 @@ struct dqg_weight {
     uint8_t *zeros;      /* INT4Z: [groups][rows_padded] */
     float *column_scale; /* [rows_padded]: what an int8 panel value is multiplied by */
     float *inverse;      /* [rows_padded]: INT4 and INT4Z only, for decode_i4_i8 */
+    int32_t *sums;       /* [rows_padded]: of an output's int8 panel values; dqg_op_weight_sums() fills them */
 };
 
 /* Elements of a tensor. */

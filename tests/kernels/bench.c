@@ -116,8 +116,27 @@ static void call_decode_i4_i8(const struct bench *b) {
 }
 
 static void call_gemm_i8_i32(const struct bench *b) {
-    b->kernels->gemm_i8_i32(b->c32.data, DQG_BLOCK_COLUMNS, b->a8.data, DEPTH, b->w8.data, DQG_PANEL * DEPTH, ROWS,
-                            DQG_BLOCK_PANELS, DEPTH);
+    size_t row[ROWS], run = 0;
+    for (size_t m = 0; m < ROWS; m++) {
+        row[m] = m * DEPTH;
+    }
+    struct dqg_gemm_i8 product = {.c = b->c32.data,
+                                  .ldc = DQG_BLOCK_COLUMNS,
+                                  .a = b->a8.data,
+                                  .row = row,
+                                  .run = &run,
+                                  .w = b->w8.data,
+                                  .sums = b->c32.data, /* any numbers */
+                                  .panel_stride = DQG_PANEL * DEPTH,
+                                  .rows = ROWS,
+                                  .panels = DQG_BLOCK_PANELS,
+                                  .runs = 1,
+                                  .k = DEPTH};
+    b->kernels->gemm_i8_i32(&product);
+}
+
+static void call_sum_i8_i32(const struct bench *b) {
+    b->kernels->sum_i8_i32(b->c32.data, b->w8.data, DEPTH);
 }
 
 static void call_gemm_f32(const struct bench *b) {
@@ -157,6 +176,10 @@ static void call_activate_f32_f32(const struct bench *b) {
 
 struct rate bench_decode_i4_i8(const struct dqg_kernels *kernels) {
     return measure(kernels, call_decode_i4_i8, (double)DQG_BLOCK_COLUMNS * DEPTH, "weight");
+}
+
+struct rate bench_sum_i8_i32(const struct dqg_kernels *kernels) {
+    return measure(kernels, call_sum_i8_i32, (double)DQG_PANEL * DEPTH, "weight");
 }
 
 struct rate bench_gemm_i8_i32(const struct dqg_kernels *kernels) {

@@ -11,37 +11,56 @@ static const size_t row_sizes[] = {1, 2, 3, 4, 5, 6, 7, 11, 12, 13, 16, 24, 25, 
 
 /* ---- integers ---- */
 
-static void naive_gemm(int32_t *c, size_t ldc, const int8_t *a, size_t lda, const int8_t *w, size_t panel_stride,
-                       size_t rows, size_t panels, size_t k) {
-    for (size_t m = 0; m < rows; m++) {
-        for (size_t n = 0; n < panels * 16; n++) {
+static void naive_gemm(const struct dqg_gemm_i8 *p) {
+    size_t depth = p->runs * p->k;
+    for (size_t m = 0; m < p->rows; m++) {
+        for (size_t n = 0; n < p->panels * 16; n++) {
+            const int8_t *w = p->w + n / 16 * p->panel_stride;
             int64_t sum = 0;
-            for (size_t i = 0; i < k; i++) {
-                sum += a[m * lda + i] * w[n / 16 * panel_stride + i / 4 * 64 + n % 16 * 4 + i % 4];
+            for (size_t i = 0; i < depth; i++) {
+                sum += p->a[p->row[m] + p->run[i / p->k] + i % p->k] * w[i / 4 * 64 + n % 16 * 4 + i % 4];
             }
-            c[m * ldc + n] = (int32_t)sum;
+            p->c[m * p->ldc + n] = (int32_t)sum;
         }
     }
 }
 
-static void gemm_i8_case(const struct check *check, size_t rows, size_t panels, size_t k) {
+enum { MOST_RUNS = 9, MOST_ROWS = 65 };
+
+/* Rows and runs begin at random places: a matrix is one run, a convolution has a run for each tap. */
+static void gemm_i8_case(const struct check *check, size_t rows, size_t panels, size_t runs, size_t k) {
+    size_t row[MOST_ROWS], run[MOST_RUNS] = {0}, sizes[] = {rows, panels, runs, k};
     size_t lda = k + random_below(3) * 7, ldc = panels * 16 + random_below(2) * 5;
-    size_t panel_stride = k * 16 + random_below(2) * 33;
-    check_case("gemm_i8_i32 %s: rows %zu panels %zu k %zu lda %zu ldc %zu panel stride %zu", check->tested->name, rows,
-               panels, k, lda, ldc, panel_stride);
-    struct buffer a = buffer_make(rows, k, lda, 1), w = buffer_make(panels, k * 16, panel_stride, 1);
+    size_t panel_stride = runs * k * 16 + random_below(2) * 33;
+    check_case("gemm_i8_i32 %s: rows %zu panels %zu runs %zu k %zu lda %zu ldc %zu panel stride %zu",
+               check->tested->name, sizes[0], sizes[1], sizes[2], sizes[3], lda, ldc, panel_stride);
+    for (size_t m = 0; m < rows; m++) {
+        row[m] = (runs == 1 ? m : random_below(rows)) * lda;
+    }
+    for (size_t t = 0; t < runs && runs > 1; t++) {
+        run[t] = random_below(5) * lda;
+    }
+    size_t a_rows = rows + (runs > 1 ? 4 : 0);
+    struct buffer a = buffer_make(a_rows, k, lda, 1), w = buffer_make(panels, runs * k * 16, panel_stride, 1);
     struct buffer got = buffer_make(rows, panels * 16, ldc, 4), want = buffer_make(rows, panels * 16, ldc, 4);
+    struct buffer sums = buffer_make(panels, 16, 16, 4);
     fill_small_ints(a.data, a.size);
     fill_small_ints(w.data, w.size);
-    check->tested->gemm_i8_i32(got.data, ldc, a.data, lda, w.data, panel_stride, rows, panels, k);
+    for (size_t p = 0; p < panels; p++) {
+        check->scalar->sum_i8_i32((int32_t *)sums.data + p * 16, (int8_t *)w.data + p * panel_stride, runs * k);
+    }
+    struct dqg_gemm_i8 product = {got.data,  ldc,          a.data, row,    run,  w.data,
+                                  sums.data, panel_stride, rows,   panels, runs, k};
+    check->tested->gemm_i8_i32(&product);
+    product.c = want.data;
     if (check_is_scalar(check)) {
-        naive_gemm(want.data, ldc, a.data, lda, w.data, panel_stride, rows, panels, k);
+        naive_gemm(&product);
     } else {
-        check->scalar->gemm_i8_i32(want.data, ldc, a.data, lda, w.data, panel_stride, rows, panels, k);
+        check->scalar->gemm_i8_i32(&product);
     }
     check_equal(got.data, want.data, rows, panels * 16, ldc, 4);
     check_gaps(&got, rows, panels * 16, ldc, 4);
-    struct buffer *all[] = {&a, &w, &got, &want};
+    struct buffer *all[] = {&a, &w, &got, &want, &sums};
     for (size_t i = 0; i < COUNT_OF(all); i++) {
         buffer_free(all[i]);
     }
@@ -50,14 +69,34 @@ static void gemm_i8_case(const struct check *check, size_t rows, size_t panels, 
 void check_gemm_i8_i32(const struct check *check) {
     static const size_t depths[] = {8, 16, 24, 56, 64, 72, 128, 504, 512, 520, 1024, 1032, 1544};
     for (size_t i = 0; i < check->cases; i++) {
-        gemm_i8_case(check, RANDOM_SIZE(row_sizes), 1 + random_below(4), RANDOM_SIZE(depths));
+        gemm_i8_case(check, RANDOM_SIZE(row_sizes), 1 + random_below(4), 1, RANDOM_SIZE(depths));
+        gemm_i8_case(check, RANDOM_SIZE(row_sizes), 1 + random_below(4), 1 + random_below(MOST_RUNS),
+                     8 * (1 + random_below(40)));
     }
     for (size_t panels = 1; panels <= DQG_BLOCK_PANELS; panels++) {
         for (size_t rows = 1; rows <= 14; rows++) {
-            gemm_i8_case(check, rows, panels, 40);
+            gemm_i8_case(check, rows, panels, 1, 40);
         }
     }
-    gemm_i8_case(check, 1, 1, 131072);
+    gemm_i8_case(check, 1, 1, 1, 131072);
+    gemm_i8_case(check, 13, 4, 9, 640);
+}
+
+void check_sum_i8_i32(const struct check *check) {
+    for (size_t i = 0; i < check->cases; i++) {
+        size_t k = 8 * (1 + random_below(200));
+        check_case("sum_i8_i32 %s: k %zu", check->tested->name, k);
+        struct buffer w = buffer_make(1, k * 16, 0, 1), got = buffer_make(1, 16, 0, 4);
+        int32_t want[16] = {0};
+        fill_small_ints(w.data, w.size);
+        for (size_t j = 0; j < k * 16; j++) {
+            want[j / 4 % 16] += ((const int8_t *)w.data)[j];
+        }
+        check->tested->sum_i8_i32(got.data, w.data, k);
+        check_equal(got.data, want, 1, 16, 0, 4);
+        buffer_free(&w);
+        buffer_free(&got);
+    }
 }
 
 /* ---- floats ---- */

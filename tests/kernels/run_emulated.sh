@@ -26,14 +26,16 @@ compile() {
         -I"$root/lib" -I"$root/backends" "$@" -c "$root/$file" -o "$work/$(basename "$file" .c).o"
 }
 
-# backend COMPILER NAME FLAGS...: the objects of a backend
+# backend COMPILER NAME FLAGS...: the objects of a backend; files with more flags are compiled by themselves
 backend() {
     compiler=$1 name=$2
     shift 2
-    for kernel in decode_i4_i8 float gemm_i8_i32; do
-        compile "$compiler" "backends/$name/${kernel}_$name.c" "$@"
+    for file in "$root/backends/$name"/*_"$name".c; do
+        case $file in
+        */init_*) compile "$compiler" "backends/$name/init_$name.c" ;;
+        *) compile "$compiler" "backends/$name/$(basename "$file")" "$@" ;;
+        esac
     done
-    compile "$compiler" "backends/$name/init_$name.c"
 }
 
 # program COMPILER OUTPUT DEFINES...: the rest, and everything in $work linked
@@ -78,6 +80,7 @@ elif [ "$(uname -m)" != x86_64 ]; then
 else
     backend "$host_cc" scalar
     backend "$host_cc" avx2 -mavx2 -mfma -mf16c
+    compile "$host_cc" backends/avx2/gemm_i8_i32_avxvnni.c -mavx2 -mfma -mf16c -mavxvnni
     backend "$host_cc" avx512 -mavx2 -mfma -mf16c -mavx512f -mavx512bw -mavx512vl -mavx512dq \
         -mavx512vnni -mprefer-vector-width=512
     program "$host_cc" kernels-x86_64 -DDQG_HAVE_SCALAR=1 -DDQG_HAVE_AVX2=1 -DDQG_HAVE_AVX512=1
@@ -93,8 +96,9 @@ else
     backend "$cross_cc" scalar
     backend "$cross_cc" neon
     compile "$cross_cc" backends/neon/gemm_i8_i32_neon_dot.c -march=armv8.2-a+dotprod
+    compile "$cross_cc" backends/neon/gemm_i8_i32_neon_mm.c -march=armv8.2-a+i8mm
     program "$cross_cc" kernels-aarch64 -DDQG_HAVE_SCALAR=1 -DDQG_HAVE_NEON=1
-    run kernels-aarch64 "neon-dot neon scalar" qemu-aarch64 -cpu max
+    run kernels-aarch64 "neon-mm neon-dot neon scalar" qemu-aarch64 -cpu max
     run kernels-aarch64 "neon scalar" qemu-aarch64 -cpu cortex-a53
 fi
 
