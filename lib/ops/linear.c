@@ -1,17 +1,25 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * Matrix products with weights in any storage format. Quantized weights are multiplied as int8 x int8 -> int32 over the
- * whole depth. The output is cut into blocks of DQG_BLOCK_COLUMNS output channels by some rows; a lane decodes the
+ * whole depth. The output is cut into blocks of output channels by rows; a lane decodes the
  * block's weights once, in cache, and all the block's rows reuse them. Float weights: linear_float.c.
  */
 #include "ops/linear.h"
 
-enum { TILE_ROWS = 48 /* rows of one kernel call: accumulators stay in the first-level cache */ };
+#include <math.h>
+
+enum {
+    MOST_PANELS = 8, /* of weights decoded together: wide enough for long stores, small enough for the second cache */
+    MOST_COLUMNS = MOST_PANELS * DQG_PANEL,
+    TILE_ROWS = 48,       /* rows of one kernel call: accumulators stay in the first-level cache */
+    MOST_INPUT = 4 << 20, /* bytes of rows that pass over a block: they stay in the last-level cache */
+    DECODE_ROWS = 6       /* decoding a panel costs about as much as multiplying this many rows by it */
+};
 
 struct linear_task {
     const struct dqg_ops *ops;
     const struct dqg_linear *args;
-    size_t block_rows;
+    size_t block_rows, block_columns;
     size_t column_blocks;
 };
 
@@ -19,11 +27,11 @@ size_t dqg_op_linear_scratch(const struct dqg_weight *weight) {
     if (!dqg_dtype_is_quantized(weight->dtype)) {
         return dqg_linear_float_scratch(weight);
     }
-    return DQG_BLOCK_COLUMNS * (dqg_round_up(weight->size.columns_padded, DQG_ALIGNMENT) + TILE_ROWS * sizeof(int32_t));
+    return MOST_COLUMNS * (dqg_round_up(weight->size.columns_padded, DQG_ALIGNMENT) + TILE_ROWS * sizeof(int32_t));
 }
 
-void dqg_linear_finish(const struct dqg_ops *ops, const struct dqg_linear *args, const void *c, bool integer,
-                       size_t row, size_t count, size_t column, size_t columns) {
+void dqg_linear_finish(const struct dqg_ops *ops, const struct dqg_linear *args, const void *c, size_t ldc,
+                       bool integer, size_t row, size_t count, size_t column, size_t columns) {
     while (count > 0) {
         size_t sample = row / args->rows_per_sample;
         size_t in_sample = row - sample * args->rows_per_sample;
@@ -43,11 +51,11 @@ void dqg_linear_finish(const struct dqg_ops *ops, const struct dqg_linear *args,
         if (integer) {
             epilogue.row_scale = args->x.row_scale + row;
             epilogue.column_scale = args->weight->column_scale + column;
-            ops->kernels->epilogue_i32_f32(out, args->ld_out, c, DQG_BLOCK_COLUMNS, rows, columns, &epilogue);
+            ops->kernels->epilogue_i32_f32(out, args->ld_out, c, ldc, rows, columns, &epilogue);
         } else {
-            ops->kernels->epilogue_f32_f32(out, args->ld_out, c, DQG_BLOCK_COLUMNS, rows, columns, &epilogue);
+            ops->kernels->epilogue_f32_f32(out, args->ld_out, c, ldc, rows, columns, &epilogue);
         }
-        c = (const char *)c + rows * DQG_BLOCK_COLUMNS * sizeof(float);
+        c = (const char *)c + rows * ldc * sizeof(float);
         row += rows;
         count -= rows;
     }
@@ -59,14 +67,14 @@ static void integer_block(const struct linear_task *task, size_t row, size_t end
     size_t depth = args->weight->size.columns_padded;
     size_t panels = (columns + DQG_PANEL - 1) / DQG_PANEL;
     const int8_t *w = dqg_panels_int8(task->ops, args->weight, column / DQG_PANEL, panels, scratch);
-    int32_t *c = (int32_t *)(scratch + DQG_BLOCK_COLUMNS * dqg_round_up(depth, DQG_ALIGNMENT));
+    int32_t *c = (int32_t *)(scratch + MOST_COLUMNS * dqg_round_up(depth, DQG_ALIGNMENT));
     size_t row_offsets[TILE_ROWS], run = 0;
     for (size_t m = 0; m < TILE_ROWS; m++) {
         row_offsets[m] = m * args->x.ld;
     }
     for (; row < end; row += TILE_ROWS) {
         struct dqg_gemm_i8 product = {.c = c,
-                                      .ldc = DQG_BLOCK_COLUMNS,
+                                      .ldc = MOST_COLUMNS,
                                       .a = args->x.q8 + row * args->x.ld,
                                       .row = row_offsets,
                                       .run = &run,
@@ -78,7 +86,7 @@ static void integer_block(const struct linear_task *task, size_t row, size_t end
                                       .runs = 1,
                                       .k = depth};
         task->ops->kernels->gemm_i8_i32(&product);
-        dqg_linear_finish(task->ops, args, c, true, row, product.rows, column, columns);
+        dqg_linear_finish(task->ops, args, c, MOST_COLUMNS, true, row, product.rows, column, columns);
     }
 }
 
@@ -86,11 +94,38 @@ static void linear_tile(void *argument, size_t index, size_t lane) {
     const struct linear_task *task = argument;
     const struct dqg_linear *args = task->args;
     size_t row = index / task->column_blocks * task->block_rows;
-    size_t column = index % task->column_blocks * DQG_BLOCK_COLUMNS;
+    size_t column = index % task->column_blocks * task->block_columns;
     size_t end = dqg_min_size(row + task->block_rows, args->rows);
-    size_t columns = dqg_min_size(DQG_BLOCK_COLUMNS, args->weight->size.rows - column);
+    size_t columns = dqg_min_size(task->block_columns, args->weight->size.rows - column);
     char *scratch = task->ops->scratch + lane * task->ops->lane_bytes;
     integer_block(task, row, end, column, columns, scratch);
+}
+
+/* Cut the output into blocks so that the lanes finish together: the time of the busiest lane, in rows times panels, is
+ * least. A block of rows is decoded for once, and gathering a strip of rows costs more the fewer panels share it. */
+static void choose_blocks(struct linear_task *task, size_t lanes) {
+    const struct dqg_linear *args = task->args;
+    size_t panels = args->weight->size.rows_padded / DQG_PANEL;
+    size_t most_rows = dqg_round_up(MOST_INPUT / args->x.ld + 1, TILE_ROWS);
+    double least = INFINITY;
+    for (size_t cuts = (args->rows + most_rows - 1) / most_rows; cuts <= args->rows; cuts++) {
+        size_t rows = dqg_round_up((args->rows + cuts - 1) / cuts, TILE_ROWS);
+        for (size_t width = MOST_PANELS; width > 0; width--) {
+            size_t blocks = (panels + width - 1) / width;
+            size_t rounds = (blocks * ((args->rows + rows - 1) / rows) + lanes - 1) / lanes;
+            double cost =
+                (double)rounds * (double)(dqg_min_size(rows, args->rows) + DECODE_ROWS) * ((double)width + 0.3);
+            if (cost < least) {
+                least = cost;
+                task->block_rows = rows;
+                task->block_columns = width * DQG_PANEL;
+                task->column_blocks = blocks;
+            }
+        }
+        if (rows == TILE_ROWS) {
+            break;
+        }
+    }
 }
 
 void dqg_op_linear(const struct dqg_ops *ops, const struct dqg_linear *args) {
@@ -98,14 +133,8 @@ void dqg_op_linear(const struct dqg_ops *ops, const struct dqg_linear *args) {
         dqg_linear_float(ops, args);
         return;
     }
-    /* Decode each block once, unless that leaves lanes idle. Integer sums do not depend on the cut. */
-    struct linear_task task = {.ops = ops, .args = args, .block_rows = args->rows};
-    task.column_blocks = (args->weight->size.rows + DQG_BLOCK_COLUMNS - 1) / DQG_BLOCK_COLUMNS;
-    size_t wanted = 3 * dqg_concurrency(ops->context);
-    while (task.block_rows > 2 * TILE_ROWS &&
-           task.column_blocks * ((args->rows + task.block_rows - 1) / task.block_rows) < wanted) {
-        task.block_rows = dqg_round_up(task.block_rows / 2, TILE_ROWS);
-    }
+    struct linear_task task = {.ops = ops, .args = args};
+    choose_blocks(&task, dqg_concurrency(ops->context)); /* integer sums do not depend on the cut */
     size_t row_blocks = (args->rows + task.block_rows - 1) / task.block_rows;
     dqg_parallel(ops->context, task.column_blocks * row_blocks, linear_tile, &task);
 }

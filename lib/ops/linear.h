@@ -9,9 +9,9 @@
 void dqg_linear_float(const struct dqg_ops *ops, const struct dqg_linear *args);
 size_t dqg_linear_float_scratch(const struct dqg_weight *weight);
 
-/* Hand results [row, row + count) x [column, column + columns) to the epilogue, one sample at a time. c: int32 sums
- * where integer is set, else floats, DQG_BLOCK_COLUMNS a row. */
-void dqg_linear_finish(const struct dqg_ops *ops, const struct dqg_linear *args, const void *c, bool integer,
-                       size_t row, size_t count, size_t column, size_t columns);
+/* Hand results [row, row + count) x [column, column + columns) to the epilogue, one sample at a time. c: [count][ldc],
+ * int32 sums where integer is set, else floats. */
+void dqg_linear_finish(const struct dqg_ops *ops, const struct dqg_linear *args, const void *c, size_t ldc,
+                       bool integer, size_t row, size_t count, size_t column, size_t columns);
 
 #endif

@@ -40,7 +40,7 @@ static void float_tile(void *argument, size_t index, size_t lane) {
         !dqg_blas_sgemm(c, DQG_BLOCK_COLUMNS, a, args->x.ld, b, DQG_BLOCK_COLUMNS, rows, padded, depth)) {
         kernels->gemm_f32(c, DQG_BLOCK_COLUMNS, a, args->x.ld, b, DQG_BLOCK_COLUMNS, rows, padded, depth);
     }
-    dqg_linear_finish(task->ops, args, c, false, row, rows, column, columns);
+    dqg_linear_finish(task->ops, args, c, DQG_BLOCK_COLUMNS, false, row, rows, column, columns);
 }
 
 void dqg_linear_float(const struct dqg_ops *ops, const struct dqg_linear *args) {
