@@ -28,16 +28,33 @@ enum {
     DQG_BLOCK_COLUMNS = 64 /* DQG_PANEL * DQG_BLOCK_PANELS */
 };
 
-enum dqg_activation { DQG_ACT_NONE = 0, DQG_ACT_SILU = 1, DQG_ACT_GELU_TANH = 2 };
+enum dqg_activation {
+    DQG_ACT_NONE = 0,
+    DQG_ACT_SILU = 1,       /* x / (1 + e^-x) */
+    DQG_ACT_GELU_TANH = 2,  /* x / 2 (1 + tanh(sqrt(2 / pi) (x + 0.044715 x^3))) */
+    DQG_ACT_GELU_ERF = 3,   /* x / 2 (1 + erf(x / sqrt(2))) */
+    DQG_ACT_GELU_QUICK = 4, /* x / (1 + e^(-1.702 x)) */
+    DQG_ACT_RELU = 5,       /* max(x, 0) */
+    DQG_ACT_COUNT = 6
+};
 
-/* How a block of results leaves the accumulators. One block lies within one sample, so gate is one row. */
+/*
+ * How a block of results leaves the accumulators. One block lies within one sample, so gate is one row.
+ *
+ * A gated unit (GEGLU, SwiGLU) computes two results for each that leaves: the value in column n of the block, what the
+ * activation is applied to in column n + glu_block. The scales, bias and addend of the latter are glu_offset away from
+ * those of the former, which may be another distance and backwards.
+ */
 struct dqg_epilogue {
     const float *row_scale;    /* [rows]; integer input only */
     const float *column_scale; /* [columns]; integer input only */
     const float *bias;         /* [columns], or NULL */
+    const float *addend;       /* [rows][ld_addend], or NULL: what another product adds, such as a low-rank branch */
     const float *gate;         /* [columns], or NULL for 1; used with residual */
     const float *residual;     /* [rows][ld_residual], or NULL */
-    size_t ld_residual;
+    size_t ld_addend, ld_residual;
+    size_t glu_block; /* 0: not a gated unit, and glu_offset is 0 too */
+    ptrdiff_t glu_offset;
     enum dqg_activation activation;
 };
 
@@ -113,8 +130,9 @@ typedef void dqg_decode_float_f32_fn(float *b, size_t ldb, const void *w, size_t
                                      size_t columns, size_t k);
 
 /*
- * y = activation(c * row_scale * column_scale + bias); out = y, or residual + gate * y. columns <= DQG_BLOCK_COLUMNS,
- * any number. out may be residual. The float form has no scales.
+ * z = c * row_scale * column_scale + bias + addend; y = activation(z), or value z * activation(gate z) of a gated unit;
+ * out = y, or residual + gate * y. columns, any number, with glu_block at most DQG_BLOCK_COLUMNS. out may be residual.
+ * The float form has no scales.
  */
 typedef void dqg_epilogue_i32_f32_fn(float *out, size_t ld_out, const int32_t *c, size_t ldc, size_t rows,
                                      size_t columns, const struct dqg_epilogue *epilogue);

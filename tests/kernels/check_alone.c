@@ -105,7 +105,7 @@ void check_alone(const struct dqg_kernels *kernels) {
         for (size_t columns = 16; columns <= LD; columns += 16) {
             check_gemm(kernels, rows[i], columns, 64);
             check_gemm(kernels, rows[i], columns, MOST_K);
-            check_epilogue(kernels, rows[i], columns - i, (int32_t)(i % 3));
+            check_epilogue(kernels, rows[i], columns - i, (int32_t)(i + columns / 16) % DQG_ACT_COUNT);
             check_norm(kernels, rows[i], columns - i);
         }
     }
@@ -113,6 +113,7 @@ void check_alone(const struct dqg_kernels *kernels) {
         check_queries(kernels, 16, keys);
         check_queries(kernels, 27, keys);
     }
-    check_elements(kernels, DQG_ACT_SILU);
-    check_elements(kernels, DQG_ACT_GELU_TANH);
+    for (int32_t activation = DQG_ACT_SILU; activation < DQG_ACT_COUNT; activation++) {
+        check_elements(kernels, (enum dqg_activation)activation);
+    }
 }
