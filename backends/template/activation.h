@@ -19,7 +19,7 @@ DQG_INLINE dqg_vf dqg_vpoly5(dqg_vf x, float c0, float c1, float c2, float c3, f
 }
 
 /*
- * 2^x with a relative error below 3e-7; 0 below -126.5, infinity above 127.5 (with AVX-512 where float ends), NaN for
+ * 2^x with a relative error below 2e-7; 0 below -126.5, infinity above 127.5 (with AVX-512 where float ends), NaN for
  * NaN.
  *
  * x = n + f with n whole and |f| <= 1/2; 2^f = 1 + f Q(f), Q the polynomial of degree 4 whose largest relative error

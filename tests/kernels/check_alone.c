@@ -49,9 +49,10 @@ static void check_epilogue(const struct dqg_kernels *kernels, size_t rows, size_
 }
 
 static void check_norm(const struct dqg_kernels *kernels, size_t rows, size_t columns) {
-    kernels->norm_f32_f32(block, LD, a, MOST_K, rows, columns, 1e-6f, b, b + LD);
+    struct dqg_norm_form form = {.scale = b, .shift = b + LD, .eps = 1e-6f};
+    kernels->norm_f32_f32(block, LD, a, MOST_K, rows, columns, &form);
     for (size_t m = 0; m < rows; m++) {
-        kernels->norm_f32_f32(alone, LD, a + m * MOST_K, MOST_K, 1, columns, 1e-6f, b, b + LD);
+        kernels->norm_f32_f32(alone, LD, a + m * MOST_K, MOST_K, 1, columns, &form);
         compare("norm_f32_f32", m, columns);
     }
 }

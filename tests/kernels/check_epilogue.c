@@ -102,12 +102,11 @@ static void double_epilogue(double *want, double *norm, const struct shape *s, c
 }
 
 static void epilogue_case(const struct check *check, const struct shape *s) {
-    check_case(
-        "epilogue_%s_f32 %s: rows %zu columns %zu ldc %zu ld_out %zu ld_residual %zu bias %d addend %d gate %d "
-        "residual %d in place %d activation %d glu %zu %zu backwards %d",
-        s->integer ? "i32" : "f32", check->tested->name, s->rows, s->columns, s->ldc, s->ld_out, s->ld_residual,
-        s->with_bias, s->with_addend, s->with_gate, s->with_residual, s->in_place, (int)s->activation, s->glu_block,
-        s->glu_offset, s->glu_backwards);
+    check_case("epilogue_%s_f32 %s: rows %zu columns %zu ldc %zu ld_out %zu ld_residual %zu bias %d addend %d gate %d "
+               "residual %d in place %d activation %d glu %zu %zu backwards %d",
+               s->integer ? "i32" : "f32", check->tested->name, s->rows, s->columns, s->ldc, s->ld_out, s->ld_residual,
+               s->with_bias, s->with_addend, s->with_gate, s->with_residual, s->in_place, (int)s->activation,
+               s->glu_block, s->glu_offset, s->glu_backwards);
     struct inputs in = make_inputs(s);
     double *want = malloc(s->rows * s->columns * sizeof *want), *norm = malloc(s->rows * s->columns * sizeof *norm);
     double_epilogue(want, norm, s, &in);
