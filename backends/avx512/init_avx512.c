@@ -15,6 +15,15 @@ static const struct dqg_kernels table = {
     .norm_f32_f32 = dqg_norm_f32_f32_avx512,
     .attention_f32_f32 = dqg_attention_f32_f32_avx512,
     .activate_f32_f32 = dqg_activate_f32_f32_avx512,
+    .norm_f32_i8 = dqg_norm_f32_i8_avx512,
+    .moments_f32 = dqg_moments_f32_avx512,
+    .affine_f32_f32 = dqg_affine_f32_f32_avx512,
+    .absmax_f32 = dqg_absmax_f32_avx512,
+    .scale_f32_i8 = dqg_scale_f32_i8_avx512,
+    .softmax_f32_f32 = dqg_softmax_f32_f32_avx512,
+    .rope_f32_f32 = dqg_rope_f32_f32_avx512,
+    .glu_f32_f32 = dqg_glu_f32_f32_avx512,
+    .add_f32 = dqg_add_f32_avx512,
 };
 
 const struct dqg_kernels *dqg_backend_avx512(void) {

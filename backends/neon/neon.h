@@ -19,6 +19,15 @@ dqg_quantize_f32_i8_fn dqg_quantize_f32_i8_neon;
 dqg_norm_f32_f32_fn dqg_norm_f32_f32_neon;
 dqg_attention_f32_f32_fn dqg_attention_f32_f32_neon;
 dqg_activate_f32_f32_fn dqg_activate_f32_f32_neon;
+dqg_norm_f32_i8_fn dqg_norm_f32_i8_neon;
+dqg_moments_f32_fn dqg_moments_f32_neon;
+dqg_affine_f32_f32_fn dqg_affine_f32_f32_neon;
+dqg_absmax_f32_fn dqg_absmax_f32_neon;
+dqg_scale_f32_i8_fn dqg_scale_f32_i8_neon;
+dqg_softmax_f32_f32_fn dqg_softmax_f32_f32_neon;
+dqg_rope_f32_f32_fn dqg_rope_f32_f32_neon;
+dqg_glu_f32_f32_fn dqg_glu_f32_f32_neon;
+dqg_add_f32_fn dqg_add_f32_neon;
 
 const struct dqg_kernels *dqg_backend_neon(void);
 const struct dqg_kernels *dqg_backend_neon_dot(void);

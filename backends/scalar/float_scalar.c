@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Float kernels for any CPU: the templates, with the vector width and register tile that fit.
+ * Float kernels that work on blocks, for any CPU: the templates, with the vector width and register tile that fit.
  * Called through the table in init_scalar.c.
  */
 #define DQG_LANES 4
@@ -13,13 +13,10 @@
 
 #include "template/product_f32.inc"
 
-#include "template/activate_f32_f32.inc"
 #include "template/attention_f32_f32.inc"
 #include "template/decode_float_f32.inc"
 #include "template/epilogue.inc"
 #include "template/gemm_f32.inc"
-#include "template/norm_f32_f32.inc"
-#include "template/quantize_f32_i8.inc"
 
 void dqg_gemm_f32_scalar(float *c, size_t ldc, const float *a, size_t lda, const float *b, size_t ldb, size_t rows,
                          size_t columns, size_t k) {
@@ -41,20 +38,6 @@ void dqg_epilogue_f32_f32_scalar(float *out, size_t ld_out, const float *c, size
     epilogue_f32_f32(out, ld_out, c, ldc, rows, columns, epilogue);
 }
 
-void dqg_quantize_f32_i8_scalar(int8_t *q, size_t ldq, float *scale, const float *x, size_t ldx, size_t rows, size_t k,
-                                size_t k_padded) {
-    quantize_f32_i8(q, ldq, scale, x, ldx, rows, k, k_padded);
-}
-
-void dqg_norm_f32_f32_scalar(float *y, size_t ldy, const float *x, size_t ldx, size_t rows, size_t n, float eps,
-                             const float *scale, const float *shift) {
-    norm_f32_f32(y, ldy, x, ldx, rows, n, eps, scale, shift);
-}
-
 void dqg_attention_f32_f32_scalar(const struct dqg_attention *attention) {
     attention_f32_f32(attention);
-}
-
-void dqg_activate_f32_f32_scalar(float *y, const float *x, size_t n, enum dqg_activation activation) {
-    activate_f32_f32(y, x, n, activation);
 }

@@ -16,6 +16,15 @@ static const struct dqg_kernels table = {
     .norm_f32_f32 = dqg_norm_f32_f32_scalar,
     .attention_f32_f32 = dqg_attention_f32_f32_scalar,
     .activate_f32_f32 = dqg_activate_f32_f32_scalar,
+    .norm_f32_i8 = dqg_norm_f32_i8_scalar,
+    .moments_f32 = dqg_moments_f32_scalar,
+    .affine_f32_f32 = dqg_affine_f32_f32_scalar,
+    .absmax_f32 = dqg_absmax_f32_scalar,
+    .scale_f32_i8 = dqg_scale_f32_i8_scalar,
+    .softmax_f32_f32 = dqg_softmax_f32_f32_scalar,
+    .rope_f32_f32 = dqg_rope_f32_f32_scalar,
+    .glu_f32_f32 = dqg_glu_f32_f32_scalar,
+    .add_f32 = dqg_add_f32_scalar,
 };
 
 const struct dqg_kernels *dqg_backend_scalar(void) {

@@ -224,4 +224,32 @@ DQG_INLINE void dqg_vstore_part(float *p, dqg_vf v, size_t count) {
 }
 
 #endif
+/*
+ * Loops take several full vectors at a time, then the rest one by one, where count says how many lanes are there:
+ * vector v of a span, or the only one.
+ */
+DQG_INLINE dqg_vf dqg_span_load(const float *p, int v, size_t count) {
+    return count == DQG_LANES ? dqg_vload(p + v * DQG_LANES) : dqg_vload_part(p, count);
+}
+
+DQG_INLINE void dqg_span_store(float *p, int v, dqg_vf value, size_t count) {
+    if (count == DQG_LANES) {
+        dqg_vstore(p + v * DQG_LANES, value);
+    } else {
+        dqg_vstore_part(p, value, count);
+    }
+}
+
+/* Calls span(i, count, vectors, ...) for the columns 0..n-1: spans of 4 vectors, then one vector or less at a time. */
+#define DQG_FOR_SPANS(n, span, ...)                                                                                    \
+    do {                                                                                                               \
+        size_t at_ = 0;                                                                                                \
+        for (; at_ + 4 * DQG_LANES <= (n); at_ += 4 * DQG_LANES) {                                                     \
+            span(at_, DQG_LANES, 4, __VA_ARGS__);                                                                      \
+        }                                                                                                              \
+        for (; at_ < (n); at_ += DQG_LANES) {                                                                          \
+            span(at_, (n) - at_ < DQG_LANES ? (n) - at_ : DQG_LANES, 1, __VA_ARGS__);                                  \
+        }                                                                                                              \
+    } while (0)
+
 #endif

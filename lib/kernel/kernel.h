@@ -28,17 +28,61 @@ enum {
     DQG_BLOCK_COLUMNS = 64 /* DQG_PANEL * DQG_BLOCK_PANELS */
 };
 
-enum dqg_activation { DQG_ACT_NONE = 0, DQG_ACT_SILU = 1, DQG_ACT_GELU_TANH = 2 };
+enum dqg_activation {
+    DQG_ACT_NONE = 0,
+    DQG_ACT_SILU = 1,       /* x / (1 + e^-x) */
+    DQG_ACT_GELU_TANH = 2,  /* x / 2 (1 + tanh(sqrt(2 / pi) (x + 0.044715 x^3))) */
+    DQG_ACT_GELU_ERF = 3,   /* x / 2 (1 + erf(x / sqrt(2))) */
+    DQG_ACT_GELU_QUICK = 4, /* x / (1 + e^(-1.702 x)) */
+    DQG_ACT_RELU = 5,       /* max(x, 0) */
+    DQG_ACT_COUNT = 6
+};
 
-/* How a block of results leaves the accumulators. One block lies within one sample, so gate is one row. */
+/*
+ * How a block of results leaves the accumulators. One block lies within one sample, so gate is one row.
+ *
+ * A gated unit (GEGLU, SwiGLU) computes two results for each that leaves: the value in column n of the block, what the
+ * activation is applied to in column n + glu_block. The scales, bias and addend of the latter are glu_offset away from
+ * those of the former, which may be another distance and backwards.
+ */
 struct dqg_epilogue {
     const float *row_scale;    /* [rows]; integer input only */
     const float *column_scale; /* [columns]; integer input only */
     const float *bias;         /* [columns], or NULL */
+    const float *addend;       /* [rows][ld_addend], or NULL: what another product adds, such as a low-rank branch */
     const float *gate;         /* [columns], or NULL for 1; used with residual */
     const float *residual;     /* [rows][ld_residual], or NULL */
-    size_t ld_residual;
+    size_t ld_addend, ld_residual;
+    size_t glu_block; /* 0: not a gated unit, and glu_offset is 0 too */
+    ptrdiff_t glu_offset;
     enum dqg_activation activation;
+};
+
+/* What a norm does to a row after mean and variance; each pointer may be NULL, scale and shift together. */
+struct dqg_norm_form {
+    const float *weight, *bias; /* [n]: learned */
+    const float *scale, *shift; /* [n]: modulation by another input */
+    float eps;
+    int rms; /* no mean is taken off */
+};
+
+/* A factor and an offset for each column: what is left of a group norm when its moments are known. */
+struct dqg_affine {
+    float *y;                     /* [rows][ldy] */
+    const float *x;               /* [rows][ldx] */
+    const float *factor, *offset; /* [n] */
+    size_t ldy, ldx, rows, n;
+    enum dqg_activation activation;
+};
+
+/* Rotary position embedding of some rows: heads of width columns side by side, the same angles for all. */
+struct dqg_rope {
+    float *y;                    /* [rows][ldy] */
+    const float *x;              /* [rows][ldx] */
+    const float *cosine, *sine;  /* [rows][ld_table], width / 2 of them */
+    size_t ldy, ldx, ld_table;
+    size_t rows, heads, width;   /* width even */
+    int neighbours;              /* pairs are columns 2 i and 2 i + 1 of a head, else i and i + width / 2 */
 };
 
 /* One head of one sample for a block of queries. */
@@ -113,8 +157,9 @@ typedef void dqg_decode_float_f32_fn(float *b, size_t ldb, const void *w, size_t
                                      size_t columns, size_t k);
 
 /*
- * y = activation(c * row_scale * column_scale + bias); out = y, or residual + gate * y. columns <= DQG_BLOCK_COLUMNS,
- * any number. out may be residual. The float form has no scales.
+ * z = c * row_scale * column_scale + bias + addend; y = activation(z), or value z * activation(gate z) of a gated unit;
+ * out = y, or residual + gate * y. columns, any number, with glu_block at most DQG_BLOCK_COLUMNS. out may be residual.
+ * The float form has no scales.
  */
 typedef void dqg_epilogue_i32_f32_fn(float *out, size_t ld_out, const int32_t *c, size_t ldc, size_t rows,
                                      size_t columns, const struct dqg_epilogue *epilogue);
@@ -129,10 +174,44 @@ typedef void dqg_epilogue_f32_f32_fn(float *out, size_t ld_out, const float *c, 
 typedef void dqg_quantize_f32_i8_fn(int8_t *q, size_t ldq, float *scale, const float *x, size_t ldx, size_t rows,
                                     size_t k, size_t k_padded);
 
-/* Layer norm without weights, then modulation: y = (x - mean) / sqrt(var + eps) * (1 + scale) + shift. scale and shift
- * are [n] or both NULL; y may be x. */
-typedef void dqg_norm_f32_f32_fn(float *y, size_t ldy, const float *x, size_t ldx, size_t rows, size_t n, float eps,
-                                 const float *scale, const float *shift);
+/* The largest |x|, 0 where n is 0; NaN counts as larger than infinity. */
+typedef float dqg_absmax_f32_fn(const float *x, size_t n);
+
+/* q = round_to_nearest_even(x * inverse) held in -127..127; 0 for NaN. For arrays that share one scale. */
+typedef void dqg_scale_f32_i8_fn(int8_t *q, const float *x, size_t n, float inverse);
+
+/* y = ((x - mean) / sqrt(var + eps) * weight + bias) * (1 + scale) + shift for each row; rms takes the mean as 0. Any
+ * stride: the heads of packed rows are rows too. y may be x. */
+typedef void dqg_norm_f32_f32_fn(float *y, size_t ldy, const float *x, size_t ldx, size_t rows, size_t n,
+                                 const struct dqg_norm_form *form);
+
+/* The same and quantize_f32_i8 of its result, bit for bit. scratch holds n floats. */
+typedef void dqg_norm_f32_i8_fn(int8_t *q, size_t ldq, float *row_scale, const float *x, size_t ldx, size_t rows,
+                                size_t n, size_t n_padded, const struct dqg_norm_form *form, float *scratch);
+
+/*
+ * For each group of width channels: mean over pixels and channels, and the sum of squared differences from it;
+ * moments is [groups][2]. x is [pixels][ldx]; scratch holds 2 * groups * width floats.
+ */
+typedef void dqg_moments_f32_fn(float *moments, const float *x, size_t ldx, size_t pixels, size_t groups, size_t width,
+                                float *scratch);
+
+/* y = activation(x * factor + offset); returns the largest |y|, as absmax_f32 would. y may be x. */
+typedef float dqg_affine_f32_f32_fn(const struct dqg_affine *affine);
+
+/* y = value * activation(gate), n elements; y may be value or gate. */
+typedef void dqg_glu_f32_f32_fn(float *y, const float *value, const float *gate, size_t n,
+                                enum dqg_activation activation);
+
+/* y = a + b * factor, n elements; y may be a or b. */
+typedef void dqg_add_f32_fn(float *y, const float *a, const float *b, size_t n, float factor);
+
+/* y = e^(scale * (x - max)) / (its sum) for each row; y may be x, scale > 0. */
+typedef void dqg_softmax_f32_f32_fn(float *y, size_t ldy, const float *x, size_t ldx, size_t rows, size_t n,
+                                    float scale);
+
+/* Rotates pairs of columns: (a, b) becomes (a cos - b sin, b cos + a sin). y may be x. */
+typedef void dqg_rope_f32_f32_fn(const struct dqg_rope *rope);
 
 /* out = softmax(q k^T * scale) v with a running softmax over blocks of keys. */
 typedef void dqg_attention_f32_f32_fn(const struct dqg_attention *attention);

@@ -91,15 +91,15 @@ static void run_norm(const struct dqg_exec *exec, const struct dqg_node *node) {
     struct dqg_norm args = {
         .x = floats_of(exec, node->x),
         .out = rows_of(exec, node->out),
-        .scale = floats_of(exec, node->modulation) + node->scale_column,
-        .shift = floats_of(exec, node->modulation) + node->shift_column,
+        .form = {.scale = floats_of(exec, node->modulation) + node->scale_column,
+                 .shift = floats_of(exec, node->modulation) + node->shift_column,
+                 .eps = node->epsilon},
         .ldx = x->ld,
         .ld_modulation = modulation->ld,
         .rows = x->rows,
         .rows_per_sample = sample_rows(exec, x->rows),
         .columns = x->columns,
         .columns_padded = value_of(exec, node->out)->ld,
-        .epsilon = node->epsilon,
     };
     dqg_op_norm(&exec->ops, &args);
 }

@@ -49,14 +49,14 @@ const int8_t *dqg_panels_int8(const struct dqg_ops *ops, const struct dqg_weight
 /* Fill weight->sums, spread over the lanes; scratch as for dqg_panels_int8() of one panel. */
 void dqg_op_weight_sums(const struct dqg_ops *ops, struct dqg_weight *weight);
 
-/* Layer norm without weights, modulated by a row for each sample; to floats or to int8. */
+/* Layer or RMS norm of rows, with learned weights or modulated by a row for each sample or both; to floats or to int8.
+ * A norm of each head takes the heads as rows of their own where nothing else lies between them. */
 struct dqg_norm {
     const float *x;
     struct dqg_rows out;
-    const float *scale, *shift; /* [samples][ld_modulation], or both NULL */
+    struct dqg_norm_form form; /* scale and shift are [samples][ld_modulation] here */
     size_t ldx, ld_modulation;
     size_t rows, rows_per_sample, columns, columns_padded; /* padded: of the int8 output */
-    float epsilon;
 };
 void dqg_op_norm(const struct dqg_ops *ops, const struct dqg_norm *args);
 size_t dqg_op_norm_scratch(size_t columns);

@@ -1,42 +1,8 @@
 /* SPDX-License-Identifier: MIT */
-/* Operators that work row by row: layer norm with modulation, quantization, activation. */
+/* Operators that work on rows or elements alone: quantization, activation, gated units, sums, softmax. */
 #include "ops/ops.h"
 
 enum { CHUNK_ROWS = 16, CHUNK_VALUES = 4096 };
-
-struct norm_task {
-    const struct dqg_ops *ops;
-    const struct dqg_norm *args;
-};
-
-size_t dqg_op_norm_scratch(size_t columns) {
-    return columns * sizeof(float);
-}
-
-static void norm_chunk(void *argument, size_t index, size_t lane) {
-    const struct norm_task *task = argument;
-    const struct dqg_norm *args = task->args;
-    const struct dqg_kernels *kernels = task->ops->kernels;
-    float *scratch = (float *)(task->ops->scratch + lane * task->ops->lane_bytes);
-    size_t end = dqg_min_size((index + 1) * CHUNK_ROWS, args->rows);
-    for (size_t row = index * CHUNK_ROWS; row < end; row++) {
-        size_t at = row / args->rows_per_sample * args->ld_modulation;
-        const float *scale = args->scale != NULL ? args->scale + at : NULL;
-        const float *shift = args->shift != NULL ? args->shift + at : NULL;
-        float *y = args->out.f32 != NULL ? args->out.f32 + row * args->out.ld : scratch;
-        kernels->norm_f32_f32(y, args->columns, args->x + row * args->ldx, args->ldx, 1, args->columns, args->epsilon,
-                              scale, shift);
-        if (args->out.f32 == NULL) {
-            kernels->quantize_f32_i8(args->out.q8 + row * args->out.ld, args->out.ld, args->out.row_scale + row, y,
-                                     args->columns, 1, args->columns, args->columns_padded);
-        }
-    }
-}
-
-void dqg_op_norm(const struct dqg_ops *ops, const struct dqg_norm *args) {
-    struct norm_task task = {ops, args};
-    dqg_parallel(ops->context, (args->rows + CHUNK_ROWS - 1) / CHUNK_ROWS, norm_chunk, &task);
-}
 
 struct quantize_task {
     const struct dqg_ops *ops;

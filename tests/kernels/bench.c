@@ -6,19 +6,10 @@
 #include <stdlib.h>
 #include <time.h>
 
-#include "check.h"
+#include "bench.h"
 
-enum { ROWS = 256, DEPTH = 1024, WIDTH = 1024, HEAD = 64, RUNS = 5 };
+enum { RUNS = 5 };
 static const double run_seconds = 0.03;
-
-/* Everything that a call may need. */
-struct bench {
-    const struct dqg_kernels *kernels;
-    struct buffer a8, w8, w4, scales, inverse, c32, x, y, b;
-    struct dqg_attention attention;
-    struct buffer scratch;
-    struct dqg_epilogue epilogue;
-};
 
 /* CPU time, which other programs disturb less than the clock. */
 static double now(void) {
@@ -80,9 +71,8 @@ static struct bench make_bench(const struct dqg_kernels *kernels) {
     return b;
 }
 
-/* The best of a few runs of call, which does the given number of operations each time. */
-static struct rate measure(const struct dqg_kernels *kernels, void (*call)(const struct bench *b), double operations,
-                           const char *unit) {
+struct rate measure(const struct dqg_kernels *kernels, void (*call)(const struct bench *b), double operations,
+                    const char *unit) {
     struct bench b = make_bench(kernels);
     double best = INFINITY;
     size_t repeats = 1;
@@ -158,20 +148,8 @@ static void call_epilogue_f32_f32(const struct bench *b) {
     b->kernels->epilogue_f32_f32(b->y.data, WIDTH, b->x.data, WIDTH, ROWS, DQG_BLOCK_COLUMNS, &b->epilogue);
 }
 
-static void call_quantize_f32_i8(const struct bench *b) {
-    b->kernels->quantize_f32_i8(b->a8.data, DEPTH, b->y.data, b->x.data, WIDTH, ROWS, WIDTH, DEPTH);
-}
-
-static void call_norm_f32_f32(const struct bench *b) {
-    b->kernels->norm_f32_f32(b->y.data, WIDTH, b->x.data, WIDTH, ROWS, WIDTH, 1e-6f, b->x.data, b->x.data);
-}
-
 static void call_attention_f32_f32(const struct bench *b) {
     b->kernels->attention_f32_f32(&b->attention);
-}
-
-static void call_activate_f32_f32(const struct bench *b) {
-    b->kernels->activate_f32_f32(b->y.data, b->x.data, WIDTH, DQG_ACT_SILU);
 }
 
 struct rate bench_decode_i4_i8(const struct dqg_kernels *kernels) {
@@ -202,18 +180,6 @@ struct rate bench_epilogue_f32_f32(const struct dqg_kernels *kernels) {
     return measure(kernels, call_epilogue_f32_f32, (double)ROWS * DQG_BLOCK_COLUMNS, "element");
 }
 
-struct rate bench_quantize_f32_i8(const struct dqg_kernels *kernels) {
-    return measure(kernels, call_quantize_f32_i8, (double)ROWS * WIDTH, "element");
-}
-
-struct rate bench_norm_f32_f32(const struct dqg_kernels *kernels) {
-    return measure(kernels, call_norm_f32_f32, (double)ROWS * WIDTH, "element");
-}
-
 struct rate bench_attention_f32_f32(const struct dqg_kernels *kernels) {
     return measure(kernels, call_attention_f32_f32, 4.0 * DQG_ATTENTION_QUERIES * ROWS * HEAD, "OP");
-}
-
-struct rate bench_activate_f32_f32(const struct dqg_kernels *kernels) {
-    return measure(kernels, call_activate_f32_f32, WIDTH, "element");
 }

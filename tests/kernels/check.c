@@ -223,9 +223,23 @@ void check_close(const float *got, size_t ld, const double *want, const double *
 }
 
 double double_activation(double x, enum dqg_activation activation) {
-    if (activation == DQG_ACT_NONE) {
+    const double slope = 2.0 * sqrt(2.0 / acos(-1.0));
+    double u = x;
+    switch (activation) {
+    case DQG_ACT_NONE:
         return x;
+    case DQG_ACT_RELU:
+        return isnan(x) ? x : fmax(x, 0.0);
+    case DQG_ACT_GELU_ERF:
+        return 0.5 * x * erfc(-x / sqrt(2.0));
+    case DQG_ACT_GELU_TANH:
+        u = slope * (x + 0.044715 * x * x * x);
+        break;
+    case DQG_ACT_GELU_QUICK:
+        u = 1.702 * x;
+        break;
+    default:
+        break;
     }
-    double u = activation == DQG_ACT_SILU ? x : 2.0 * sqrt(2.0 / acos(-1.0)) * (x + 0.044715 * x * x * x);
     return u < -700.0 ? 0.0 : x / (1.0 + exp(-u));
 }

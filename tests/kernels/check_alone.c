@@ -49,9 +49,10 @@ static void check_epilogue(const struct dqg_kernels *kernels, size_t rows, size_
 }
 
 static void check_norm(const struct dqg_kernels *kernels, size_t rows, size_t columns) {
-    kernels->norm_f32_f32(block, LD, a, MOST_K, rows, columns, 1e-6f, b, b + LD);
+    struct dqg_norm_form form = {.scale = b, .shift = b + LD, .eps = 1e-6f};
+    kernels->norm_f32_f32(block, LD, a, MOST_K, rows, columns, &form);
     for (size_t m = 0; m < rows; m++) {
-        kernels->norm_f32_f32(alone, LD, a + m * MOST_K, MOST_K, 1, columns, 1e-6f, b, b + LD);
+        kernels->norm_f32_f32(alone, LD, a + m * MOST_K, MOST_K, 1, columns, &form);
         compare("norm_f32_f32", m, columns);
     }
 }
@@ -105,7 +106,7 @@ void check_alone(const struct dqg_kernels *kernels) {
         for (size_t columns = 16; columns <= LD; columns += 16) {
             check_gemm(kernels, rows[i], columns, 64);
             check_gemm(kernels, rows[i], columns, MOST_K);
-            check_epilogue(kernels, rows[i], columns - i, (int32_t)(i % 3));
+            check_epilogue(kernels, rows[i], columns - i, (int32_t)(i + columns / 16) % DQG_ACT_COUNT);
             check_norm(kernels, rows[i], columns - i);
         }
     }
@@ -113,6 +114,7 @@ void check_alone(const struct dqg_kernels *kernels) {
         check_queries(kernels, 16, keys);
         check_queries(kernels, 27, keys);
     }
-    check_elements(kernels, DQG_ACT_SILU);
-    check_elements(kernels, DQG_ACT_GELU_TANH);
+    for (int32_t activation = DQG_ACT_SILU; activation < DQG_ACT_COUNT; activation++) {
+        check_elements(kernels, (enum dqg_activation)activation);
+    }
 }

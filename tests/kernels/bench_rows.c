@@ -1,0 +1,110 @@
+/* SPDX-License-Identifier: MIT */
+/* The benchmark of kernels that work on rows and elements: few enough rows for the second-level cache. */
+#include "bench.h"
+
+enum { FEW_ROWS = 48 };
+
+static void call_quantize_f32_i8(const struct bench *b) {
+    b->kernels->quantize_f32_i8(b->a8.data, DEPTH, b->b.data, b->x.data, WIDTH, FEW_ROWS, WIDTH, DEPTH);
+}
+
+static void call_absmax_f32(const struct bench *b) {
+    static volatile float largest; /* the call has no other effect */
+    largest = b->kernels->absmax_f32(b->x.data, FEW_ROWS * WIDTH);
+    (void)largest;
+}
+
+static void call_scale_f32_i8(const struct bench *b) {
+    b->kernels->scale_f32_i8(b->a8.data, b->x.data, FEW_ROWS * WIDTH, 127.0f);
+}
+
+static void call_norm_f32_f32(const struct bench *b) {
+    struct dqg_norm_form form = {.scale = b->b.data, .shift = b->b.data, .eps = 1e-6f};
+    b->kernels->norm_f32_f32(b->y.data, WIDTH, b->x.data, WIDTH, FEW_ROWS, WIDTH, &form);
+}
+
+static void call_norm_f32_i8(const struct bench *b) {
+    struct dqg_norm_form form = {.scale = b->b.data, .shift = b->b.data, .eps = 1e-6f};
+    b->kernels->norm_f32_i8(b->a8.data, DEPTH, b->b.data, b->x.data, WIDTH, FEW_ROWS, WIDTH, DEPTH, &form,
+                            b->scratch.data);
+}
+
+static void call_moments_f32(const struct bench *b) {
+    b->kernels->moments_f32(b->b.data, b->x.data, WIDTH, FEW_ROWS, 32, WIDTH / 32, b->scratch.data);
+}
+
+static void call_affine_f32_f32(const struct bench *b) {
+    struct dqg_affine affine = {b->y.data, b->x.data, b->x.data, b->x.data,   WIDTH,
+                                WIDTH,     FEW_ROWS,  WIDTH,     DQG_ACT_SILU};
+    b->kernels->affine_f32_f32(&affine);
+}
+
+static void call_activate_f32_f32(const struct bench *b) {
+    b->kernels->activate_f32_f32(b->y.data, b->x.data, FEW_ROWS * WIDTH, DQG_ACT_SILU);
+}
+
+static void call_glu_f32_f32(const struct bench *b) {
+    b->kernels->glu_f32_f32(b->y.data, b->x.data, b->b.data, FEW_ROWS * WIDTH, DQG_ACT_GELU_ERF);
+}
+
+static void call_add_f32(const struct bench *b) {
+    b->kernels->add_f32(b->y.data, b->x.data, b->b.data, FEW_ROWS * WIDTH, 1.0f);
+}
+
+static void call_softmax_f32_f32(const struct bench *b) {
+    b->kernels->softmax_f32_f32(b->y.data, WIDTH, b->x.data, WIDTH, FEW_ROWS, WIDTH, 1.0f);
+}
+
+static void call_rope_f32_f32(const struct bench *b) {
+    struct dqg_rope rope = {b->y.data, b->x.data, b->b.data, b->b.data,    WIDTH, WIDTH,
+                            HEAD,      FEW_ROWS,  WIDTH / HEAD, HEAD, 1};
+    b->kernels->rope_f32_f32(&rope);
+}
+
+struct rate bench_quantize_f32_i8(const struct dqg_kernels *kernels) {
+    return measure(kernels, call_quantize_f32_i8, (double)FEW_ROWS * WIDTH, "element");
+}
+
+struct rate bench_absmax_f32(const struct dqg_kernels *kernels) {
+    return measure(kernels, call_absmax_f32, (double)FEW_ROWS * WIDTH, "element");
+}
+
+struct rate bench_scale_f32_i8(const struct dqg_kernels *kernels) {
+    return measure(kernels, call_scale_f32_i8, (double)FEW_ROWS * WIDTH, "element");
+}
+
+struct rate bench_norm_f32_f32(const struct dqg_kernels *kernels) {
+    return measure(kernels, call_norm_f32_f32, (double)FEW_ROWS * WIDTH, "element");
+}
+
+struct rate bench_norm_f32_i8(const struct dqg_kernels *kernels) {
+    return measure(kernels, call_norm_f32_i8, (double)FEW_ROWS * WIDTH, "element");
+}
+
+struct rate bench_moments_f32(const struct dqg_kernels *kernels) {
+    return measure(kernels, call_moments_f32, (double)FEW_ROWS * WIDTH, "element");
+}
+
+struct rate bench_affine_f32_f32(const struct dqg_kernels *kernels) {
+    return measure(kernels, call_affine_f32_f32, (double)FEW_ROWS * WIDTH, "element");
+}
+
+struct rate bench_activate_f32_f32(const struct dqg_kernels *kernels) {
+    return measure(kernels, call_activate_f32_f32, (double)FEW_ROWS * WIDTH, "element");
+}
+
+struct rate bench_glu_f32_f32(const struct dqg_kernels *kernels) {
+    return measure(kernels, call_glu_f32_f32, (double)FEW_ROWS * WIDTH, "element");
+}
+
+struct rate bench_add_f32(const struct dqg_kernels *kernels) {
+    return measure(kernels, call_add_f32, (double)FEW_ROWS * WIDTH, "element");
+}
+
+struct rate bench_softmax_f32_f32(const struct dqg_kernels *kernels) {
+    return measure(kernels, call_softmax_f32_f32, (double)FEW_ROWS * WIDTH, "element");
+}
+
+struct rate bench_rope_f32_f32(const struct dqg_kernels *kernels) {
+    return measure(kernels, call_rope_f32_f32, (double)FEW_ROWS * WIDTH, "element");
+}
