@@ -18,6 +18,9 @@ dqg_quantize_f32_i8_fn dqg_quantize_f32_i8_avx2;
 dqg_norm_f32_f32_fn dqg_norm_f32_f32_avx2;
 dqg_attention_f32_f32_fn dqg_attention_f32_f32_avx2;
 dqg_activate_f32_f32_fn dqg_activate_f32_f32_avx2;
+dqg_ceiling_i8_fn dqg_ceiling_i8_avx2;
+dqg_ceiling_i8_fn dqg_ceiling_i8_avxvnni;
+dqg_ceiling_f32_fn dqg_ceiling_f32_avx2;
 
 const struct dqg_kernels *dqg_backend_avx2(void);
 const struct dqg_kernels *dqg_backend_avxvnni(void);

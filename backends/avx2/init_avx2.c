@@ -8,11 +8,12 @@
     .decode_float_f32 = dqg_decode_float_f32_avx2, .epilogue_i32_f32 = dqg_epilogue_i32_f32_avx2,                      \
     .epilogue_f32_f32 = dqg_epilogue_f32_f32_avx2, .quantize_f32_i8 = dqg_quantize_f32_i8_avx2,                        \
     .norm_f32_f32 = dqg_norm_f32_f32_avx2, .attention_f32_f32 = dqg_attention_f32_f32_avx2,                            \
-    .activate_f32_f32 = dqg_activate_f32_f32_avx2
+    .activate_f32_f32 = dqg_activate_f32_f32_avx2, .ceiling_f32 = dqg_ceiling_f32_avx2
 
-static const struct dqg_kernels table = {.name = "avx2", .gemm_i8_i32 = dqg_gemm_i8_i32_avx2, DQG_AVX2_SHARED};
+static const struct dqg_kernels table = {
+    .name = "avx2", .gemm_i8_i32 = dqg_gemm_i8_i32_avx2, .ceiling_i8 = dqg_ceiling_i8_avx2, DQG_AVX2_SHARED};
 static const struct dqg_kernels table_vnni = {
-    .name = "avxvnni", .gemm_i8_i32 = dqg_gemm_i8_i32_avxvnni, DQG_AVX2_SHARED};
+    .name = "avxvnni", .gemm_i8_i32 = dqg_gemm_i8_i32_avxvnni, .ceiling_i8 = dqg_ceiling_i8_avxvnni, DQG_AVX2_SHARED};
 
 const struct dqg_kernels *dqg_backend_avx2(void) {
     return &table;

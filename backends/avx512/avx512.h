@@ -16,6 +16,8 @@ dqg_quantize_f32_i8_fn dqg_quantize_f32_i8_avx512;
 dqg_norm_f32_f32_fn dqg_norm_f32_f32_avx512;
 dqg_attention_f32_f32_fn dqg_attention_f32_f32_avx512;
 dqg_activate_f32_f32_fn dqg_activate_f32_f32_avx512;
+dqg_ceiling_i8_fn dqg_ceiling_i8_avx512;
+dqg_ceiling_f32_fn dqg_ceiling_f32_avx512;
 
 const struct dqg_kernels *dqg_backend_avx512(void);
 

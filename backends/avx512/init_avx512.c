@@ -15,6 +15,8 @@ static const struct dqg_kernels table = {
     .norm_f32_f32 = dqg_norm_f32_f32_avx512,
     .attention_f32_f32 = dqg_attention_f32_f32_avx512,
     .activate_f32_f32 = dqg_activate_f32_f32_avx512,
+    .ceiling_i8 = dqg_ceiling_i8_avx512,
+    .ceiling_f32 = dqg_ceiling_f32_avx512,
 };
 
 const struct dqg_kernels *dqg_backend_avx512(void) {

@@ -8,12 +8,16 @@
     .decode_float_f32 = dqg_decode_float_f32_neon, .epilogue_i32_f32 = dqg_epilogue_i32_f32_neon,                      \
     .epilogue_f32_f32 = dqg_epilogue_f32_f32_neon, .quantize_f32_i8 = dqg_quantize_f32_i8_neon,                        \
     .norm_f32_f32 = dqg_norm_f32_f32_neon, .attention_f32_f32 = dqg_attention_f32_f32_neon,                            \
-    .activate_f32_f32 = dqg_activate_f32_f32_neon
+    .activate_f32_f32 = dqg_activate_f32_f32_neon, .ceiling_f32 = dqg_ceiling_f32_neon
 
-static const struct dqg_kernels table = {.name = "neon", .gemm_i8_i32 = dqg_gemm_i8_i32_neon, DQG_NEON_SHARED};
-static const struct dqg_kernels table_dot = {
-    .name = "neon-dot", .gemm_i8_i32 = dqg_gemm_i8_i32_neon_dot, DQG_NEON_SHARED};
-static const struct dqg_kernels table_mm = {.name = "neon-mm", .gemm_i8_i32 = dqg_gemm_i8_i32_neon_mm, DQG_NEON_SHARED};
+static const struct dqg_kernels table = {
+    .name = "neon", .gemm_i8_i32 = dqg_gemm_i8_i32_neon, .ceiling_i8 = dqg_ceiling_i8_neon, DQG_NEON_SHARED};
+static const struct dqg_kernels table_dot = {.name = "neon-dot",
+                                             .gemm_i8_i32 = dqg_gemm_i8_i32_neon_dot,
+                                             .ceiling_i8 = dqg_ceiling_i8_neon_dot,
+                                             DQG_NEON_SHARED};
+static const struct dqg_kernels table_mm = {
+    .name = "neon-mm", .gemm_i8_i32 = dqg_gemm_i8_i32_neon_mm, .ceiling_i8 = dqg_ceiling_i8_neon_mm, DQG_NEON_SHARED};
 
 const struct dqg_kernels *dqg_backend_neon(void) {
     return &table;

@@ -19,6 +19,10 @@ dqg_quantize_f32_i8_fn dqg_quantize_f32_i8_neon;
 dqg_norm_f32_f32_fn dqg_norm_f32_f32_neon;
 dqg_attention_f32_f32_fn dqg_attention_f32_f32_neon;
 dqg_activate_f32_f32_fn dqg_activate_f32_f32_neon;
+dqg_ceiling_i8_fn dqg_ceiling_i8_neon;
+dqg_ceiling_i8_fn dqg_ceiling_i8_neon_dot;
+dqg_ceiling_i8_fn dqg_ceiling_i8_neon_mm;
+dqg_ceiling_f32_fn dqg_ceiling_f32_neon;
 
 const struct dqg_kernels *dqg_backend_neon(void);
 const struct dqg_kernels *dqg_backend_neon_dot(void);

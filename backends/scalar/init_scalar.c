@@ -16,6 +16,8 @@ static const struct dqg_kernels table = {
     .norm_f32_f32 = dqg_norm_f32_f32_scalar,
     .attention_f32_f32 = dqg_attention_f32_f32_scalar,
     .activate_f32_f32 = dqg_activate_f32_f32_scalar,
+    .ceiling_i8 = dqg_ceiling_i8_scalar,
+    .ceiling_f32 = dqg_ceiling_f32_scalar,
 };
 
 const struct dqg_kernels *dqg_backend_scalar(void) {

@@ -16,6 +16,8 @@ dqg_quantize_f32_i8_fn dqg_quantize_f32_i8_scalar;
 dqg_norm_f32_f32_fn dqg_norm_f32_f32_scalar;
 dqg_attention_f32_f32_fn dqg_attention_f32_f32_scalar;
 dqg_activate_f32_f32_fn dqg_activate_f32_f32_scalar;
+dqg_ceiling_i8_fn dqg_ceiling_i8_scalar;
+dqg_ceiling_f32_fn dqg_ceiling_f32_scalar;
 
 const struct dqg_kernels *dqg_backend_scalar(void);
 
