@@ -265,8 +265,7 @@ int bench_ops_main(struct cli *cli, const struct op_kind *kind, int argc, char *
         {"cold", 0, ARG_FLAG, NULL, "weights come from memory, not from a cache", 0, 0, &job.cold},
         {"processor-time", 0, ARG_FLAG, NULL, "rates by processor time: for a machine that others use too", 0, 0,
          &job.processor},
-        {"backend", 0, ARG_TEXT, "NAME", "kernels: all, auto, scalar, avx2, avx512, neon (default auto)", 0, 0,
-         &job.backend},
+        {"backend", 0, ARG_TEXT, "NAME", "kernels: all, auto, or the name of one (default auto)", 0, 0, &job.backend},
         {"json", 0, ARG_FLAG, NULL, "print JSON", 0, 0, &job.json},
     };
     char command[32];

@@ -45,8 +45,8 @@ dqg_status dqg_probe_alloc(struct dqg_probe *probe, size_t count, size_t element
 /* Scratch for all lanes. */
 dqg_status dqg_probe_scratch(struct dqg_probe *probe, size_t lane_bytes);
 
-/* Random weights of the spec's format, outputs x inputs: one, or where cold is true as many copies as it takes to find
- * none of them in a cache when its turn comes. */
+/* Random weights of the spec's format, outputs x inputs, and scratch to work with them: one, or where cold is true as
+ * many copies as it takes to find none of them in a cache when its turn comes. */
 dqg_status dqg_probe_weights(struct dqg_probe *probe, bool cold);
 
 /* ---- random data ---- */

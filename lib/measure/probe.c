@@ -62,6 +62,13 @@ static dqg_status describe(struct dqg_probe *probe, struct dqg_weight *weight) {
     return DQG_OK;
 }
 
+/* Scratch of a lane: for products, and for a decoded panel. */
+static size_t lane_bytes(const struct dqg_probe *probe, const struct dqg_weight *weight) {
+    size_t panel = DQG_PANEL * weight->size.columns_padded;
+    size_t product = probe->spec->operation == DQG_MEASURE_LINEAR ? dqg_op_linear_scratch(weight) : 0;
+    return product > panel ? product : panel;
+}
+
 dqg_status dqg_probe_weights(struct dqg_probe *probe, bool cold) {
     const dqg_measure_spec *spec = probe->spec;
     struct dqg_weight weight;
@@ -74,6 +81,7 @@ dqg_status dqg_probe_weights(struct dqg_probe *probe, bool cold) {
     if (bytes > memory_limit / copies) {
         return too_large(probe);
     }
+    DQG_TRY(dqg_probe_scratch(probe, lane_bytes(probe, &weight)));
     DQG_TRY(dqg_probe_alloc(probe, (size_t)copies, sizeof weight, &probe->weights));
     while (probe->weight_count < copies) {
         struct dqg_weight *copy = &probe->weights[probe->weight_count++];
@@ -81,6 +89,9 @@ dqg_status dqg_probe_weights(struct dqg_probe *probe, bool cold) {
         DQG_TRY(dqg_weight_allocate(probe->context, copy));
         dqg_random_weight(probe->weight_count, copy, 1.0f / sqrtf((float)spec->inputs));
         DQG_TRY(dqg_weight_finish(probe->context, copy));
+        if (copy->sums != NULL) {
+            dqg_op_weight_sums(&probe->ops, copy);
+        }
     }
     return DQG_OK;
 }

@@ -6,12 +6,7 @@
 static void decode_panel(void *argument, size_t index, size_t lane) {
     struct dqg_probe *probe = argument;
     const struct dqg_weight *weight = probe->task;
-    size_t column = index * DQG_PANEL, values = DQG_PANEL * weight->size.columns_padded;
-    probe->ops.kernels->decode_i4_i8((int8_t *)(probe->ops.scratch + lane * probe->ops.lane_bytes),
-                                     (const uint8_t *)weight->codes + index * values / 2,
-                                     (const uint16_t *)weight->scales + column,
-                                     weight->zeros != NULL ? weight->zeros + column : NULL, weight->size.rows_padded,
-                                     weight->inverse + column, weight->size.columns_padded, (size_t)weight->group);
+    dqg_panels_int8(&probe->ops, weight, index, 1, probe->ops.scratch + lane * probe->ops.lane_bytes);
 }
 
 static void call_decode(struct dqg_probe *probe) {
@@ -22,11 +17,10 @@ static void call_decode(struct dqg_probe *probe) {
 dqg_status dqg_probe_decode(struct dqg_probe *probe) {
     DQG_TRY(dqg_probe_weights(probe, (probe->spec->flags & DQG_MEASURE_COLD) != 0));
     const struct dqg_weight *weight = &probe->weights[0];
-    if (weight->inverse == NULL) {
+    if (!dqg_dtype_is_quantized(weight->dtype) || weight->dtype == DQG_DTYPE_INT8) {
         return dqg_fail(probe->context, DQG_ERROR_UNSUPPORTED, "weights of dtype %d are used as they are stored",
                         (int)weight->dtype);
     }
-    DQG_TRY(dqg_probe_scratch(probe, DQG_PANEL * weight->size.columns_padded));
     probe->call = call_decode;
     probe->operations = (double)weight->size.rows * (double)weight->size.columns;
     probe->bytes = (double)(weight->bytes[0] + weight->bytes[1] + weight->bytes[2]);

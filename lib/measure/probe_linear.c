@@ -78,7 +78,6 @@ dqg_status dqg_probe_linear(struct dqg_probe *probe) {
     const struct dqg_weight *weight = &probe->weights[0];
     size_t rows = (size_t)spec->rows, outputs = weight->size.rows;
     DQG_TRY(dqg_probe_alloc(probe, 1, sizeof *task, &task));
-    DQG_TRY(dqg_probe_scratch(probe, dqg_op_linear_scratch(weight)));
     DQG_TRY(make_input(probe, task, rows));
     float *bias;
     DQG_TRY(dqg_probe_alloc(probe, outputs, sizeof *bias, &bias)); /* zeros: read, but no part of the comparison */
