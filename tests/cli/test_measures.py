@@ -87,7 +87,8 @@ class BenchOperators(Case):
     def check_result(self, result):
         self.assertTrue(0 < result['seconds_min'] <= result['seconds_median'] <= result['seconds_max'], result)
         self.assertGreater(result['processor_seconds'], 0)
-        self.assertAlmostEqual(result['rate'], result['operations'] / result['seconds_min'], delta=1e-6 * result['rate'])
+        rate = result['operations'] / result['seconds_min']
+        self.assertAlmostEqual(result['rate'], rate, delta=1e-6 * rate)
 
     def test_matmul(self):
         bench = self.bench('matmul', '--m', '2,32', '--n', 48, '--k', '64,128', '--format', 'int4,int8,f32')
