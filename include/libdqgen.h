@@ -205,13 +205,20 @@ enum { DQG_LOG_ERROR = 1, DQG_LOG_WARNING = 2, DQG_LOG_INFO = 3, DQG_LOG_DEBUG =
 /* Receives one message without a newline. Called on the thread that uses the context. Must not call the library. */
 typedef void (*dqg_log_fn)(void *user, int32_t level, const char *message);
 
-enum { DQG_PHASE_LOAD = 1, DQG_PHASE_VERIFY = 2, DQG_PHASE_QUANTIZE = 3, DQG_PHASE_RUN = 4 };
+enum {
+    DQG_PHASE_LOAD = 1,
+    DQG_PHASE_VERIFY = 2,
+    DQG_PHASE_QUANTIZE = 3,
+    DQG_PHASE_RUN = 4,
+    DQG_PHASE_MEASURE = 5
+};
 
 /*
  * How far a long call has come.
  *
  *   phase         one of DQG_PHASE_*
- *   done, total   work units (bytes for load, verify and quantize; network evaluations in thousandths for run)
+ *   done, total   work units (bytes for load, verify and quantize; network evaluations in thousandths for run;
+ *                 thousandths for measure)
  *   elapsed_us    since the work began; time between calls of dqg_run_step() is not counted
  *   remaining_us  estimate, or -1 when nothing can be said yet
  *   name          the tensor or step being worked on; valid during the call
@@ -782,6 +789,97 @@ enum { DQG_REPORT_TEXT = 0, DQG_REPORT_JSON = 1 };
  * Errors: DQG_ERROR_ARGUMENT, DQG_ERROR_STATE (nothing was quantized yet), DQG_ERROR_MEMORY.
  */
 DQG_API dqg_status dqg_quantizer_report(dqg_quantizer *quantizer, int32_t format, const char **text);
+
+/* ------------------------------------------------------------------------------------------------------------------
+ * Experimental: measuring
+ *
+ * How fast operators are on this machine, beside the most that the machine can do; for benchmarks such as dqgen bench.
+ * --------------------------------------------------------------------------------------------------------------- */
+
+/* What is marked with it, and its records and constants, may change or go in any version (docs/abi.md). */
+#define DQG_EXPERIMENTAL
+
+/* What to measure. The members of the spec that count are in brackets. */
+enum {
+    DQG_MEASURE_CEILING_I8 = 1,  /* multiply-adds of int8 as the kernels in use do them, on registers alone */
+    DQG_MEASURE_CEILING_F32 = 2, /* the same for floats */
+    DQG_MEASURE_BANDWIDTH = 3,   /* reading memory_bytes of memory */
+    DQG_MEASURE_LINEAR = 4,      /* rows times a matrix of weights [rows, outputs, inputs, dtype, group] */
+    DQG_MEASURE_DECODE = 5,      /* weights to int8 [outputs, inputs, dtype, group] */
+    DQG_MEASURE_NORM = 6,        /* layer norm, modulation, to int8 [rows, inputs] */
+    DQG_MEASURE_QUANTIZE = 7,    /* floats to int8 [rows, inputs] */
+    DQG_MEASURE_ATTENTION = 8    /* self-attention [samples, heads, rows: tokens, inputs: width of a head] */
+};
+
+enum {
+    /* Weights come from memory and not from a cache: calls take copies of them in turn, memory_bytes together. Always
+     * so for products of up to 16 rows, which are bound by reading weights. */
+    DQG_MEASURE_COLD = 1
+};
+
+/*
+ * One measurement, on random data. Sizes that do not count for it are ignored.
+ *
+ *   flags         DQG_MEASURE_COLD or 0
+ *   operation     DQG_MEASURE_*
+ *   dtype, group  of weights; 0, 0 is DQG_DTYPE_INT4 with groups of 64
+ *   repeats       times to take at least, 0..500; 0 is 7. Calls shorter than half a millisecond are repeated for each
+ *   seconds       time to spend at least, 0..60; 0 is 0.25
+ *   memory_bytes  more than the caches hold; 0 is 512 MiB
+ *   samples       0 is 1
+ */
+typedef struct dqg_measure_spec {
+    uint32_t struct_size;
+    uint32_t flags;
+    int32_t operation;
+    int32_t dtype;
+    int32_t group;
+    int32_t repeats;
+    double seconds;
+    uint64_t memory_bytes;
+    int64_t samples;
+    int64_t rows;
+    int64_t outputs;
+    int64_t inputs;
+    int64_t heads;
+} dqg_measure_spec;
+
+/*
+ * What came out.
+ *
+ *   times       how many were taken
+ *   seconds_*   of one call, by the clock
+ *   operations  of one call: two for each multiply-add of products, attention and ceilings (4 tokens^2 width for each
+ *               head); elements for decode, norm and quantize; bytes for bandwidth
+ *   bytes       that one call has to move at least: weights as stored, inputs, results
+ *   ceiling     operations a second on registers alone, the best of several runs between the calls, all threads at
+ *               once, by their processor time, with the instructions that the product in question uses; 0: none
+ *   error       relative error of the result: of linear against a float product of the exactly decoded weights with
+ *               the unrounded input; -1 where it is not measured
+ *   processor_seconds  processor time of the process in one call, all threads together, the mean: on a machine that
+ *               others use too, this divided by the threads is nearer to the truth than the clock
+ */
+typedef struct dqg_measure_result {
+    uint32_t struct_size;
+    int32_t times;
+    double seconds_min;
+    double seconds_median;
+    double seconds_max;
+    double operations;
+    double bytes;
+    double ceiling;
+    double error;
+    double processor_seconds;
+} dqg_measure_result;
+
+/*
+ * Measure one operation with the context's threads and kernels. Calls the progress function (DQG_PHASE_MEASURE) between
+ * the times it takes.
+ * Errors: DQG_ERROR_ARGUMENT, DQG_ERROR_RANGE (sizes), DQG_ERROR_UNSUPPORTED, DQG_ERROR_LIMIT (more than 6 GB),
+ * DQG_ERROR_MEMORY, DQG_ERROR_CANCELLED.
+ */
+DQG_API DQG_EXPERIMENTAL dqg_status dqg_measure(dqg_context *context, const dqg_measure_spec *spec,
+                                                dqg_measure_result *result);
 
 #ifdef __cplusplus
 }

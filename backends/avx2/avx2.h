@@ -27,6 +27,9 @@ dqg_softmax_f32_f32_fn dqg_softmax_f32_f32_avx2;
 dqg_rope_f32_f32_fn dqg_rope_f32_f32_avx2;
 dqg_glu_f32_f32_fn dqg_glu_f32_f32_avx2;
 dqg_add_f32_fn dqg_add_f32_avx2;
+dqg_ceiling_i8_fn dqg_ceiling_i8_avx2;
+dqg_ceiling_i8_fn dqg_ceiling_i8_avxvnni;
+dqg_ceiling_f32_fn dqg_ceiling_f32_avx2;
 
 const struct dqg_kernels *dqg_backend_avx2(void);
 const struct dqg_kernels *dqg_backend_avxvnni(void);

@@ -24,6 +24,8 @@ static const struct dqg_kernels table = {
     .rope_f32_f32 = dqg_rope_f32_f32_avx512,
     .glu_f32_f32 = dqg_glu_f32_f32_avx512,
     .add_f32 = dqg_add_f32_avx512,
+    .ceiling_i8 = dqg_ceiling_i8_avx512,
+    .ceiling_f32 = dqg_ceiling_f32_avx512,
 };
 
 const struct dqg_kernels *dqg_backend_avx512(void) {

@@ -28,6 +28,10 @@ dqg_softmax_f32_f32_fn dqg_softmax_f32_f32_neon;
 dqg_rope_f32_f32_fn dqg_rope_f32_f32_neon;
 dqg_glu_f32_f32_fn dqg_glu_f32_f32_neon;
 dqg_add_f32_fn dqg_add_f32_neon;
+dqg_ceiling_i8_fn dqg_ceiling_i8_neon;
+dqg_ceiling_i8_fn dqg_ceiling_i8_neon_dot;
+dqg_ceiling_i8_fn dqg_ceiling_i8_neon_mm;
+dqg_ceiling_f32_fn dqg_ceiling_f32_neon;
 
 const struct dqg_kernels *dqg_backend_neon(void);
 const struct dqg_kernels *dqg_backend_neon_dot(void);

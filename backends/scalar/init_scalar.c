@@ -25,6 +25,8 @@ static const struct dqg_kernels table = {
     .rope_f32_f32 = dqg_rope_f32_f32_scalar,
     .glu_f32_f32 = dqg_glu_f32_f32_scalar,
     .add_f32 = dqg_add_f32_scalar,
+    .ceiling_i8 = dqg_ceiling_i8_scalar,
+    .ceiling_f32 = dqg_ceiling_f32_scalar,
 };
 
 const struct dqg_kernels *dqg_backend_scalar(void) {

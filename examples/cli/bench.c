@@ -6,7 +6,10 @@
  */
 #include "bench.h"
 
+#include <string.h>
 #include <sys/resource.h>
+
+#include "bench_ops.h"
 
 static const char notes[] =
     "An evaluation is the network once for --count pictures without guidance; a step is what the solver does, with\n"
@@ -79,7 +82,7 @@ static void print_json(const struct bench *job, int64_t threads) {
     json_end(&json);
 }
 
-int bench_main(struct cli *cli, int argc, char **argv) {
+static int bench_model_main(struct cli *cli, int argc, char **argv) {
     struct bench job = {.count = 1, .repeats = 10, .backend = "auto", .sampling = {.spread = 1}};
     const struct arg_row rows[] = {
         {"backend", 0, ARG_TEXT, "NAME", "kernels: all, auto, scalar, avx2, avx512, neon (default auto)", 0, 0,
@@ -119,4 +122,13 @@ int bench_main(struct cli *cli, int argc, char **argv) {
     dqg_model_release(job.model);
     sampling_free(&job.sampling);
     return code;
+}
+
+int bench_main(struct cli *cli, int argc, char **argv) {
+    for (size_t i = 0; argc > 0 && i < op_kind_count; i++) {
+        if (strcmp(argv[0], op_kinds[i].word) == 0) {
+            return bench_ops_main(cli, &op_kinds[i], argc - 1, argv + 1);
+        }
+    }
+    return bench_model_main(cli, argc, argv);
 }

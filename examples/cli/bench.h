@@ -5,6 +5,11 @@
 
 #include "cli.h"
 
+struct op_kind;
+
+/* dqgen bench with the word of an operation: bench_ops.c. */
+int bench_ops_main(struct cli *cli, const struct op_kind *kind, int argc, char **argv);
+
 enum { BENCH_BACKENDS = 8 };
 
 struct timing {

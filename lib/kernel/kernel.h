@@ -219,6 +219,14 @@ typedef void dqg_attention_f32_f32_fn(const struct dqg_attention *attention);
 /* y = activation(x), n elements; y may be x. */
 typedef void dqg_activate_f32_f32_fn(float *y, const float *x, size_t n, enum dqg_activation activation);
 
+/*
+ * The most that the instructions of gemm_i8_i32 and gemm_f32 reach without memory: independent sums in registers, so
+ * many rounds of them. Returns the multiplications and additions done, in proportion to rounds. Benchmarks compare
+ * with it.
+ */
+typedef uint64_t dqg_ceiling_i8_fn(uint64_t rounds);
+typedef uint64_t dqg_ceiling_f32_fn(uint64_t rounds);
+
 /* One backend. */
 struct dqg_kernels {
     const char *name;

@@ -1,15 +1,31 @@
 /* SPDX-License-Identifier: MIT */
-/* The clock, and progress reports with an estimate of the time left. */
+/* The clocks, and progress reports with an estimate of the time left. */
 #include <time.h>
 
 #include "support/support.h"
 
 enum { REPORT_INTERVAL_US = 5000 };
 
-int64_t dqg_now_us(void) {
+static int64_t read_clock(clockid_t clock) {
     struct timespec now;
-    clock_gettime(CLOCK_MONOTONIC, &now);
-    return (int64_t)now.tv_sec * 1000000 + now.tv_nsec / 1000;
+    clock_gettime(clock, &now);
+    return (int64_t)now.tv_sec * 1000000000 + now.tv_nsec;
+}
+
+int64_t dqg_now_ns(void) {
+    return read_clock(CLOCK_MONOTONIC);
+}
+
+int64_t dqg_process_ns(void) {
+    return read_clock(CLOCK_PROCESS_CPUTIME_ID);
+}
+
+int64_t dqg_thread_ns(void) {
+    return read_clock(CLOCK_THREAD_CPUTIME_ID);
+}
+
+int64_t dqg_now_us(void) {
+    return dqg_now_ns() / 1000;
 }
 
 void dqg_work_begin(struct dqg_work *work, struct dqg_context *context, int32_t phase, uint64_t total) {

@@ -159,7 +159,10 @@ void dqg_text_free(struct dqg_text *text);
 
 /* ---- time and progress ---- */
 
-int64_t dqg_now_us(void); /* monotonic */
+int64_t dqg_now_ns(void); /* monotonic */
+int64_t dqg_now_us(void);
+int64_t dqg_process_ns(void); /* processor time of the process, and of the calling thread */
+int64_t dqg_thread_ns(void);
 
 /* One long piece of work that reports itself. */
 struct dqg_work {

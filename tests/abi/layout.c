@@ -121,6 +121,34 @@ MEMBER(dqg_request, struct_size, 0);
 MEMBER(dqg_request, flags, 4);
 MEMBER(dqg_request, timestep, 8);
 MEMBER(dqg_request, sigma, 16);
+
+/* experimental: may change, but not by accident */
+RECORD(dqg_measure_spec, 80);
+MEMBER(dqg_measure_spec, struct_size, 0);
+MEMBER(dqg_measure_spec, flags, 4);
+MEMBER(dqg_measure_spec, operation, 8);
+MEMBER(dqg_measure_spec, dtype, 12);
+MEMBER(dqg_measure_spec, group, 16);
+MEMBER(dqg_measure_spec, repeats, 20);
+MEMBER(dqg_measure_spec, seconds, 24);
+MEMBER(dqg_measure_spec, memory_bytes, 32);
+MEMBER(dqg_measure_spec, samples, 40);
+MEMBER(dqg_measure_spec, rows, 48);
+MEMBER(dqg_measure_spec, outputs, 56);
+MEMBER(dqg_measure_spec, inputs, 64);
+MEMBER(dqg_measure_spec, heads, 72);
+
+RECORD(dqg_measure_result, 72);
+MEMBER(dqg_measure_result, struct_size, 0);
+MEMBER(dqg_measure_result, times, 4);
+MEMBER(dqg_measure_result, seconds_min, 8);
+MEMBER(dqg_measure_result, seconds_median, 16);
+MEMBER(dqg_measure_result, seconds_max, 24);
+MEMBER(dqg_measure_result, operations, 32);
+MEMBER(dqg_measure_result, bytes, 40);
+MEMBER(dqg_measure_result, ceiling, 48);
+MEMBER(dqg_measure_result, error, 56);
+MEMBER(dqg_measure_result, processor_seconds, 64);
 #endif
 
 CONSTANT(DQG_OK, 0);
@@ -163,6 +191,7 @@ CONSTANT(DQG_PHASE_LOAD, 1);
 CONSTANT(DQG_PHASE_VERIFY, 2);
 CONSTANT(DQG_PHASE_QUANTIZE, 3);
 CONSTANT(DQG_PHASE_RUN, 4);
+CONSTANT(DQG_PHASE_MEASURE, 5);
 
 CONSTANT(DQG_OPTIONS_MODEL, 1);
 CONSTANT(DQG_OPTIONS_SCHEDULER, 2);
@@ -211,6 +240,16 @@ CONSTANT(DQG_SOURCE_X0, 1);
 
 CONSTANT(DQG_REPORT_TEXT, 0);
 CONSTANT(DQG_REPORT_JSON, 1);
+
+CONSTANT(DQG_MEASURE_CEILING_I8, 1);
+CONSTANT(DQG_MEASURE_CEILING_F32, 2);
+CONSTANT(DQG_MEASURE_BANDWIDTH, 3);
+CONSTANT(DQG_MEASURE_LINEAR, 4);
+CONSTANT(DQG_MEASURE_DECODE, 5);
+CONSTANT(DQG_MEASURE_NORM, 6);
+CONSTANT(DQG_MEASURE_QUANTIZE, 7);
+CONSTANT(DQG_MEASURE_ATTENTION, 8);
+CONSTANT(DQG_MEASURE_COLD, 1);
 
 int main(void) {
     return dqg_version() / 1000 == DQG_VERSION_MAJOR * 1000 + DQG_VERSION_MINOR ? 0 : 1;

@@ -76,4 +76,87 @@ class Bench(Case):
             self.assertIn(part, text)
 
 
+class BenchOperators(Case):
+    QUICK = ['--milliseconds', 1]
+
+    def bench(self, word, *arguments):
+        done = self.dqgen('bench', word, *self.QUICK, '--json', *arguments)
+        self.assertEqual(done.stderr, '')
+        return json.loads(done.stdout)
+
+    def check_result(self, result):
+        self.assertTrue(0 < result['seconds_min'] <= result['seconds_median'] <= result['seconds_max'], result)
+        self.assertGreater(result['processor_seconds'], 0)
+        rate = result['operations'] / result['seconds_min']
+        self.assertAlmostEqual(result['rate'], rate, delta=1e-6 * rate)
+
+    def test_matmul(self):
+        bench = self.bench('matmul', '--m', '2,32', '--n', 48, '--k', '64,128', '--format', 'int4,int8,f32')
+        sizes = [(r['format'], r['m'], r['n'], r['k']) for r in bench['results']]
+        self.assertEqual(sizes, [(f, m, 48, k) for f in ['int4', 'int8', 'f32'] for k in [64, 128] for m in [2, 32]])
+        for result in bench['results']:
+            self.check_result(result)
+            self.assertEqual(result['operations'], 2 * result['m'] * result['n'] * result['k'])
+            self.assertGreater(result['ceiling'], 0)
+            self.assertLess(result['error'], 1e-5 if result['format'] == 'f32' else 0.02)
+            self.assertEqual(result['share_of'], 'bandwidth' if result['m'] == 2 else 'ceiling')
+            of = bench['bandwidth'] if result['m'] == 2 else result['ceiling']
+            figure = result['bytes'] / result['seconds_min'] if result['m'] == 2 else result['rate']
+            self.assertAlmostEqual(result['share'], figure / of, delta=1e-6)
+        self.assertEqual(len(bench['means']), 6)
+        self.assertGreater(bench['threads'], 0)
+        self.assertTrue(bench['machine'])
+        self.assertRegex(bench['version'], r'^\d+\.\d+\.\d+$')
+
+    def test_groups_and_time(self):
+        bench = self.bench('matmul', '--m', 32, '--n', 16, '--k', 256, '--group', 128, '--processor-time', '--cold')
+        result = bench['results'][0]
+        self.assertEqual((result['group'], bench['rates_by']), (128, 'processor'))
+        seconds = result['processor_seconds'] / bench['threads']
+        self.assertAlmostEqual(result['rate'], result['operations'] / seconds, delta=1e-6 * result['rate'])
+
+    def test_shapes(self):
+        bench = self.bench('norm', '--shapes', 'dit-xl,sd15', '--threads', 1)
+        self.assertEqual([(r['network'], r['m'], r['k']) for r in bench['results']],
+                         [('dit-xl', 256, 1152), ('sd15', 4096, 320)])
+        self.assertEqual(bench['threads'], 1)
+        for result in bench['results']:
+            self.check_result(result)
+            self.assertIsNone(result['error'])
+
+    def test_other_operations(self):
+        for arguments in [['attention', '--m', 33, '--k', 24, '--heads', 2], ['quantize', '--m', 5, '--k', 100],
+                          ['decode', '--n', 40, '--k', 72, '--format', 'int4,int4z'], ['bandwidth'], ['ceiling-f32']]:
+            for result in self.bench(*arguments)['results']:
+                self.check_result(result)
+
+    def test_every_backend(self):
+        bench = self.bench('ceiling', '--backend', 'all')
+        names = [r['backend'] for r in bench['results']]
+        self.assertEqual((len(names), names[-1]), (len(set(names)), 'scalar'))
+        for result in bench['results']:
+            self.check_result(result)
+
+    def test_text(self):
+        text = self.dqgen('bench', 'matmul', *self.QUICK, '--m', '1,40', '--n', 16, '--k', 64).stdout
+        for part in ['matmul: ', 'int4, groups of 64', 'ceiling', 'GOP/s', 'reading memory at most']:
+            self.assertIn(part, text)
+        self.assertIn('usage: dqgen bench matmul', self.dqgen('bench', 'matmul', '--help').stdout)
+
+    def test_refused(self):
+        sizes = ['--m', 4, '--n', 16, '--k', 64]
+        for arguments, text in [
+                (['--m', '0'], '--m takes whole numbers'), (['--m', '-5'], '--m takes'), (['--n', '1,x'], '--n takes'),
+                (['--k', '99999999999999999999'], '--k takes'), (['--k', '4.5'], '--k takes'),
+                (['--m', ','.join('1' * 17)], '16 numbers at most'), (['--format', 'int5'], "not know 'int5'"),
+                (['--format', 'int4,,int8'], "not know ''"), (['--shapes', 'dit-x'], "not know 'dit-x'"),
+                (['--backend', 'gpu'], 'gpu'), (['--milliseconds', '0'], '--milliseconds must be'),
+                (['--group', '33', *sizes], 'no format of weights'), (['--n', '16', '--k', '200000'], '131072'),
+                (['--n', '16'], 'inputs: 0'), (['file.dqg'], 'one argument too many')]:
+            self.refused('bench', 'matmul', *self.QUICK, *arguments, says=text)
+        self.refused('bench', 'matmul', '--m', 1048576, '--n', 1048576, '--k', 131072, code=1, says='GB of memory')
+        self.refused('bench', 'decode', '--n', 16, '--k', 16, '--format', 'f32', code=1, says='as they are stored')
+        self.refused('bench', 'attention', '--m', 16, '--k', 16, says='heads: 0')
+
+
 run()

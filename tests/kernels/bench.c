@@ -96,6 +96,14 @@ struct rate measure(const struct dqg_kernels *kernels, void (*call)(const struct
     return (struct rate){operations / best * 1e-9, unit};
 }
 
+static void call_ceiling_i8(const struct bench *b) {
+    b->kernels->ceiling_i8(1000);
+}
+
+static void call_ceiling_f32(const struct bench *b) {
+    b->kernels->ceiling_f32(1000);
+}
+
 static void call_decode_i4_i8(const struct bench *b) {
     for (size_t p = 0; p < DQG_BLOCK_PANELS; p++) {
         b->kernels->decode_i4_i8((int8_t *)b->w8.data + p * DQG_PANEL * DEPTH,
@@ -182,4 +190,12 @@ struct rate bench_epilogue_f32_f32(const struct dqg_kernels *kernels) {
 
 struct rate bench_attention_f32_f32(const struct dqg_kernels *kernels) {
     return measure(kernels, call_attention_f32_f32, 4.0 * DQG_ATTENTION_QUERIES * ROWS * HEAD, "OP");
+}
+
+struct rate bench_ceiling_i8(const struct dqg_kernels *kernels) {
+    return measure(kernels, call_ceiling_i8, (double)kernels->ceiling_i8(1000), "OP");
+}
+
+struct rate bench_ceiling_f32(const struct dqg_kernels *kernels) {
+    return measure(kernels, call_ceiling_f32, (double)kernels->ceiling_f32(1000), "OP");
 }

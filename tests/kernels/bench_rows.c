@@ -56,8 +56,8 @@ static void call_softmax_f32_f32(const struct bench *b) {
 }
 
 static void call_rope_f32_f32(const struct bench *b) {
-    struct dqg_rope rope = {b->y.data, b->x.data, b->b.data, b->b.data,    WIDTH, WIDTH,
-                            HEAD,      FEW_ROWS,  WIDTH / HEAD, HEAD, 1};
+    struct dqg_rope rope = {b->y.data, b->x.data, b->b.data,    b->b.data, WIDTH, WIDTH,
+                            HEAD,      FEW_ROWS,  WIDTH / HEAD, HEAD,      1};
     b->kernels->rope_f32_f32(&rope);
 }
 

@@ -80,7 +80,9 @@ elif [ "$(uname -m)" != x86_64 ]; then
 else
     backend "$host_cc" scalar
     backend "$host_cc" avx2 -mavx2 -mfma -mf16c
-    compile "$host_cc" backends/avx2/gemm_i8_i32_avxvnni.c -mavx2 -mfma -mf16c -mavxvnni
+    for file in ceiling gemm_i8_i32; do
+        compile "$host_cc" backends/avx2/${file}_avxvnni.c -mavx2 -mfma -mf16c -mavxvnni
+    done
     backend "$host_cc" avx512 -mavx2 -mfma -mf16c -mavx512f -mavx512bw -mavx512vl -mavx512dq \
         -mavx512vnni -mprefer-vector-width=512
     program "$host_cc" kernels-x86_64 -DDQG_HAVE_SCALAR=1 -DDQG_HAVE_AVX2=1 -DDQG_HAVE_AVX512=1

@@ -1,0 +1,51 @@
+/* SPDX-License-Identifier: MIT */
+/* The experimental public calls that measure. lib/measure does the work. */
+#include "api/api.h"
+#include "measure/measure.h"
+
+enum {
+    SPEC_LEAST = offsetof(dqg_measure_spec, seconds), /* bytes of a spec that says anything */
+    DEFAULT_REPEATS = 7
+};
+
+/* The caller's spec, which may be of an older, shorter version, with defaults filled in. */
+static dqg_status read_spec(struct dqg_context *context, const dqg_measure_spec *from, dqg_measure_spec *spec) {
+    if (from->struct_size < SPEC_LEAST) {
+        return dqg_fail(context, DQG_ERROR_ARGUMENT, "the spec's struct_size is %u: set it with DQG_INIT",
+                        from->struct_size);
+    }
+    memset(spec, 0, sizeof *spec);
+    memcpy(spec, from, dqg_min_size(from->struct_size, sizeof *spec));
+    if ((spec->flags & ~(uint32_t)DQG_MEASURE_COLD) != 0) {
+        return dqg_fail(context, DQG_ERROR_ARGUMENT, "flags 0x%x are not known", spec->flags);
+    }
+    if (!(spec->seconds >= 0.0 && spec->seconds <= 60.0)) {
+        return dqg_fail(context, DQG_ERROR_RANGE, "seconds: %g is outside 0..60", spec->seconds);
+    }
+    if (spec->repeats < 0 || spec->repeats > 500) {
+        return dqg_fail(context, DQG_ERROR_RANGE, "repeats: %d is outside 0..500", (int)spec->repeats);
+    }
+    spec->seconds = spec->seconds > 0.0 ? spec->seconds : 0.25;
+    spec->repeats = spec->repeats > 0 ? spec->repeats : DEFAULT_REPEATS;
+    spec->memory_bytes = spec->memory_bytes > 0 ? spec->memory_bytes : (uint64_t)512 << 20;
+    spec->samples = spec->samples != 0 ? spec->samples : 1;
+    return DQG_OK;
+}
+
+dqg_status dqg_measure(dqg_context *context, const dqg_measure_spec *spec, dqg_measure_result *result) {
+    dqg_measure_spec checked;
+    dqg_measure_result filled;
+    if (context == NULL) {
+        return DQG_ERROR_ARGUMENT;
+    }
+    dqg_error_clear(context);
+    DQG_TRY(dqg_need(context, spec, "spec"));
+    DQG_TRY(dqg_need(context, result, "result"));
+    DQG_INIT(&filled);
+    filled.error = -1.0;
+    DQG_TRY(dqg_record_return(context, result, &filled, sizeof filled));
+    DQG_TRY(read_spec(context, spec, &checked));
+    DQG_TRY(dqg_parallel_prepare(context));
+    DQG_TRY(dqg_measure_run(context, &checked, &filled));
+    return dqg_record_return(context, result, &filled, sizeof filled);
+}
