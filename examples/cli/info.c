@@ -17,8 +17,12 @@ static struct storage {
     int32_t dtype;
     const char *name;
 } const storages[] = {
-    {DQG_DTYPE_INT4, "int4"}, {DQG_DTYPE_INT4Z, "int4z"}, {DQG_DTYPE_INT8, "int8"},
-    {DQG_DTYPE_F16, "f16"},   {DQG_DTYPE_BF16, "bf16"},   {DQG_DTYPE_F32, "f32"},
+    {DQG_DTYPE_INT4, "int4"}, {DQG_DTYPE_INT4Z, "int4z"}, {DQG_DTYPE_INT6, "int6"}, {DQG_DTYPE_INT6Z, "int6z"},
+    {DQG_DTYPE_INT5, "int5"}, {DQG_DTYPE_INT5Z, "int5z"}, {DQG_DTYPE_INT3, "int3"}, {DQG_DTYPE_INT3Z, "int3z"},
+    {DQG_DTYPE_INT2, "int2"}, {DQG_DTYPE_INT2Z, "int2z"}, {DQG_DTYPE_E5M2, "e5m2"}, {DQG_DTYPE_E4M3, "e4m3"},
+    {DQG_DTYPE_E3M0, "e3m0"}, {DQG_DTYPE_E2M1, "e2m1"},   {DQG_DTYPE_E1M2, "e1m2"}, {DQG_DTYPE_NF4, "nf4"},
+    {DQG_DTYPE_BIN2, "bin2"}, {DQG_DTYPE_BIN1, "bin1"},   {DQG_DTYPE_VQ2, "vq2"},   {DQG_DTYPE_VQ4, "vq4"},
+    {DQG_DTYPE_INT8, "int8"}, {DQG_DTYPE_F16, "f16"},     {DQG_DTYPE_BF16, "bf16"}, {DQG_DTYPE_F32, "f32"},
 };
 
 struct storage_sum {
