@@ -48,29 +48,52 @@ static float vary(uint64_t *seed, float scale) {
     return scale * (0.75f + (float)(next(seed) >> 40) * 0x1p-25f);
 }
 
+/* Codes that stand for numbers. */
+static void random_codes(uint64_t seed, const struct dqg_format *format, struct dqg_weight *weight) {
+    uint8_t *codes = weight->codes;
+    uint8_t largest = format->bits == 8 ? (uint8_t)dqg_largest_code(format) & 127 : 127;
+    random_bytes(seed, codes, (size_t)weight->bytes[0]);
+    for (size_t i = 0; format->bits == 8 && i < weight->bytes[0]; i++) {
+        codes[i] = (codes[i] & 127) > largest || codes[i] == 128 ? 0 : codes[i];
+    }
+}
+
+/* The standard deviation of what codes stand for before they are scaled, where all are equally frequent. */
+static float code_deviation(const struct dqg_format *format) {
+    double sum = 0.0;
+    uint32_t count = 1u << format->bits;
+    if (format->kind == DQG_FORMAT_VECTOR || format->kind == DQG_FORMAT_SIGN) {
+        return format->kind == DQG_FORMAT_SIGN ? sqrtf((float)format->bits) : 1.0f;
+    }
+    for (uint32_t code = 0; code < count; code++) {
+        double value = dqg_code_value(format, code) - (format->zeros ? (float)(count / 2) : 0.0f);
+        sum += (code & 127) <= dqg_largest_code(format) ? value * value : 0.0;
+    }
+    return (float)sqrt(sum / count);
+}
+
 void dqg_random_weight(uint64_t seed, struct dqg_weight *weight, float deviation) {
+    const struct dqg_format *format = dqg_format_find(weight->dtype);
     weight->scale = 1.0f;
-    if (dqg_dtype_is_float(weight->dtype)) {
+    if (format->kind == DQG_FORMAT_FLOAT) {
         random_weight_floats(seed, weight, deviation);
         return;
     }
-    random_bytes(seed, weight->codes, (size_t)weight->bytes[0]);
-    if (weight->dtype == DQG_DTYPE_INT8) {
-        int8_t *codes = weight->codes;
-        for (size_t i = 0; i < weight->bytes[0]; i++) {
-            codes[i] = codes[i] == -128 ? 0 : codes[i];
-        }
-        for (size_t i = 0; i < weight->bytes[1] / sizeof(float); i++) {
-            ((float *)weight->scales)[i] = vary(&seed, deviation / 73.0f); /* of uniform -127..127 */
-        }
-        return;
-    }
-    /* F16 scales need numbers of their range. */
-    weight->scale = deviation / 4.6f; /* of uniform -8..7 */
-    for (size_t i = 0; i < weight->bytes[1] / sizeof(uint16_t); i++) {
+    random_codes(seed, format, weight);
+    weight->scale = deviation / code_deviation(format); /* F16 scales need numbers of their range */
+    for (size_t i = 0; dqg_format_has_groups(format) && i < weight->bytes[1] / sizeof(uint16_t); i++) {
         ((uint16_t *)weight->scales)[i] = dqg_f32_to_f16(vary(&seed, 1.0f));
     }
-    for (size_t i = 0; i < weight->bytes[2]; i++) {
-        weight->zeros[i] = (uint8_t)(6 + (next(&seed) & 3));
+    for (size_t i = 0; !dqg_format_has_groups(format) && i < weight->bytes[1] / sizeof(float); i++) {
+        ((float *)weight->scales)[i] = vary(&seed, 1.0f);
+    }
+    for (size_t i = 0; format->zeros && i < weight->bytes[2]; i++) {
+        weight->zeros[i] = (uint8_t)((1u << (format->bits - 1)) - 2u + (next(&seed) & 3u));
+    }
+    if (format->kind == DQG_FORMAT_VECTOR) {
+        float book[DQG_CODEBOOK_ENTRIES * 4];
+        size_t count = (size_t)weight->bytes[2] / sizeof(uint16_t);
+        dqg_random_floats(seed, book, count);
+        dqg_floats_encode(weight->zeros, book, DQG_DTYPE_F16, count);
     }
 }
