@@ -222,8 +222,8 @@ static double meeting_us(dqg_context *context, long pause_us) {
 static int bench(void) {
     for (int32_t threads = 1; threads <= 4; threads *= 2) {
         dqg_context *context = make_context(threads);
-        printf("%d threads: call of 2 empty tasks %.2f us, of 64 %.2f us; with sleeping workers %.2f us\n", (int)threads,
-               call_us(context, 2, 0), call_us(context, 64, 0), call_us(context, 2, 1000));
+        printf("%d threads: call of 2 empty tasks %.2f us, of 64 %.2f us; with sleeping workers %.2f us\n",
+               (int)threads, call_us(context, 2, 0), call_us(context, 64, 0), call_us(context, 2, 1000));
         if (threads == 2) {
             printf("2 threads: both at work after %.2f us, %.2f us with a sleeping worker\n", meeting_us(context, 0),
                    meeting_us(context, 1000));
