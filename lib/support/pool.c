@@ -2,8 +2,8 @@
 /*
  * Worker threads that sleep when there is nothing to do, and dqg_parallel() which spreads indices over them or over the
  * host's job system. A job has seats: workers take them one by one as they come, the caller works at once and closes
- * the job when it has run out of indices. So a worker that wakes up late finds no seat and costs nobody time; the caller
- * waits for those only that are in the middle of an index.
+ * the job when it has run out of indices. So a worker that wakes up late finds no seat and costs nobody time; the
+ * caller waits for those only that are in the middle of an index.
  */
 #if !defined(_GNU_SOURCE)
 #define _GNU_SOURCE /* sched_getaffinity */
