@@ -87,7 +87,8 @@ static void reports_progress_and_can_be_stopped(void **state) {
     char checkpoint[128], quantized[128];
     snprintf(checkpoint, sizeof(checkpoint), "%s", io_path(fixture, "tiny.safetensors"));
     snprintf(quantized, sizeof(quantized), "%s", io_path(fixture, "tiny.dqg"));
-    assert_int_equal(tiny_dit_write_default(checkpoint), 0);
+    assert_ok(dqg_context_set_threads(context, 1)); /* the smallest batches */
+    assert_int_equal(tiny_dit_write(checkpoint, 64, 4, 4, 2, 4, 8, 5, 0, 1), 0);
     assert_ok(dqg_quantizer_create(context, NULL, &quantizer));
     assert_ok(dqg_quantizer_run(quantizer, checkpoint, quantized));
     dqg_quantizer_destroy(quantizer);
