@@ -130,11 +130,11 @@ static void run_node(const struct dqg_exec *exec, const struct dqg_node *node, c
                      graph->samples);
         break;
     case DQG_NODE_PATCHIFY:
-        dqg_op_patchify(floats_of(exec, node->out), io->x, &patches);
+        dqg_op_patchify(&exec->ops, floats_of(exec, node->out), io->x, &patches);
         break;
     case DQG_NODE_UNPATCHIFY:
         patches.channels = graph->out_channels;
-        dqg_op_unpatchify(io->out, floats_of(exec, node->x), &patches);
+        dqg_op_unpatchify(&exec->ops, io->out, floats_of(exec, node->x), &patches);
         break;
     case DQG_NODE_LINEAR:
         run_linear(exec, node);

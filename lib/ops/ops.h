@@ -89,7 +89,7 @@ void dqg_op_label(const struct dqg_ops *ops, float *out, const float *in, const 
 struct dqg_patches {
     size_t samples, channels, height, width, patch;
 };
-void dqg_op_patchify(float *rows, const float *images, const struct dqg_patches *args);
-void dqg_op_unpatchify(float *images, const float *rows, const struct dqg_patches *args);
+void dqg_op_patchify(const struct dqg_ops *ops, float *rows, const float *images, const struct dqg_patches *args);
+void dqg_op_unpatchify(const struct dqg_ops *ops, float *images, const float *rows, const struct dqg_patches *args);
 
 #endif
