@@ -16,7 +16,7 @@ struct group_norm_task {
     size_t block_pixels, blocks; /* of a sample */
     float *factor, *offset;      /* [samples][channels] */
     float *moments;              /* [samples][blocks][groups][2] */
-    float *largest;              /* [samples][blocks] */
+    float *ranges;               /* [samples][blocks][2] */
 };
 
 static size_t block_pixels(size_t channels) {
@@ -29,7 +29,7 @@ static size_t block_count(size_t pixels, size_t channels) {
 }
 
 size_t dqg_op_group_norm_work(size_t samples, size_t pixels, size_t channels, size_t groups) {
-    return samples * (2 * channels + block_count(pixels, channels) * (2 * groups + 1));
+    return samples * (2 * channels + block_count(pixels, channels) * (2 * groups + 2));
 }
 
 size_t dqg_op_group_norm_scratch(size_t channels) {
@@ -95,7 +95,7 @@ static void apply_factors(void *argument, size_t index, size_t lane) {
     const struct dqg_group_norm *args = task->args;
     size_t sample = index / task->blocks, block = index % task->blocks;
     size_t pixel = sample * args->pixels + block * task->block_pixels;
-    struct dqg_affine affine = {.y = args->y + pixel * args->ldy,
+    struct dqg_affine affine = {.y = args->y != NULL ? args->y + pixel * args->ldy : NULL,
                                 .x = args->x + pixel * args->ldx,
                                 .factor = task->factor + sample * args->channels,
                                 .offset = task->offset + sample * args->channels,
@@ -105,7 +105,7 @@ static void apply_factors(void *argument, size_t index, size_t lane) {
                                 .n = args->channels,
                                 .activation = args->activation};
     (void)lane;
-    task->largest[index] = task->ops->kernels->affine_f32_f32(&affine);
+    task->ops->kernels->affine_f32_f32(task->ranges + 2 * index, &affine);
 }
 
 void dqg_op_group_norm(const struct dqg_ops *ops, const struct dqg_group_norm *args) {
@@ -114,11 +114,13 @@ void dqg_op_group_norm(const struct dqg_ops *ops, const struct dqg_group_norm *a
     task.factor = args->work;
     task.offset = task.factor + args->samples * args->channels;
     task.moments = task.offset + args->samples * args->channels;
-    task.largest = task.moments + args->samples * task.blocks * args->groups * 2;
+    task.ranges = task.moments + args->samples * task.blocks * args->groups * 2;
     dqg_parallel(ops->context, args->samples * task.blocks, take_moments, &task);
     dqg_parallel(ops->context, args->samples, make_factors, &task);
     dqg_parallel(ops->context, args->samples * task.blocks, apply_factors, &task);
-    for (size_t s = 0; args->largest != NULL && s < args->samples; s++) {
-        args->largest[s] = ops->kernels->absmax_f32(task.largest + s * task.blocks, task.blocks);
+    for (size_t i = 0; args->range != NULL && i < args->samples * task.blocks; i++) {
+        float *range = args->range + i / task.blocks * 2;
+        range[0] = i % task.blocks == 0 ? task.ranges[2 * i] : fminf(range[0], task.ranges[2 * i]);
+        range[1] = i % task.blocks == 0 ? task.ranges[2 * i + 1] : fmaxf(range[1], task.ranges[2 * i + 1]);
     }
 }

@@ -70,7 +70,7 @@ struct dqg_group_norm {
     float *y;                   /* [samples * pixels][ldy]; may be x */
     const float *weight, *bias; /* [channels], or NULL */
     const float *scale, *shift; /* [samples][ld_modulation], or both NULL: * (1 + scale) + shift */
-    float *largest;             /* [samples], or NULL: the largest |y| of each */
+    float *range;               /* [samples][2], or NULL: of y, as affine_f32_f32 says; y may be NULL then */
     float *work;
     size_t ldx, ldy, ld_modulation;
     size_t samples, pixels, channels, groups;
