@@ -25,17 +25,23 @@ struct dqg_rows {
     size_t ld;
 };
 
-/* y = activation(x W^T + bias); out = y, or residual + gate y. */
+/*
+ * y = activation(x W^T + bias + addend); out = y, or residual + gate y. gated: a gated unit (GEGLU, SwiGLU), quantized
+ * weights only: the first half of the outputs is multiplied by the activation of the second, each half a multiple of
+ * DQG_PANEL.
+ */
 struct dqg_linear {
     const struct dqg_weight *weight; /* outputs x inputs */
     const float *bias;               /* [outputs], or NULL */
     struct dqg_rows x;               /* q8 for quantized weights, f32 for float ones */
     float *out;
+    const float *addend;   /* [rows][ld_addend], or NULL: a low-rank branch */
     const float *gate;     /* [samples][ld_gate], or NULL */
     const float *residual; /* [rows][ld_residual], or NULL */
-    size_t ld_out, ld_gate, ld_residual;
+    size_t ld_out, ld_addend, ld_gate, ld_residual;
     size_t rows, rows_per_sample;
     bool residual_repeats; /* residual is [rows_per_sample]: the same for every sample */
+    bool gated;
     enum dqg_activation activation;
 };
 void dqg_op_linear(const struct dqg_ops *ops, const struct dqg_linear *args);
