@@ -24,8 +24,6 @@ dqg_activate_f32_f32_fn dqg_activate_f32_f32_avx2;
 dqg_norm_f32_i8_fn dqg_norm_f32_i8_avx2;
 dqg_moments_f32_fn dqg_moments_f32_avx2;
 dqg_affine_f32_f32_fn dqg_affine_f32_f32_avx2;
-dqg_absmax_f32_fn dqg_absmax_f32_avx2;
-dqg_scale_f32_i8_fn dqg_scale_f32_i8_avx2;
 dqg_softmax_f32_f32_fn dqg_softmax_f32_f32_avx2;
 dqg_rope_f32_f32_fn dqg_rope_f32_f32_avx2;
 dqg_glu_f32_f32_fn dqg_glu_f32_f32_avx2;

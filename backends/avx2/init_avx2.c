@@ -11,9 +11,9 @@
     .epilogue_f32_f32 = dqg_epilogue_f32_f32_avx2, .quantize_f32_i8 = dqg_quantize_f32_i8_avx2,                        \
     .norm_f32_f32 = dqg_norm_f32_f32_avx2, .attention_f32_f32 = dqg_attention_f32_f32_avx2,                            \
     .activate_f32_f32 = dqg_activate_f32_f32_avx2, .norm_f32_i8 = dqg_norm_f32_i8_avx2,                                \
-    .moments_f32 = dqg_moments_f32_avx2, .affine_f32_f32 = dqg_affine_f32_f32_avx2, .absmax_f32 = dqg_absmax_f32_avx2, \
-    .scale_f32_i8 = dqg_scale_f32_i8_avx2, .softmax_f32_f32 = dqg_softmax_f32_f32_avx2,                                \
-    .rope_f32_f32 = dqg_rope_f32_f32_avx2, .glu_f32_f32 = dqg_glu_f32_f32_avx2, .add_f32 = dqg_add_f32_avx2,           \
+    .moments_f32 = dqg_moments_f32_avx2, .affine_f32_f32 = dqg_affine_f32_f32_avx2,                                    \
+    .softmax_f32_f32 = dqg_softmax_f32_f32_avx2, .rope_f32_f32 = dqg_rope_f32_f32_avx2,                                \
+    .glu_f32_f32 = dqg_glu_f32_f32_avx2, .add_f32 = dqg_add_f32_avx2,                                                  \
     .ceiling_f32 = dqg_ceiling_f32_avx2
 
 static const struct dqg_kernels table = {

@@ -22,8 +22,6 @@ dqg_activate_f32_f32_fn dqg_activate_f32_f32_avx512;
 dqg_norm_f32_i8_fn dqg_norm_f32_i8_avx512;
 dqg_moments_f32_fn dqg_moments_f32_avx512;
 dqg_affine_f32_f32_fn dqg_affine_f32_f32_avx512;
-dqg_absmax_f32_fn dqg_absmax_f32_avx512;
-dqg_scale_f32_i8_fn dqg_scale_f32_i8_avx512;
 dqg_softmax_f32_f32_fn dqg_softmax_f32_f32_avx512;
 dqg_rope_f32_f32_fn dqg_rope_f32_f32_avx512;
 dqg_glu_f32_f32_fn dqg_glu_f32_f32_avx512;

@@ -11,9 +11,9 @@
     .epilogue_f32_f32 = dqg_epilogue_f32_f32_neon, .quantize_f32_i8 = dqg_quantize_f32_i8_neon,                        \
     .norm_f32_f32 = dqg_norm_f32_f32_neon, .attention_f32_f32 = dqg_attention_f32_f32_neon,                            \
     .activate_f32_f32 = dqg_activate_f32_f32_neon, .norm_f32_i8 = dqg_norm_f32_i8_neon,                                \
-    .moments_f32 = dqg_moments_f32_neon, .affine_f32_f32 = dqg_affine_f32_f32_neon, .absmax_f32 = dqg_absmax_f32_neon, \
-    .scale_f32_i8 = dqg_scale_f32_i8_neon, .softmax_f32_f32 = dqg_softmax_f32_f32_neon,                                \
-    .rope_f32_f32 = dqg_rope_f32_f32_neon, .glu_f32_f32 = dqg_glu_f32_f32_neon, .add_f32 = dqg_add_f32_neon,           \
+    .moments_f32 = dqg_moments_f32_neon, .affine_f32_f32 = dqg_affine_f32_f32_neon,                                    \
+    .softmax_f32_f32 = dqg_softmax_f32_f32_neon, .rope_f32_f32 = dqg_rope_f32_f32_neon,                                \
+    .glu_f32_f32 = dqg_glu_f32_f32_neon, .add_f32 = dqg_add_f32_neon,                                                  \
     .ceiling_f32 = dqg_ceiling_f32_neon
 
 static const struct dqg_kernels table = {

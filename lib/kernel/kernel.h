@@ -29,6 +29,7 @@ enum {
     DQG_BLOCK_COLUMNS = 64 /* DQG_PANEL * DQG_BLOCK_PANELS */
 };
 
+/* What is applied to single results. Those with an exponential give NaN for -infinity. */
 enum dqg_activation {
     DQG_ACT_NONE = 0,
     DQG_ACT_SILU = 1,       /* x / (1 + e^-x) */
@@ -69,7 +70,7 @@ struct dqg_norm_form {
 
 /* A factor and an offset for each column: what is left of a group norm when its moments are known. */
 struct dqg_affine {
-    float *y;                     /* [rows][ldy] */
+    float *y;                     /* [rows][ldy], or NULL where the range alone is wanted */
     const float *x;               /* [rows][ldx] */
     const float *factor, *offset; /* [n] */
     size_t ldy, ldx, rows, n;
@@ -210,12 +211,6 @@ typedef void dqg_epilogue_f32_f32_fn(float *out, size_t ld_out, const float *c, 
 typedef void dqg_quantize_f32_i8_fn(int8_t *q, size_t ldq, float *scale, const float *x, size_t ldx, size_t rows,
                                     size_t k, size_t k_padded);
 
-/* The largest |x|, 0 where n is 0; NaN counts as larger than infinity. */
-typedef float dqg_absmax_f32_fn(const float *x, size_t n);
-
-/* q = round_to_nearest_even(x * inverse) held in -127..127; 0 for NaN. For arrays that share one scale. */
-typedef void dqg_scale_f32_i8_fn(int8_t *q, const float *x, size_t n, float inverse);
-
 /* y = ((x - mean) / sqrt(var + eps) * weight + bias) * (1 + scale) + shift for each row; rms takes the mean as 0. Any
  * stride: the heads of packed rows are rows too. y may be x. */
 typedef void dqg_norm_f32_f32_fn(float *y, size_t ldy, const float *x, size_t ldx, size_t rows, size_t n,
@@ -232,8 +227,11 @@ typedef void dqg_norm_f32_i8_fn(int8_t *q, size_t ldq, float *row_scale, const f
 typedef void dqg_moments_f32_fn(float *moments, const float *x, size_t ldx, size_t pixels, size_t groups, size_t width,
                                 float *scratch);
 
-/* y = activation(x * factor + offset); returns the largest |y|, as absmax_f32 would. y may be x. */
-typedef float dqg_affine_f32_f32_fn(const struct dqg_affine *affine);
+/*
+ * y = activation(x * factor + offset). range[0] = min(0, smallest y), range[1] = max(0, largest y), never -0; -infinity
+ * and infinity where any y is not finite. y may be x.
+ */
+typedef void dqg_affine_f32_f32_fn(float range[2], const struct dqg_affine *affine);
 
 /* y = value * activation(gate), n elements; y may be value or gate. */
 typedef void dqg_glu_f32_f32_fn(float *y, const float *value, const float *gate, size_t n,

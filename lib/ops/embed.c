@@ -7,10 +7,15 @@
 void dqg_op_timestep(float *out, const double *timesteps, size_t samples, size_t width) {
     size_t half = width / 2;
     for (size_t s = 0; s < samples; s++) {
+        float *row = out + s * width;
+        if (s > 0 && timesteps[s] == timesteps[s - 1]) { /* as a rule, all samples are at the same time */
+            memcpy(row, row - width, width * sizeof(float));
+            continue;
+        }
         for (size_t k = 0; k < half; k++) {
             double angle = timesteps[s] * exp(-log(10000.0) * (double)k / (double)half);
-            out[s * width + k] = (float)cos(angle);
-            out[s * width + half + k] = (float)sin(angle);
+            row[k] = (float)cos(angle);
+            row[half + k] = (float)sin(angle);
         }
     }
 }
