@@ -5,7 +5,9 @@
 
 #define DQG_AVX2_SHARED                                                                                                \
     .decode_i4_i8 = dqg_decode_i4_i8_avx2, .sum_i8_i32 = dqg_sum_i8_i32_avx2, .gemm_f32 = dqg_gemm_f32_avx2,           \
-    .decode_float_f32 = dqg_decode_float_f32_avx2, .epilogue_i32_f32 = dqg_epilogue_i32_f32_avx2,                      \
+    .decode_float_f32 = dqg_decode_float_f32_avx2, .gemm_float_f32 = dqg_gemm_float_f32_avx2,                          \
+    .round_f32_bf16 = dqg_round_f32_bf16_avx2, .decode_float_bf16 = dqg_decode_float_bf16_avx2,                        \
+    .gemm_bf16_f32 = dqg_gemm_bf16_f32_avx2, .epilogue_i32_f32 = dqg_epilogue_i32_f32_avx2,                            \
     .epilogue_f32_f32 = dqg_epilogue_f32_f32_avx2, .quantize_f32_i8 = dqg_quantize_f32_i8_avx2,                        \
     .norm_f32_f32 = dqg_norm_f32_f32_avx2, .attention_f32_f32 = dqg_attention_f32_f32_avx2,                            \
     .activate_f32_f32 = dqg_activate_f32_f32_avx2, .norm_f32_i8 = dqg_norm_f32_i8_avx2,                                \

@@ -5,7 +5,9 @@
 /* What all of them share: everything but the name and the integer product. */
 #define DQG_NEON_SHARED                                                                                                \
     .decode_i4_i8 = dqg_decode_i4_i8_neon, .sum_i8_i32 = dqg_sum_i8_i32_neon, .gemm_f32 = dqg_gemm_f32_neon,           \
-    .decode_float_f32 = dqg_decode_float_f32_neon, .epilogue_i32_f32 = dqg_epilogue_i32_f32_neon,                      \
+    .decode_float_f32 = dqg_decode_float_f32_neon, .gemm_float_f32 = dqg_gemm_float_f32_neon,                          \
+    .round_f32_bf16 = dqg_round_f32_bf16_neon, .decode_float_bf16 = dqg_decode_float_bf16_neon,                        \
+    .gemm_bf16_f32 = dqg_gemm_bf16_f32_neon, .epilogue_i32_f32 = dqg_epilogue_i32_f32_neon,                            \
     .epilogue_f32_f32 = dqg_epilogue_f32_f32_neon, .quantize_f32_i8 = dqg_quantize_f32_i8_neon,                        \
     .norm_f32_f32 = dqg_norm_f32_f32_neon, .attention_f32_f32 = dqg_attention_f32_f32_neon,                            \
     .activate_f32_f32 = dqg_activate_f32_f32_neon, .norm_f32_i8 = dqg_norm_f32_i8_neon,                                \
