@@ -13,6 +13,13 @@ dqg_gemm_i8_i32_fn dqg_gemm_i8_i32_avx512;
 dqg_sum_i8_i32_fn dqg_sum_i8_i32_avx512;
 dqg_gemm_f32_fn dqg_gemm_f32_avx512;
 dqg_decode_float_f32_fn dqg_decode_float_f32_avx512;
+dqg_gemm_float_f32_fn dqg_gemm_float_f32_avx512;
+dqg_round_f32_bf16_fn dqg_round_f32_bf16_avx512_bf16;
+dqg_decode_float_bf16_fn dqg_decode_float_bf16_avx512_bf16;
+dqg_gemm_bf16_f32_fn dqg_gemm_bf16_f32_avx512_bf16;
+dqg_round_f32_bf16_fn dqg_round_f32_bf16_avx512;
+dqg_decode_float_bf16_fn dqg_decode_float_bf16_avx512;
+dqg_gemm_bf16_f32_fn dqg_gemm_bf16_f32_avx512;
 dqg_epilogue_i32_f32_fn dqg_epilogue_i32_f32_avx512;
 dqg_epilogue_f32_f32_fn dqg_epilogue_f32_f32_avx512;
 dqg_quantize_f32_i8_fn dqg_quantize_f32_i8_avx512;
@@ -30,5 +37,6 @@ dqg_ceiling_i8_fn dqg_ceiling_i8_avx512;
 dqg_ceiling_f32_fn dqg_ceiling_f32_avx512;
 
 const struct dqg_kernels *dqg_backend_avx512(void);
+const struct dqg_kernels *dqg_backend_avx512_bf16(void);
 
 #endif

@@ -19,7 +19,11 @@ dqg_status dqg_exec_init(struct dqg_context *context, const struct dqg_graph *gr
     }
     exec->graph = graph;
     exec->next = 0;
-    exec->ops = (struct dqg_ops){context, context->kernels, exec->memory + graph->memory_bytes, graph->lane_bytes};
+    exec->ops = (struct dqg_ops){.context = context,
+                                 .kernels = context->kernels,
+                                 .scratch = exec->memory + graph->memory_bytes,
+                                 .lane_bytes = graph->lane_bytes,
+                                 .bf16 = graph->bf16};
     return DQG_OK;
 }
 

@@ -69,6 +69,7 @@ struct dqg_graph {
     size_t tokens;       /* of a sample */
     size_t memory_bytes; /* of the arena of values */
     size_t lane_bytes;   /* scratch of a lane */
+    bool bf16;           /* products with float weights round both factors to bfloat16 */
     bool failed;         /* out of memory while building */
 };
 

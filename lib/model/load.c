@@ -209,7 +209,8 @@ static dqg_status sum_weights(struct dqg_context *context, struct dqg_model *mod
     if (!dqg_mul_size(lane_bytes, dqg_concurrency(context), &bytes)) {
         return dqg_fail(context, DQG_ERROR_LIMIT, "the model's matrices do not fit the address space");
     }
-    struct dqg_ops ops = {context, context->kernels, dqg_malloc(&context->alloc, bytes), lane_bytes};
+    struct dqg_ops ops = {.context = context, .kernels = context->kernels, .lane_bytes = lane_bytes};
+    ops.scratch = dqg_malloc(&context->alloc, bytes);
     if (ops.scratch == NULL) {
         return dqg_fail_memory(context, "the sums of weights", bytes);
     }
@@ -247,7 +248,7 @@ static dqg_status fill_model(struct dqg_context *context, struct dqg_source *sou
     model->image_layout = image_layout(model, dqg_source_metadata(source, "layout"));
     count_weights(model);
     struct dqg_graph graph;
-    DQG_TRY(dqg_model_graph(context, model, 1, 0, 0, &graph));
+    DQG_TRY(dqg_model_graph(context, model, 1, 0, 0, false, &graph));
     model->operators = graph.node_count;
     dqg_graph_free(&graph);
     return DQG_OK;

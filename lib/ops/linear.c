@@ -25,9 +25,9 @@ struct linear_task {
     size_t column_blocks;
 };
 
-size_t dqg_op_linear_scratch(const struct dqg_weight *weight) {
+size_t dqg_op_linear_scratch(const struct dqg_weight *weight, bool bf16) {
     if (!dqg_dtype_is_quantized(weight->dtype)) {
-        return dqg_linear_float_scratch(weight);
+        return dqg_linear_float_scratch(weight, bf16);
     }
     return MOST_COLUMNS * (dqg_round_up(weight->size.columns_padded, DQG_ALIGNMENT) + TILE_ROWS * sizeof(int32_t));
 }

@@ -15,6 +15,7 @@ struct dqg_ops {
     const struct dqg_kernels *kernels;
     char *scratch; /* dqg_concurrency() areas of lane_bytes */
     size_t lane_bytes;
+    bool bf16; /* products with float weights round both factors to bfloat16 */
 };
 
 /* Rows of activations: floats, or int8 with a scale for each row. */
@@ -45,7 +46,7 @@ struct dqg_linear {
     enum dqg_activation activation;
 };
 void dqg_op_linear(const struct dqg_ops *ops, const struct dqg_linear *args);
-size_t dqg_op_linear_scratch(const struct dqg_weight *weight);
+size_t dqg_op_linear_scratch(const struct dqg_weight *weight, bool bf16);
 
 /* Panels [first, first + panels) of a quantized weight as int8 panels, columns_padded * DQG_PANEL bytes apart; scratch
  * has room for all of them. Weights stored as int8 panels are handed out in place. */

@@ -84,7 +84,7 @@ static void run_operators(const struct fixture *f, float *out, bool rms) {
     float *product = random_floats(rows * outputs), *gated = random_floats(rows * half);
     int8_t *q8 = malloc(rows * DEPTH);
     assert_non_null(q8);
-    dqg_op_patchify(x, f->images, &patches);
+    dqg_op_patchify(&f->ops, x, f->images, &patches);
     struct dqg_norm norm = {.x = x,
                             .out = {.q8 = q8, .row_scale = row_scale, .ld = DEPTH},
                             .form = {.weight = f->factor, .bias = f->bias, .eps = 1e-5f, .rms = rms},
@@ -104,7 +104,7 @@ static void run_operators(const struct fixture *f, float *out, bool rms) {
     struct dqg_glu glu = {gated, product, product + half, half, outputs, rows, half, DQG_ACT_SILU};
     dqg_op_glu(&f->ops, &glu);
     patches.channels = half / (PATCH * PATCH);
-    dqg_op_unpatchify(out, gated, &patches);
+    dqg_op_unpatchify(&f->ops, out, gated, &patches);
     free(x);
     free(row_scale);
     free(product);
