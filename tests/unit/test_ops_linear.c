@@ -27,7 +27,7 @@ static void make_weight(const struct dqg_ops *ops, struct dqg_weight *weight, in
         }
     }
     assert_ok(dqg_weight_finish(ops->context, weight));
-    assert_true(dqg_op_linear_scratch(weight) <= LANE_BYTES);
+    assert_true(dqg_op_linear_scratch(weight, false) <= LANE_BYTES);
     dqg_op_weight_sums(ops, weight);
 }
 
