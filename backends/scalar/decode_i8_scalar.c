@@ -81,10 +81,13 @@ void dqg_decode_sign_i8_scalar(int8_t *panel, const struct dqg_codes *codes) {
 }
 
 void dqg_decode_f8_i8_scalar(int8_t *panel, const struct dqg_codes *codes) {
-    for (size_t i = 0; i < DQG_PANEL * codes->k; i++) {
-        int32_t magnitude = codes->codes[i] & 127;
-        int32_t level = magnitude < DQG_F8_FIRST ? 0 : codes->levels[magnitude - DQG_F8_FIRST];
-        panel[i] = low_byte(codes->codes[i] & 128 ? -level : level);
+    const uint8_t *code = codes->codes;
+    const int8_t *levels = codes->levels;
+    size_t count = DQG_PANEL * codes->k;
+    for (size_t i = 0; i < count; i++) {
+        int32_t magnitude = code[i] & 127;
+        int32_t level = magnitude < DQG_F8_FIRST ? 0 : levels[magnitude - DQG_F8_FIRST];
+        panel[i] = low_byte(code[i] & 128 ? -level : level);
     }
 }
 

@@ -22,7 +22,7 @@ for function, result in (XXHASH.XXH3_64bits, ctypes.c_uint64), (XXHASH.XXH3_128b
     function.argtypes = [ctypes.c_char_p, ctypes.c_size_t]
 
 FRAME = 1 << 20
-F32, F16, INT8, INT4, INT4Z = 1, 2, 16, 17, 18
+F32, F16, INT8, INT4, INT4Z, INT3, BIN2, VQ4 = 1, 2, 16, 17, 18, 21, 34, 36
 
 
 def hash64(data):
@@ -118,6 +118,11 @@ def container_files():
         Tensor('blocks.0.int4', INT4, [2, 40], [some_bytes(16 * 64 // 2), some_bytes(2 * 2 * 16)], group=32, scale=0.5),
         Tensor('blocks.0.int4z', INT4Z, [1, 2, 3], [bytes(16 * 64 // 2), bytes(32), bytes(16)], group=64),
     ], [('family', 'dit'), ('licence', 'CC0-1.0')])
+    yield 'more.dqg', container([
+        Tensor('blocks.0.int3', INT3, [2, 40], [some_bytes(16 * 64 * 3 // 8), some_bytes(2 * 2 * 16)], group=32),
+        Tensor('blocks.0.bin2', BIN2, [3, 9], [some_bytes(16 * 32 // 4), some_bytes(2 * 2 * 16)], group=32),
+        Tensor('blocks.0.vq4', VQ4, [3, 9], [some_bytes(16 * 16 // 4), some_bytes(64), bytes(2048)]),
+    ], [])
 
 
 def safetensors(header, data=b''):

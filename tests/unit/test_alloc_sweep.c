@@ -193,6 +193,9 @@ static dqg_status quantize(dqg_context *context, const struct fixture *fixture) 
         status = dqg_quantizer_add_rule(quantizer, "*.adaLN_modulation.*", "int8");
     }
     if (status == DQG_OK) {
+        status = dqg_quantizer_add_rule(quantizer, "blocks.0.attn.proj.weight", "vq4");
+    }
+    if (status == DQG_OK) {
         status = dqg_quantizer_set_metadata(quantizer, "license", "CC0-1.0");
     }
     if (status == DQG_OK) {
