@@ -45,12 +45,12 @@ uint64_t dqg_ceiling_i8_neon(uint64_t rounds) {
 uint64_t dqg_ceiling_i8_neon_dot(uint64_t rounds) {
     uint64_t left = rounds;
     if (rounds > 0) {
-        __asm__ volatile(".arch_extension dotprod\n\t"
+        __asm__ volatile(".arch armv8.2-a+dotprod\n\t"
                          "dup v30.4s, %w[bytes]\n\t"
                          "dup v31.4s, %w[bytes]\n\t"
                          "1:\n\t" ALL(DOT_STEP) "subs %[left], %[left], #1\n\t"
                                                 "b.ne 1b\n\t"
-                                                ".arch_extension nodotprod"
+                                                ".arch armv8-a"
                          : [left] "+r"(left)
                          : [bytes] "r"(bytes)
                          : "cc", REGISTERS);
@@ -61,12 +61,12 @@ uint64_t dqg_ceiling_i8_neon_dot(uint64_t rounds) {
 uint64_t dqg_ceiling_i8_neon_mm(uint64_t rounds) {
     uint64_t left = rounds;
     if (rounds > 0) {
-        __asm__ volatile(".arch_extension i8mm\n\t"
+        __asm__ volatile(".arch armv8.2-a+i8mm\n\t"
                          "dup v30.4s, %w[bytes]\n\t"
                          "dup v31.4s, %w[bytes]\n\t"
                          "1:\n\t" ALL(MATRIX_STEP) "subs %[left], %[left], #1\n\t"
                                                    "b.ne 1b\n\t"
-                                                   ".arch_extension noi8mm"
+                                                   ".arch armv8-a"
                          : [left] "+r"(left)
                          : [bytes] "r"(bytes)
                          : "cc", REGISTERS);
