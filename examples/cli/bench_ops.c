@@ -20,15 +20,28 @@ static const char notes[] =
 
 enum { SIZE_M, SIZE_N, SIZE_K, SIZE_HEADS };
 
-/* Storage formats of weights by name; group 0: has none. */
-static const struct format {
-    const char *name;
-    int32_t dtype;
-    int32_t group;
-} formats[] = {
+static const struct op_format formats[] = {
     {"int4", DQG_DTYPE_INT4, 64}, {"int4z", DQG_DTYPE_INT4Z, 64}, {"int8", DQG_DTYPE_INT8, 0},
     {"f16", DQG_DTYPE_F16, 0},    {"bf16", DQG_DTYPE_BF16, 0},    {"f32", DQG_DTYPE_F32, 0},
 };
+
+const struct op_format *op_format_find(const char *name) {
+    for (size_t i = 0; i < COUNT_OF(formats); i++) {
+        if (strcmp(formats[i].name, name) == 0) {
+            return &formats[i];
+        }
+    }
+    return NULL;
+}
+
+const char *op_format_name(int32_t dtype) {
+    for (size_t i = 0; i < COUNT_OF(formats); i++) {
+        if (formats[i].dtype == dtype) {
+            return formats[i].name;
+        }
+    }
+    return "?";
+}
 
 /* Is word one of a list with commas between? */
 static bool in_list(const char *list, const char *word) {
@@ -96,7 +109,7 @@ static int read_sizes(struct cli *cli, const char *option, const char *text, str
 
 /* ---- the walk ---- */
 
-static int add_row(struct cli *cli, struct ops_job *job, struct op_shape shape, const struct format *format) {
+static int add_row(struct cli *cli, struct ops_job *job, struct op_shape shape, const struct op_format *format) {
     if (job->row_count == OPS_ROWS) {
         return cli_error(cli, EXIT_USAGE, "that makes more than %d measurements", OPS_ROWS);
     }
@@ -110,7 +123,7 @@ static int add_row(struct cli *cli, struct ops_job *job, struct op_shape shape, 
 }
 
 /* A shape with each of the rows asked for, or its own, or the usual ones. */
-static int add_shape(struct cli *cli, struct ops_job *job, struct op_shape shape, const struct format *format) {
+static int add_shape(struct cli *cli, struct ops_job *job, struct op_shape shape, const struct op_format *format) {
     static const struct op_sizes usual = {{256, 1024, 4096}, 3};
     struct op_sizes own = {{shape.rows}, 1};
     const struct op_sizes *m = job->sizes[SIZE_M].count > 0                                   ? &job->sizes[SIZE_M]
@@ -125,7 +138,7 @@ static int add_shape(struct cli *cli, struct ops_job *job, struct op_shape shape
 }
 
 /* Shapes made of the sizes on the command line alone. */
-static int add_typed_shapes(struct cli *cli, struct ops_job *job, const struct format *format) {
+static int add_typed_shapes(struct cli *cli, struct ops_job *job, const struct op_format *format) {
     const struct op_sizes one = {{0}, 1};
     const struct op_sizes *n = job->sizes[SIZE_N].count > 0 ? &job->sizes[SIZE_N] : &one;
     const struct op_sizes *k = job->sizes[SIZE_K].count > 0 ? &job->sizes[SIZE_K] : &one;
@@ -142,7 +155,7 @@ static int add_typed_shapes(struct cli *cli, struct ops_job *job, const struct f
     return code;
 }
 
-static int add_format(struct cli *cli, struct ops_job *job, const struct format *format) {
+static int add_format(struct cli *cli, struct ops_job *job, const struct op_format *format) {
     if (job->sizes[SIZE_N].count + job->sizes[SIZE_K].count + job->sizes[SIZE_HEADS].count > 0) {
         return add_typed_shapes(cli, job, format);
     }
@@ -184,11 +197,7 @@ static int measure(struct cli *cli, const struct ops_job *job, int32_t operation
     spec.outputs = row->shape.outputs;
     spec.inputs = row->shape.inputs;
     spec.heads = row->shape.heads;
-    for (size_t i = 0; i < COUNT_OF(formats); i++) {
-        if (row->format != NULL && strcmp(formats[i].name, row->format) == 0) {
-            spec.dtype = formats[i].dtype;
-        }
-    }
+    spec.dtype = row->format != NULL ? op_format_find(row->format)->dtype : 0;
     dqg_status status = dqg_measure(cli->context, &spec, &row->result);
     return status < 0 ? cli_library_error(cli, status, "measure %s", job->kind->word) : EXIT_OK;
 }

@@ -30,47 +30,62 @@ static void random_bytes(uint64_t seed, void *out, size_t size) {
     }
 }
 
-static void random_weight_floats(uint64_t seed, struct dqg_weight *weight, float deviation) {
+static void random_weight_floats(uint64_t seed, int32_t dtype, void *out, size_t bytes, float deviation) {
     float chunk[1024];
-    size_t count = dqg_weight_count(weight), element = dqg_dtype_size(weight->dtype);
+    size_t element = dqg_dtype_size(dtype), count = bytes / element;
     for (size_t at = 0; at < count; at += DQG_COUNT_OF(chunk)) {
         size_t n = dqg_min_size(DQG_COUNT_OF(chunk), count - at);
         dqg_random_floats(seed + at, chunk, n);
         for (size_t i = 0; i < n; i++) {
             chunk[i] *= deviation;
         }
-        dqg_floats_encode((char *)weight->codes + at * element, chunk, weight->dtype, n);
+        dqg_floats_encode((char *)out + at * element, chunk, dtype, n);
     }
 }
 
-/* Between 3/4 and 5/4 of a scale. */
-static float vary(uint64_t *seed, float scale) {
-    return scale * (0.75f + (float)(next(seed) >> 40) * 0x1p-25f);
+/* Between 3/4 and 5/4. */
+static float vary(uint64_t *seed) {
+    return 0.75f + (float)(next(seed) >> 40) * 0x1p-25f;
+}
+
+float dqg_random_scale(int32_t dtype, float deviation) {
+    if (dqg_dtype_is_float(dtype)) {
+        return 1.0f;
+    }
+    return deviation / (dtype == DQG_DTYPE_INT8 ? 73.0f : 4.6f); /* of uniform -127..127, and -8..7 */
+}
+
+void dqg_random_plane(uint64_t seed, int32_t dtype, int plane, void *out, size_t bytes, float deviation) {
+    if (dqg_dtype_is_float(dtype)) {
+        random_weight_floats(seed, dtype, out, bytes, deviation);
+    } else if (plane == 0) {
+        random_bytes(seed, out, bytes);
+        int8_t *codes = out;
+        for (size_t i = 0; dtype == DQG_DTYPE_INT8 && i < bytes; i++) {
+            codes[i] = codes[i] == -128 ? 0 : codes[i];
+        }
+    } else if (plane == 1 && dtype == DQG_DTYPE_INT8) {
+        for (size_t i = 0; i < bytes / sizeof(float); i++) {
+            ((float *)out)[i] = vary(&seed);
+        }
+    } else if (plane == 1) {
+        for (size_t i = 0; i < bytes / sizeof(uint16_t); i++) {
+            ((uint16_t *)out)[i] = dqg_f32_to_f16(vary(&seed));
+        }
+    } else {
+        for (size_t i = 0; i < bytes; i++) {
+            ((uint8_t *)out)[i] = (uint8_t)(6 + (next(&seed) & 3));
+        }
+    }
 }
 
 void dqg_random_weight(uint64_t seed, struct dqg_weight *weight, float deviation) {
-    weight->scale = 1.0f;
-    if (dqg_dtype_is_float(weight->dtype)) {
-        random_weight_floats(seed, weight, deviation);
-        return;
-    }
-    random_bytes(seed, weight->codes, (size_t)weight->bytes[0]);
-    if (weight->dtype == DQG_DTYPE_INT8) {
-        int8_t *codes = weight->codes;
-        for (size_t i = 0; i < weight->bytes[0]; i++) {
-            codes[i] = codes[i] == -128 ? 0 : codes[i];
+    void *planes[] = {weight->codes, weight->scales, weight->zeros};
+    weight->scale = dqg_random_scale(weight->dtype, deviation);
+    for (int plane = 0; plane < 3; plane++) {
+        if (weight->bytes[plane] > 0) {
+            dqg_random_plane(seed + (uint64_t)plane, weight->dtype, plane, planes[plane], (size_t)weight->bytes[plane],
+                             deviation);
         }
-        for (size_t i = 0; i < weight->bytes[1] / sizeof(float); i++) {
-            ((float *)weight->scales)[i] = vary(&seed, deviation / 73.0f); /* of uniform -127..127 */
-        }
-        return;
-    }
-    /* F16 scales need numbers of their range. */
-    weight->scale = deviation / 4.6f; /* of uniform -8..7 */
-    for (size_t i = 0; i < weight->bytes[1] / sizeof(uint16_t); i++) {
-        ((uint16_t *)weight->scales)[i] = dqg_f32_to_f16(vary(&seed, 1.0f));
-    }
-    for (size_t i = 0; i < weight->bytes[2]; i++) {
-        weight->zeros[i] = (uint8_t)(6 + (next(&seed) & 3));
     }
 }
