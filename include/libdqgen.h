@@ -119,14 +119,32 @@ typedef struct dqg_options dqg_options;     /* keyed settings of one kind. One t
 
 /* Element types and weight storage formats. The values are those of the .dqg file format. */
 enum {
-    DQG_DTYPE_F32 = 1,  /* IEEE binary32 */
-    DQG_DTYPE_F16 = 2,  /* IEEE binary16 */
-    DQG_DTYPE_BF16 = 3, /* upper half of a binary32 */
-    DQG_DTYPE_U8 = 4,   /* images only */
-    DQG_DTYPE_U16 = 5,  /* images only */
-    DQG_DTYPE_INT8 = 16, /* weights: signed 8-bit codes, one scale for each output channel */
-    DQG_DTYPE_INT4 = 17, /* weights: codes -8..7, one F16 scale for each group of inputs of an output channel */
-    DQG_DTYPE_INT4Z = 18 /* weights: codes 0..15 with a zero point and an F16 scale for each group */
+    DQG_DTYPE_F32 = 1,    /* IEEE binary32 */
+    DQG_DTYPE_F16 = 2,    /* IEEE binary16 */
+    DQG_DTYPE_BF16 = 3,   /* upper half of a binary32 */
+    DQG_DTYPE_U8 = 4,     /* images only */
+    DQG_DTYPE_U16 = 5,    /* images only */
+    DQG_DTYPE_INT8 = 16,  /* weights: signed 8-bit codes, one scale for each output channel */
+    DQG_DTYPE_INT4 = 17,  /* weights: codes -8..7, one F16 scale for each group of inputs of an output channel */
+    DQG_DTYPE_INT4Z = 18, /* weights: codes 0..15 with a zero point and an F16 scale for each group */
+    DQG_DTYPE_INT2 = 19,  /* weights: as INT4, with codes -2..1 */
+    DQG_DTYPE_INT2Z = 20, /* weights: as INT4Z, with codes 0..3 */
+    DQG_DTYPE_INT3 = 21,  /* weights: codes -4..3 */
+    DQG_DTYPE_INT3Z = 22, /* weights: codes 0..7 with zero points */
+    DQG_DTYPE_INT5 = 23,  /* weights: codes -16..15 */
+    DQG_DTYPE_INT5Z = 24, /* weights: codes 0..31 with zero points */
+    DQG_DTYPE_INT6 = 25,  /* weights: codes -32..31 */
+    DQG_DTYPE_INT6Z = 26, /* weights: codes 0..63 with zero points */
+    DQG_DTYPE_E2M1 = 27,  /* weights: 4-bit floats 0 .5 1 1.5 2 3 4 6 with a sign, group scales */
+    DQG_DTYPE_E1M2 = 28,  /* weights: 4-bit floats 0 .5 1 1.5 2 2.5 3 3.5 with a sign, group scales */
+    DQG_DTYPE_E3M0 = 29,  /* weights: 4-bit floats 0 .25 .5 1 2 4 8 16 with a sign, group scales */
+    DQG_DTYPE_NF4 = 30,   /* weights: 16 quantiles of a normal distribution, group scales */
+    DQG_DTYPE_E4M3 = 31,  /* weights: 8-bit floats up to 448, one scale for each output channel */
+    DQG_DTYPE_E5M2 = 32,  /* weights: 8-bit floats up to 57344, one scale for each output channel */
+    DQG_DTYPE_BIN1 = 33,  /* weights: signs, group scales */
+    DQG_DTYPE_BIN2 = 34,  /* weights: two bases of signs, each with group scales */
+    DQG_DTYPE_VQ2 = 35,   /* weights: pairs from a codebook of 256 (4 bits a weight), a scale for each output channel */
+    DQG_DTYPE_VQ4 = 36    /* weights: fours from a codebook of 256 (2 bits a weight), a scale for each output channel */
 };
 
 #define DQG_MAX_RANK 8
@@ -365,12 +383,14 @@ enum {
     DQG_RUN_WIDTH = 307,        /* int: latent columns; 0 takes the model's own */
     DQG_RUN_MEMORY_LIMIT = 308, /* int: most bytes the run may take; 0 no limit */
 
-    DQG_QUANTIZER_BITS = 400,        /* int: 4, 8 or 16 bits for matrices that no rule names */
-    DQG_QUANTIZER_GROUP = 401,       /* int: inputs that share a 4-bit scale: 32, 64 or 128 */
-    DQG_QUANTIZER_ZERO_POINT = 402,  /* int: 1 gives 4-bit groups a zero point */
-    DQG_QUANTIZER_SEARCH = 403,      /* int: points of the clipping grid searched for each group */
-    DQG_QUANTIZER_LEVEL = 404,       /* int: zstd level */
-    DQG_QUANTIZER_DEFAULT_RULES = 405 /* int: 1 applies the family's own rules after the caller's */
+    DQG_QUANTIZER_BITS = 400,          /* int: 2 to 6, 8 or 16 bits for matrices that no rule names */
+    DQG_QUANTIZER_GROUP = 401,         /* int: inputs that share a group scale: 32, 64 or 128 */
+    DQG_QUANTIZER_ZERO_POINT = 402,    /* int: 1 gives groups of 2 to 6 bits a zero point */
+    DQG_QUANTIZER_SEARCH = 403,        /* int: points of the clipping grid searched for each group */
+    DQG_QUANTIZER_LEVEL = 404,         /* int: zstd level */
+    DQG_QUANTIZER_DEFAULT_RULES = 405, /* int: 1 applies the family's own rules after the caller's */
+    DQG_QUANTIZER_FORMAT = 406         /* text: storage format of matrices that no rule names: "nf4", "int3z", ...; goes
+                                          before bits and zero points. Empty, the default: as these say */
 };
 
 enum { DQG_TYPE_INT = 1, DQG_TYPE_FLOAT = 2, DQG_TYPE_TEXT = 3, DQG_TYPE_INTS = 4, DQG_TYPE_FLOATS = 5 };

@@ -12,6 +12,7 @@
 
 #define TILE_ROWS 4
 #define TILE_PANELS 1
+#define WIDE_PANELS 1
 #define CHUNK 1024
 #define STRIP_INPUT 2
 

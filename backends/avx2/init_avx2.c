@@ -4,7 +4,9 @@
 #include "avx2/avx2.h"
 
 #define DQG_AVX2_SHARED                                                                                                \
-    .decode_i4_i8 = dqg_decode_i4_i8_avx2, .sum_i8_i32 = dqg_sum_i8_i32_avx2, .gemm_f32 = dqg_gemm_f32_avx2,           \
+    .decode_group_i8 = dqg_decode_group_i8_avx2, .decode_sign_i8 = dqg_decode_sign_i8_avx2,                            \
+    .decode_f8_i8 = dqg_decode_f8_i8_avx2, .decode_vector_i8 = dqg_decode_vector_i8_scalar,                            \
+    .sum_i8_i32 = dqg_sum_i8_i32_avx2, .gemm_f32 = dqg_gemm_f32_avx2,                                                  \
     .decode_float_f32 = dqg_decode_float_f32_avx2, .epilogue_i32_f32 = dqg_epilogue_i32_f32_avx2,                      \
     .epilogue_f32_f32 = dqg_epilogue_f32_f32_avx2, .quantize_f32_i8 = dqg_quantize_f32_i8_avx2,                        \
     .norm_f32_f32 = dqg_norm_f32_f32_avx2, .attention_f32_f32 = dqg_attention_f32_f32_avx2,                            \

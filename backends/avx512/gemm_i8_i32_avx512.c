@@ -12,6 +12,7 @@
 
 #define TILE_ROWS 12
 #define TILE_PANELS 2
+#define WIDE_PANELS 8
 #define CHUNK 1536
 #define STRIP_INPUT 1
 
@@ -33,10 +34,10 @@ static inline __attribute__((always_inline)) __m512i accumulate(__m512i sum, __m
 
 static inline __attribute__((always_inline)) void multiply_tile(const struct tile *tile, size_t panel, const int rows,
                                                                 const int panels) {
-    __m512i sum[TILE_ROWS][TILE_PANELS];
+    __m512i sum[TILE_ROWS][WIDE_PANELS];
     size_t ldc = tile->args->ldc;
     int32_t *c = tile->c + panel * DQG_PANEL;
-    const int8_t *w[TILE_PANELS];
+    const int8_t *w[WIDE_PANELS];
     DQG_UNROLL
     for (int p = 0; p < panels; p++) {
         w[p] = tile->w + (panel + (size_t)p) * tile->args->panel_stride;
@@ -49,7 +50,7 @@ static inline __attribute__((always_inline)) void multiply_tile(const struct til
     }
     const int8_t *a = tile->strip;
     for (size_t i = 0; i < tile->k; i += 4) {
-        __m512i right[TILE_PANELS];
+        __m512i right[WIDE_PANELS];
         DQG_UNROLL
         for (int p = 0; p < panels; p++) {
             right[p] = _mm512_loadu_si512(w[p] + i * DQG_PANEL);

@@ -4,7 +4,10 @@
 
 static const struct dqg_kernels table = {
     .name = "avx512",
-    .decode_i4_i8 = dqg_decode_i4_i8_avx512,
+    .decode_group_i8 = dqg_decode_group_i8_avx512,
+    .decode_sign_i8 = dqg_decode_sign_i8_avx512,
+    .decode_f8_i8 = dqg_decode_f8_i8_avx512,
+    .decode_vector_i8 = dqg_decode_vector_i8_avx512,
     .gemm_i8_i32 = dqg_gemm_i8_i32_avx512,
     .sum_i8_i32 = dqg_sum_i8_i32_avx512,
     .gemm_f32 = dqg_gemm_f32_avx512,

@@ -11,6 +11,7 @@
 
 #define TILE_ROWS 6
 #define TILE_PANELS 1
+#define WIDE_PANELS 1
 #define CHUNK 1024
 #define STRIP_INPUT 1
 

@@ -4,7 +4,9 @@
 
 /* What all of them share: everything but the name and the integer product. */
 #define DQG_NEON_SHARED                                                                                                \
-    .decode_i4_i8 = dqg_decode_i4_i8_neon, .sum_i8_i32 = dqg_sum_i8_i32_neon, .gemm_f32 = dqg_gemm_f32_neon,           \
+    .decode_group_i8 = dqg_decode_group_i8_neon, .decode_sign_i8 = dqg_decode_sign_i8_neon,                            \
+    .decode_f8_i8 = dqg_decode_f8_i8_neon, .decode_vector_i8 = dqg_decode_vector_i8_scalar,                            \
+    .sum_i8_i32 = dqg_sum_i8_i32_neon, .gemm_f32 = dqg_gemm_f32_neon,                                                  \
     .decode_float_f32 = dqg_decode_float_f32_neon, .epilogue_i32_f32 = dqg_epilogue_i32_f32_neon,                      \
     .epilogue_f32_f32 = dqg_epilogue_f32_f32_neon, .quantize_f32_i8 = dqg_quantize_f32_i8_neon,                        \
     .norm_f32_f32 = dqg_norm_f32_f32_neon, .attention_f32_f32 = dqg_attention_f32_f32_neon,                            \

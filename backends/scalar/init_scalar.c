@@ -5,7 +5,10 @@
 static const struct dqg_kernels table = {
     .name = "scalar",
     .portable = 1,
-    .decode_i4_i8 = dqg_decode_i4_i8_scalar,
+    .decode_group_i8 = dqg_decode_group_i8_scalar,
+    .decode_sign_i8 = dqg_decode_sign_i8_scalar,
+    .decode_f8_i8 = dqg_decode_f8_i8_scalar,
+    .decode_vector_i8 = dqg_decode_vector_i8_scalar,
     .gemm_i8_i32 = dqg_gemm_i8_i32_scalar,
     .sum_i8_i32 = dqg_sum_i8_i32_scalar,
     .gemm_f32 = dqg_gemm_f32_scalar,

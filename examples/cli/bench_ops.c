@@ -20,29 +20,6 @@ static const char notes[] =
 
 enum { SIZE_M, SIZE_N, SIZE_K, SIZE_HEADS };
 
-static const struct op_format formats[] = {
-    {"int4", DQG_DTYPE_INT4, 64}, {"int4z", DQG_DTYPE_INT4Z, 64}, {"int8", DQG_DTYPE_INT8, 0},
-    {"f16", DQG_DTYPE_F16, 0},    {"bf16", DQG_DTYPE_BF16, 0},    {"f32", DQG_DTYPE_F32, 0},
-};
-
-const struct op_format *op_format_find(const char *name) {
-    for (size_t i = 0; i < COUNT_OF(formats); i++) {
-        if (strcmp(formats[i].name, name) == 0) {
-            return &formats[i];
-        }
-    }
-    return NULL;
-}
-
-const char *op_format_name(int32_t dtype) {
-    for (size_t i = 0; i < COUNT_OF(formats); i++) {
-        if (formats[i].dtype == dtype) {
-            return formats[i].name;
-        }
-    }
-    return "?";
-}
-
 /* Is word one of a list with commas between? */
 static bool in_list(const char *list, const char *word) {
     size_t length = strlen(word);
@@ -75,7 +52,7 @@ static int check_list(struct cli *cli, const char *option, const char *list, con
 }
 
 static const char *format_name(size_t index) {
-    return index < COUNT_OF(formats) ? formats[index].name : NULL;
+    return index < STORAGE_FORMATS ? storage_formats[index].name : NULL;
 }
 
 static const char *network_name(size_t index) {
@@ -109,7 +86,7 @@ static int read_sizes(struct cli *cli, const char *option, const char *text, str
 
 /* ---- the walk ---- */
 
-static int add_row(struct cli *cli, struct ops_job *job, struct op_shape shape, const struct op_format *format) {
+static int add_row(struct cli *cli, struct ops_job *job, struct op_shape shape, const struct storage_format *format) {
     if (job->row_count == OPS_ROWS) {
         return cli_error(cli, EXIT_USAGE, "that makes more than %d measurements", OPS_ROWS);
     }
@@ -117,13 +94,13 @@ static int add_row(struct cli *cli, struct ops_job *job, struct op_shape shape, 
     *row = (struct op_row){.shape = shape};
     if (job->kind->weights) {
         row->format = format->name;
-        row->group = format->group > 0 && job->group > 0 ? (int32_t)job->group : format->group;
+        row->group = !format->grouped ? 0 : job->group > 0 ? (int32_t)job->group : 64;
     }
     return EXIT_OK;
 }
 
 /* A shape with each of the rows asked for, or its own, or the usual ones. */
-static int add_shape(struct cli *cli, struct ops_job *job, struct op_shape shape, const struct op_format *format) {
+static int add_shape(struct cli *cli, struct ops_job *job, struct op_shape shape, const struct storage_format *format) {
     static const struct op_sizes usual = {{256, 1024, 4096}, 3};
     struct op_sizes own = {{shape.rows}, 1};
     const struct op_sizes *m = job->sizes[SIZE_M].count > 0                                   ? &job->sizes[SIZE_M]
@@ -138,7 +115,7 @@ static int add_shape(struct cli *cli, struct ops_job *job, struct op_shape shape
 }
 
 /* Shapes made of the sizes on the command line alone. */
-static int add_typed_shapes(struct cli *cli, struct ops_job *job, const struct op_format *format) {
+static int add_typed_shapes(struct cli *cli, struct ops_job *job, const struct storage_format *format) {
     const struct op_sizes one = {{0}, 1};
     const struct op_sizes *n = job->sizes[SIZE_N].count > 0 ? &job->sizes[SIZE_N] : &one;
     const struct op_sizes *k = job->sizes[SIZE_K].count > 0 ? &job->sizes[SIZE_K] : &one;
@@ -155,7 +132,7 @@ static int add_typed_shapes(struct cli *cli, struct ops_job *job, const struct o
     return code;
 }
 
-static int add_format(struct cli *cli, struct ops_job *job, const struct op_format *format) {
+static int add_format(struct cli *cli, struct ops_job *job, const struct storage_format *format) {
     if (job->sizes[SIZE_N].count + job->sizes[SIZE_K].count + job->sizes[SIZE_HEADS].count > 0) {
         return add_typed_shapes(cli, job, format);
     }
@@ -172,12 +149,12 @@ static int add_format(struct cli *cli, struct ops_job *job, const struct op_form
 /* All rows for one backend. */
 static int add_rows(struct cli *cli, struct ops_job *job) {
     int code = EXIT_OK;
-    for (size_t i = 0; code == EXIT_OK && i < COUNT_OF(formats); i++) {
+    for (size_t i = 0; code == EXIT_OK && i < STORAGE_FORMATS; i++) {
         if (!job->kind->weights) {
             return add_format(cli, job, NULL);
         }
-        if (in_list(job->format, "all") || in_list(job->format, formats[i].name)) {
-            code = add_format(cli, job, &formats[i]);
+        if (in_list(job->format, "all") || in_list(job->format, storage_formats[i].name)) {
+            code = add_format(cli, job, &storage_formats[i]);
         }
     }
     return code;
@@ -197,7 +174,7 @@ static int measure(struct cli *cli, const struct ops_job *job, int32_t operation
     spec.outputs = row->shape.outputs;
     spec.inputs = row->shape.inputs;
     spec.heads = row->shape.heads;
-    spec.dtype = row->format != NULL ? op_format_find(row->format)->dtype : 0;
+    spec.dtype = row->format != NULL ? storage_find(row->format)->dtype : 0;
     dqg_status status = dqg_measure(cli->context, &spec, &row->result);
     return status < 0 ? cli_library_error(cli, status, "measure %s", job->kind->word) : EXIT_OK;
 }
@@ -267,8 +244,8 @@ int bench_ops_main(struct cli *cli, const struct op_kind *kind, int argc, char *
         {"n", 'n', ARG_TEXT, "LIST", "outputs of the weights", 0, 0, &job.texts[SIZE_N]},
         {"k", 'k', ARG_TEXT, "LIST", "inputs of the weights, columns, or width of a head", 0, 0, &job.texts[SIZE_K]},
         {"heads", 0, ARG_TEXT, "LIST", "heads of attention", 0, 0, &job.texts[SIZE_HEADS]},
-        {"format", 0, ARG_TEXT, "LIST", "storage of weights: int4, int4z, int8, f16, bf16, f32, all (default int4)", 0,
-         0, &job.format},
+        {"format", 0, ARG_TEXT, "LIST", "storage of weights: int4, nf4, int8, f16, ..., or all (default int4)", 0, 0,
+         &job.format},
         {"group", 0, ARG_INT, "N", "inputs that share a scale: 32, 64, 128 (default 64)", 1, 4096, &job.group},
         {"milliseconds", 0, ARG_INT, "N", "to spend on each measurement (default 250)", 1, 60000, &job.milliseconds},
         {"cold", 0, ARG_FLAG, NULL, "weights come from memory, not from a cache", 0, 0, &job.cold},

@@ -6,16 +6,6 @@
 
 #include "cli.h"
 
-/* A storage format of weights; group 0: has none. */
-struct op_format {
-    const char *name;
-    int32_t dtype;
-    int32_t group;
-};
-
-const struct op_format *op_format_find(const char *name); /* NULL: unknown */
-const char *op_format_name(int32_t dtype);
-
 /* One size of an operation; what does not count is 0. */
 struct op_shape {
     const char *network, *name;

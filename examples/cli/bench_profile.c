@@ -65,7 +65,7 @@ bool profile_complete(const struct profile *profile, const dqg_model_info *info)
 
 /* "linear int4" */
 static void kind_text(char *text, const dqg_measure_operator *operation) {
-    const char *format = operation->dtype != 0 ? op_format_name(operation->dtype) : "";
+    const char *format = operation->dtype != 0 ? storage_name(operation->dtype) : "";
     snprintf(text, LINE_NAME, "%s%s%s", operation->kind, format[0] != '\0' ? " " : "", format);
 }
 
@@ -197,7 +197,7 @@ void profile_json(const struct profile *profile, struct json *json) {
         json_open(json, NULL, '{');
         json_text(json, "name", operation->name);
         json_text(json, "kind", operation->kind);
-        json_text(json, "format", operation->dtype != 0 ? op_format_name(operation->dtype) : NULL);
+        json_text(json, "format", operation->dtype != 0 ? storage_name(operation->dtype) : NULL);
         json_number(json, "seconds", operation->seconds);
         json_number(json, "operations", operation->operations);
         json_close(json, '}');

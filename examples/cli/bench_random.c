@@ -20,7 +20,7 @@ struct list {
     dqg_tensor_info *tensors;
     char (*names)[NAME_SIZE];
     int32_t count;
-    const struct op_format *format; /* of the matrices of blocks */
+    const struct storage_format *format; /* of the matrices of blocks */
     int32_t group;
 };
 
@@ -86,12 +86,12 @@ dqg_model *random_network(struct cli *cli, const char *name, const char *format,
     while (strcmp(network->name, name) != 0) {
         network++;
     }
-    struct list list = {.format = op_format_find(format)};
+    struct list list = {.format = storage_find(format)};
     if (list.format == NULL) {
         *exit_code = cli_error(cli, EXIT_USAGE, "--format does not know '%s'", format);
         return NULL;
     }
-    list.group = list.format->group > 0 && group > 0 ? (int32_t)group : list.format->group;
+    list.group = !list.format->grouped ? 0 : group > 0 ? (int32_t)group : 64;
     size_t most = 12 + 10 * (size_t)network->depth;
     list.tensors = calloc(most, sizeof(*list.tensors));
     list.names = calloc(most, sizeof(*list.names));

@@ -39,6 +39,19 @@ void progress_share(struct progress *progress, double base, double span);
 void progress_draw(struct progress *progress, double fraction, const char *name); /* fraction of the current share */
 void progress_end(struct progress *progress);                                     /* wipes the bar */
 
+/* ---- formats.c ---- */
+
+/* How weights are stored. */
+struct storage_format {
+    const char *name;
+    int32_t dtype;
+    bool grouped; /* has scales for groups of inputs */
+};
+enum { STORAGE_FORMATS = 24 };
+extern const struct storage_format storage_formats[STORAGE_FORMATS];
+const char *storage_name(int32_t dtype);                     /* "other" where it is not among them */
+const struct storage_format *storage_find(const char *name); /* NULL: unknown */
+
 /* ---- main.c ---- */
 
 struct cli {

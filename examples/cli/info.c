@@ -12,29 +12,12 @@ struct info {
     dqg_model_info model_info;
 };
 
-/* Storage formats and how much of a file each takes. */
-static struct storage {
-    int32_t dtype;
-    const char *name;
-} const storages[] = {
-    {DQG_DTYPE_INT4, "int4"}, {DQG_DTYPE_INT4Z, "int4z"}, {DQG_DTYPE_INT8, "int8"},
-    {DQG_DTYPE_F16, "f16"},   {DQG_DTYPE_BF16, "bf16"},   {DQG_DTYPE_F32, "f32"},
-};
-
+/* How much of a file each storage format takes. */
 struct storage_sum {
     int64_t tensors;
     uint64_t memory_bytes;
     uint64_t stored_bytes;
 };
-
-static const char *dtype_name(int32_t dtype) {
-    for (size_t i = 0; i < COUNT_OF(storages); i++) {
-        if (storages[i].dtype == dtype) {
-            return storages[i].name;
-        }
-    }
-    return "other";
-}
 
 /* "256x1024" */
 static const char *shape_text(char *buffer, size_t size, const dqg_tensor_info *tensor) {
@@ -49,9 +32,9 @@ static const char *shape_text(char *buffer, size_t size, const dqg_tensor_info *
 /* "int4:32" */
 static const char *format_text(char *buffer, size_t size, const dqg_tensor_info *tensor) {
     if (tensor->group > 0) {
-        snprintf(buffer, size, "%s:%d", dtype_name(tensor->dtype), (int)tensor->group);
+        snprintf(buffer, size, "%s:%d", storage_name(tensor->dtype), (int)tensor->group);
     } else {
-        snprintf(buffer, size, "%s", dtype_name(tensor->dtype));
+        snprintf(buffer, size, "%s", storage_name(tensor->dtype));
     }
     return buffer;
 }
@@ -61,11 +44,11 @@ static bool tensor_at(const struct info *job, int32_t index, dqg_tensor_info *te
     return dqg_model_tensor_at(job->model, index, tensor) == DQG_OK;
 }
 
-static void sum_storage(const struct info *job, struct storage_sum sums[COUNT_OF(storages)]) {
+static void sum_storage(const struct info *job, struct storage_sum sums[STORAGE_FORMATS]) {
     dqg_tensor_info tensor;
     for (int32_t t = 0; tensor_at(job, t, &tensor); t++) {
-        for (size_t i = 0; i < COUNT_OF(storages); i++) {
-            if (storages[i].dtype == tensor.dtype) {
+        for (size_t i = 0; i < STORAGE_FORMATS; i++) {
+            if (storage_formats[i].dtype == tensor.dtype) {
                 sums[i].tensors++;
                 sums[i].memory_bytes += tensor.memory_bytes;
                 sums[i].stored_bytes += tensor.stored_bytes;
@@ -84,12 +67,12 @@ static void print_text(const struct info *job) {
            (int)info->channels, (int)info->patch_size);
     printf("  evaluation  %d operators\n", (int)info->operators);
 
-    struct storage_sum sums[COUNT_OF(storages)] = {{0}};
+    struct storage_sum sums[STORAGE_FORMATS] = {{0}};
     sum_storage(job, sums);
     printf("\nstorage\n");
-    for (size_t i = 0; i < COUNT_OF(storages); i++) {
+    for (size_t i = 0; i < STORAGE_FORMATS; i++) {
         if (sums[i].tensors > 0) {
-            printf("  %-6s %4lld tensors  %10s in memory  %10s in the file\n", storages[i].name,
+            printf("  %-6s %4lld tensors  %10s in memory  %10s in the file\n", storage_formats[i].name,
                    (long long)sums[i].tensors, bytes_text(a, sums[i].memory_bytes),
                    bytes_text(b, sums[i].stored_bytes));
         }
@@ -129,7 +112,7 @@ static void print_json_tensors(const struct info *job, struct json *json) {
     for (int32_t i = 0; tensor_at(job, i, &tensor); i++) {
         json_open(json, NULL, '{');
         json_text(json, "name", tensor.name);
-        json_text(json, "format", dtype_name(tensor.dtype));
+        json_text(json, "format", storage_name(tensor.dtype));
         json_int(json, "group", tensor.group);
         json_open(json, "shape", '[');
         for (int32_t d = 0; d < tensor.rank; d++) {
@@ -169,12 +152,12 @@ static void print_json(const struct info *job) {
         json_text(&json, key, value);
     }
     json_close(&json, '}');
-    struct storage_sum sums[COUNT_OF(storages)] = {{0}};
+    struct storage_sum sums[STORAGE_FORMATS] = {{0}};
     sum_storage(job, sums);
     json_open(&json, "storage", '{');
-    for (size_t i = 0; i < COUNT_OF(storages); i++) {
+    for (size_t i = 0; i < STORAGE_FORMATS; i++) {
         if (sums[i].tensors > 0) {
-            json_open(&json, storages[i].name, '{');
+            json_open(&json, storage_formats[i].name, '{');
             json_int(&json, "tensors", sums[i].tensors);
             json_int(&json, "memory_bytes", (int64_t)sums[i].memory_bytes);
             json_int(&json, "stored_bytes", (int64_t)sums[i].stored_bytes);

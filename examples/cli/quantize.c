@@ -15,8 +15,8 @@ struct quantize {
 };
 
 static const char notes[] =
-    "Formats of --rule: f32, f16, bf16, int8, int4, int4z (with a zero point), or with a group size: int4:64, "
-    "int4z:128.\n"
+    "Formats of --rule are those of --format. Those of 6 bits or less but for vq2 and vq4 take a group size:\n"
+    "int4:64, nf4:128.\n"
     "In a pattern '*' stands for any text and '?' for one character; the first rule that matches wins.\n\n"
     "examples:\n"
     "  dqgen quantize sprites.safetensors -o sprites.dqg\n"

@@ -157,10 +157,10 @@ dqg_status dqg_options_set_int(dqg_options *options, int32_t key, int64_t value)
     struct dqg_option_value *slot = NULL;
     DQG_TRY(find(options, key, DQG_TYPE_INT, &row, &slot));
     DQG_TRY(check_number(options, row, (double)value));
-    if ((key == DQG_QUANTIZER_BITS && value != 4 && value != 8 && value != 16) ||
+    if ((key == DQG_QUANTIZER_BITS && value > 6 && value != 8 && value != 16) ||
         (key == DQG_QUANTIZER_GROUP && value != 32 && value != 64 && value != 128)) {
         return dqg_fail(options->context, DQG_ERROR_RANGE, "option '%s': %lld is not among %s", row->name,
-                        (long long)value, key == DQG_QUANTIZER_BITS ? "4, 8, 16" : "32, 64, 128");
+                        (long long)value, key == DQG_QUANTIZER_BITS ? "2..6, 8, 16" : "32, 64, 128");
     }
     slot->integer = value;
     return DQG_OK;

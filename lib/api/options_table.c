@@ -2,6 +2,7 @@
 /* The option table: one row drives setter, range check, command line, help text and docs/options.md. */
 #include "api/api.h"
 #include "sched/sched.h"
+#include "tensor/format.h"
 
 #define INT(key, kind, name, low, high, value, help)                                                                   \
     { DQG_##kind##_##key, DQG_OPTIONS_##kind, DQG_TYPE_INT, name, NULL, help, low, high, value, NULL }
@@ -47,12 +48,14 @@ const struct dqg_option_row dqg_option_rows[] = {
     INT(WIDTH, RUN, "width", 0, 65536, 0, "latent columns; 0: the model's own"),
     INT(MEMORY_LIMIT, RUN, "run-memory-limit", 0, EXACT, 0, "most bytes the run may take; 0 is no limit"),
 
-    INT(BITS, QUANTIZER, "bits", 4, 16, 4, "bits of matrices that no rule names: 4, 8 or 16"),
-    INT(GROUP, QUANTIZER, "group", 32, 128, 32, "inputs that share a 4-bit scale: 32, 64 or 128"),
-    INT(ZERO_POINT, QUANTIZER, "zero-point", 0, 1, 0, "1 gives each 4-bit group a zero point"),
+    INT(BITS, QUANTIZER, "bits", 2, 16, 4, "bits of matrices that no rule names: 2 to 6, 8 or 16"),
+    INT(GROUP, QUANTIZER, "group", 32, 128, 32, "inputs that share a group scale: 32, 64 or 128"),
+    INT(ZERO_POINT, QUANTIZER, "zero-point", 0, 1, 0, "1 gives each group of 2 to 6 bits a zero point"),
     INT(SEARCH, QUANTIZER, "search", 1, 1000, 32, "clipping thresholds tried for each group; 1: none but the maximum"),
     INT(LEVEL, QUANTIZER, "level", 1, 19, 9, "zstd level of the file"),
     INT(DEFAULT_RULES, QUANTIZER, "default-rules", 0, 1, 1, "1 applies the family's own rules after the caller's"),
+    TEXT(FORMAT, QUANTIZER, "format", dqg_format_names, "",
+         "storage format of matrices that no rule names; empty: integers as bits and zero-point say"),
 };
 
 const int32_t dqg_option_row_count = (int32_t)DQG_COUNT_OF(dqg_option_rows);

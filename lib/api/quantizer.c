@@ -19,9 +19,10 @@ dqg_status dqg_quantizer_create(dqg_context *context, const dqg_options *options
     }
     made->context = context;
     dqg_context_retain_(context);
-    made->bits = (int32_t)dqg_option(options, DQG_QUANTIZER_BITS).integer;
     made->group = (int32_t)dqg_option(options, DQG_QUANTIZER_GROUP).integer;
-    made->zero_point = dqg_option(options, DQG_QUANTIZER_ZERO_POINT).integer != 0;
+    made->recipe = dqg_recipe_default(dqg_option(options, DQG_QUANTIZER_FORMAT).text,
+                                      (int32_t)dqg_option(options, DQG_QUANTIZER_BITS).integer,
+                                      dqg_option(options, DQG_QUANTIZER_ZERO_POINT).integer != 0, made->group);
     made->search = (int32_t)dqg_option(options, DQG_QUANTIZER_SEARCH).integer;
     made->level = (int32_t)dqg_option(options, DQG_QUANTIZER_LEVEL).integer;
     made->default_rules = dqg_option(options, DQG_QUANTIZER_DEFAULT_RULES).integer != 0;
@@ -64,9 +65,9 @@ dqg_status dqg_quantizer_add_rule(dqg_quantizer *quantizer, const char *pattern,
     DQG_TRY(dqg_need(context, format, "format"));
     if (!dqg_recipe_parse(format, quantizer->group, &recipe)) {
         return dqg_fail(context, DQG_ERROR_NAME,
-                        "'%s' is not a format; known are f32, f16, bf16, int8, int4, int4z, and "
-                        "the last two with a group of 32, 64 or 128, as in int4:64",
-                        format);
+                        "'%s' is not a format; known are %s, some of them with a group of 32, 64 or 128, as in "
+                        "int4:64",
+                        format, dqg_format_names);
     }
     struct dqg_rule *rule = dqg_arena_alloc(&context->alloc, &quantizer->arena, sizeof *rule);
     if (rule == NULL) {

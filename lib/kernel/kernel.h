@@ -8,8 +8,9 @@
  * Weights are cut into panels of DQG_PANEL output channels; the last one is padded with zeros. Inner layout:
  *
  *   int8 panel    [k / 4][16][4]: the four consecutive inputs of each of the 16 outputs, k a multiple of 8
- *   int4 panel    [k / 8][16][4] bytes: the low nibble of byte (q, n, i) is the code of output n, input 8 q + i,
- *                 the high nibble that of input 8 q + 4 + i
+ *   code panel    blocks of 32 inputs, 64 * bits bytes each: a plane of 4, 2 or 1 bits; then, for 3, 5 and 6 bits,
+ *                 a plane of the 1 or 2 upper bits. A plane of w bits is [w][16][4] bytes: bits w t .. w t + w - 1
+ *                 of byte (q, n, i) belong to output n, input (32 / w) q + 4 t + i
  *   group scales  F16 [k / group][n_padded], zero points u8 of the same shape: outputs are contiguous
  *
  * Pointers need the alignment of their type and no more, unless stated; sizes are in elements.
@@ -108,19 +109,54 @@ enum {
                             DQG_ATTENTION_QUERIES * DQG_ATTENTION_KEYS + DQG_ATTENTION_QUERIES * 4
 };
 
+/* One panel of stored weights, for the decoders; each says which members it reads. */
+struct dqg_codes {
+    const uint8_t *codes;   /* of this panel */
+    int32_t bits;           /* of a code */
+    const int8_t *levels;   /* what the codes stand for */
+    const uint16_t *scales; /* F16 [groups][scale_stride], the panel's first */
+    const uint8_t *zeros;   /* [groups][scale_stride], or NULL */
+    size_t scale_stride;
+    const float *inverse; /* [16] */
+    size_t k, group;      /* multiples of 32; the last group may be cut short by k */
+};
+
 /*
- * Decode one int4 panel to an int8 panel with one scale for each output:
+ * A panel of stored weights to an int8 panel with one scale for each output. Where there are group scales, the ratio of
+ * group scale to output scale is an integer in steps of 1 / 128:
  *
- *   r      = (int16) round_to_nearest_even(float(scales[g][n]) * inverse[n])       0 <= r <= 16256
- *   out    = ((code - zero) * 256 * r + 16384) >> 15                               arithmetic shift
+ *   r(g, n) = (int16) round_to_nearest_even(float(scales[g][n]) * inverse[n])      0 <= r <= 16256
  *
- * where zero is zeros[g][n], or 8 where zeros is NULL. With inverse[n] = 128 / channel_scale[n] and channel_scale at
- * least (largest group scale) * (largest |code - zero|) / 127, results lie in -127..127. Defined for all inputs: r is
- * held in its range and 0 for NaN, code - zero is taken as a signed byte, out modulo 256. group is a multiple of 8; the
- * last group may be cut short by k.
+ * With inverse[n] = 128 / output_scale[n] and output_scale at least (largest group scale) * (largest |level|) / 127,
+ * results lie in -127..127. Defined for all inputs: r is held in its range and 0 for NaN, results are modulo 256.
  */
-typedef void dqg_decode_i4_i8_fn(int8_t *panel, const uint8_t *codes, const uint16_t *scales, const uint8_t *zeros,
-                                 size_t scale_stride, const float *inverse, size_t k, size_t group);
+typedef void dqg_decode_i8_fn(int8_t *panel, const struct dqg_codes *codes);
+
+/*
+ * Codes of 2 to 6 bits: out = (level * 256 * r + 16384) >> 15, an arithmetic shift, where level is levels[code] (16
+ * entries; for 4 bits only), or code - zero as a signed byte where levels is NULL; zero is zeros[g][n], or 2^(bits - 1)
+ * where zeros is NULL. zeros is not read where levels is given.
+ */
+typedef dqg_decode_i8_fn dqg_decode_group_i8_fn;
+
+/*
+ * bits = 1 or 2 bases of signs: bit b of a code is the sign of base b, 1 for plus. Scales are [groups][bits]
+ * [scale_stride]. out = (sum of +-r over the bases + 64) >> 7.
+ */
+typedef dqg_decode_i8_fn dqg_decode_sign_i8_fn;
+
+/*
+ * 8-bit floats: codes are bytes in the order of the int8 panel, a sign and 7 bits of magnitude m; k a multiple of 8.
+ * out = +-levels[m - DQG_F8_FIRST], and 0 for smaller m. levels has 128 - DQG_F8_FIRST entries.
+ */
+enum { DQG_F8_FIRST = 48 }; /* magnitudes below are less than 1/256 of the largest */
+typedef dqg_decode_i8_fn dqg_decode_f8_i8_fn;
+
+/*
+ * Vectors from a codebook: a byte for d = 8 / bits inputs of an output, [k / d][16] where d is 4, [k / 4][16][2] where
+ * it is 2: the order of the int8 panel. levels is the codebook, [256][d]; k a multiple of 8.
+ */
+typedef dqg_decode_i8_fn dqg_decode_vector_i8_fn;
 
 /*
  * c[m][n] = sum over i of a[m][i] * w[n][i], exact. Row m of a is made of runs of k values: run t begins at

@@ -49,7 +49,8 @@ static dqg_status describe(struct dqg_probe *probe, struct dqg_weight *weight) {
     if (weight->dtype == 0) {
         weight->dtype = DQG_DTYPE_INT4;
     }
-    if (weight->group == 0 && dqg_dtype_is_quantized(weight->dtype) && weight->dtype != DQG_DTYPE_INT8) {
+    const struct dqg_format *format = dqg_format_find(weight->dtype);
+    if (weight->group == 0 && format != NULL && dqg_format_has_groups(format)) {
         weight->group = 64;
     }
     weight->shape[0] = spec->outputs;

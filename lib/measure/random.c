@@ -43,39 +43,71 @@ static void random_weight_floats(uint64_t seed, int32_t dtype, void *out, size_t
     }
 }
 
+/* Codes that stand for numbers. */
+static void random_codes(uint64_t seed, const struct dqg_format *format, uint8_t *codes, size_t bytes) {
+    uint8_t largest = format->bits == 8 ? (uint8_t)dqg_largest_code(format) & 127 : 127;
+    random_bytes(seed, codes, bytes);
+    for (size_t i = 0; format->bits == 8 && i < bytes; i++) {
+        codes[i] = (codes[i] & 127) > largest || codes[i] == 128 ? 0 : codes[i];
+    }
+}
+
 /* Between 3/4 and 5/4. */
 static float vary(uint64_t *seed) {
     return 0.75f + (float)(next(seed) >> 40) * 0x1p-25f;
 }
 
-float dqg_random_scale(int32_t dtype, float deviation) {
-    if (dqg_dtype_is_float(dtype)) {
-        return 1.0f;
+static void random_scales(uint64_t seed, const struct dqg_format *format, void *scales, size_t bytes) {
+    bool half = dqg_format_has_groups(format);
+    for (size_t i = 0; i < bytes / (half ? sizeof(uint16_t) : sizeof(float)); i++) {
+        if (half) {
+            ((uint16_t *)scales)[i] = dqg_f32_to_f16(vary(&seed));
+        } else {
+            ((float *)scales)[i] = vary(&seed);
+        }
     }
-    return deviation / (dtype == DQG_DTYPE_INT8 ? 73.0f : 4.6f); /* of uniform -127..127, and -8..7 */
+}
+
+/* Zero points near the middle of the codes, or a codebook. */
+static void random_last_plane(uint64_t seed, const struct dqg_format *format, uint8_t *out, size_t bytes) {
+    if (format->kind == DQG_FORMAT_VECTOR) {
+        random_weight_floats(seed, DQG_DTYPE_F16, out, bytes, 1.0f);
+        return;
+    }
+    for (size_t i = 0; i < bytes; i++) {
+        out[i] = (uint8_t)((1u << (format->bits - 1)) - 2u + (next(&seed) & 3u));
+    }
+}
+
+/* The standard deviation of what codes stand for before they are scaled, where all are equally frequent. */
+static float code_deviation(const struct dqg_format *format) {
+    double sum = 0.0;
+    uint32_t count = 1u << format->bits;
+    if (format->kind == DQG_FORMAT_VECTOR || format->kind == DQG_FORMAT_SIGN) {
+        return format->kind == DQG_FORMAT_SIGN ? sqrtf((float)format->bits) : 1.0f;
+    }
+    for (uint32_t code = 0; code < count; code++) {
+        double value = dqg_code_value(format, code) - (format->zeros ? (float)(count / 2) : 0.0f);
+        sum += (code & 127) <= dqg_largest_code(format) ? value * value : 0.0;
+    }
+    return (float)sqrt(sum / count);
+}
+
+/* Scales are near 1 because F16 needs numbers of its range. */
+float dqg_random_scale(int32_t dtype, float deviation) {
+    return dqg_dtype_is_float(dtype) ? 1.0f : deviation / code_deviation(dqg_format_find(dtype));
 }
 
 void dqg_random_plane(uint64_t seed, int32_t dtype, int plane, void *out, size_t bytes, float deviation) {
-    if (dqg_dtype_is_float(dtype)) {
+    const struct dqg_format *format = dqg_format_find(dtype);
+    if (format->kind == DQG_FORMAT_FLOAT) {
         random_weight_floats(seed, dtype, out, bytes, deviation);
     } else if (plane == 0) {
-        random_bytes(seed, out, bytes);
-        int8_t *codes = out;
-        for (size_t i = 0; dtype == DQG_DTYPE_INT8 && i < bytes; i++) {
-            codes[i] = codes[i] == -128 ? 0 : codes[i];
-        }
-    } else if (plane == 1 && dtype == DQG_DTYPE_INT8) {
-        for (size_t i = 0; i < bytes / sizeof(float); i++) {
-            ((float *)out)[i] = vary(&seed);
-        }
+        random_codes(seed, format, out, bytes);
     } else if (plane == 1) {
-        for (size_t i = 0; i < bytes / sizeof(uint16_t); i++) {
-            ((uint16_t *)out)[i] = dqg_f32_to_f16(vary(&seed));
-        }
+        random_scales(seed, format, out, bytes);
     } else {
-        for (size_t i = 0; i < bytes; i++) {
-            ((uint8_t *)out)[i] = (uint8_t)(6 + (next(&seed) & 3));
-        }
+        random_last_plane(seed, format, out, bytes);
     }
 }
 

@@ -2,19 +2,43 @@
 /* Weights of any quantized storage format as int8 panels, ready for integer products. */
 #include "ops/ops.h"
 
+static dqg_decode_i8_fn *decoder(const struct dqg_kernels *kernels, enum dqg_format_kind kind) {
+    switch (kind) {
+    case DQG_FORMAT_SIGN:
+        return kernels->decode_sign_i8;
+    case DQG_FORMAT_F8:
+        return kernels->decode_f8_i8;
+    case DQG_FORMAT_VECTOR:
+        return kernels->decode_vector_i8;
+    default:
+        return kernels->decode_group_i8;
+    }
+}
+
 const int8_t *dqg_panels_int8(const struct dqg_ops *ops, const struct dqg_weight *weight, size_t first, size_t panels,
                               char *scratch) {
+    const struct dqg_format *format = dqg_format_find(weight->dtype);
     size_t depth = weight->size.columns_padded;
-    size_t panel_values = DQG_PANEL * depth;
-    if (weight->dtype == DQG_DTYPE_INT8) {
-        return (const int8_t *)weight->codes + first * panel_values;
+    size_t bytes = dqg_panel_bytes(format, depth);
+    const uint8_t *stored = (const uint8_t *)weight->codes + first * bytes;
+    if (format->kind == DQG_FORMAT_INT8) {
+        return (const int8_t *)stored;
     }
-    for (size_t p = 0; p < panels; p++) {
-        size_t column = (first + p) * DQG_PANEL;
-        ops->kernels->decode_i4_i8(
-            (int8_t *)scratch + p * panel_values, (const uint8_t *)weight->codes + (first + p) * panel_values / 2,
-            (const uint16_t *)weight->scales + column, weight->zeros != NULL ? weight->zeros + column : NULL,
-            weight->size.rows_padded, weight->inverse + column, depth, (size_t)weight->group);
+    dqg_decode_i8_fn *decode = decoder(ops->kernels, format->kind);
+    struct dqg_codes codes = {.codes = stored,
+                              .bits = format->bits,
+                              .levels = format->kind == DQG_FORMAT_VECTOR ? weight->codebook : format->levels,
+                              .scale_stride = weight->size.rows_padded,
+                              .k = depth,
+                              .group = (size_t)weight->group};
+    for (size_t p = 0; p < panels; p++, codes.codes += bytes) {
+        if (dqg_format_has_groups(format)) {
+            size_t column = (first + p) * DQG_PANEL;
+            codes.scales = (const uint16_t *)weight->scales + column;
+            codes.zeros = format->zeros ? weight->zeros + column : NULL;
+            codes.inverse = weight->inverse + column;
+        }
+        decode((int8_t *)scratch + p * DQG_PANEL * depth, &codes);
     }
     return (const int8_t *)scratch;
 }

@@ -105,8 +105,12 @@ static dqg_status plan_metadata(struct job *job) {
     for (size_t i = 0; i < job->source.metadata_count; i++) {
         set_entry(job, job->source.metadata[i].key, job->source.metadata[i].value);
     }
-    dqg_format(method, sizeof method, "round to nearest, %d bits, group %d%s, %d clipping points", (int)quantizer->bits,
-               (int)quantizer->group, quantizer->zero_point ? " with zero points" : "", (int)quantizer->search);
+    struct dqg_recipe recipe = quantizer->recipe;
+    size_t length = dqg_format(method, sizeof method, "round to nearest, %s", dqg_dtype_name(recipe.dtype));
+    if (recipe.group > 0) {
+        length += dqg_format(method + length, sizeof method - length, ", group %d", (int)recipe.group);
+    }
+    dqg_format(method + length, sizeof method - length, ", %d clipping points", (int)quantizer->search);
     set_entry(job, "quantization", keep(job, method, &status));
     DQG_TRY(status);
     for (size_t i = 0; i < quantizer->metadata_count; i++) {

@@ -36,8 +36,9 @@ struct dqg_report_entry {
 
 struct dqg_quantizer {
     struct dqg_context *context;
-    int32_t bits, group, search, level;
-    bool zero_point, default_rules;
+    struct dqg_recipe recipe; /* of matrices that no rule names */
+    int32_t group, search, level;
+    bool default_rules;
     struct dqg_arena arena; /* rules and metadata of the caller */
     struct dqg_rule *rules, *last_rule;
     struct dqg_metadata *metadata; /* grown by doubling */
@@ -49,8 +50,11 @@ struct dqg_quantizer {
     struct dqg_text report_text;
 };
 
-/* "f32", "f16", "bf16", "int8", "int4", "int4:64", ...: false where it is none. group: of formats that name none. */
+/* "f32", "int8", "int4", "nf4:64", ...: false where it is none. group: of formats that name none. */
 bool dqg_recipe_parse(const char *text, int32_t group, struct dqg_recipe *recipe);
+
+/* A format by its name, or where that is NULL or empty, integers of so many bits; values as the options allow. */
+struct dqg_recipe dqg_recipe_default(const char *format, int32_t bits, bool zero_point, int32_t group);
 
 /* What becomes of a float tensor: the caller's rules, the family's, the default. */
 struct dqg_recipe dqg_recipe_choose(const struct dqg_quantizer *quantizer, const struct dqg_family *family,
@@ -63,20 +67,13 @@ struct dqg_packing {
     const void *in;
     void *planes[DQG_PLANE_COUNT];
     int32_t search;
-    double error;
+    double error; /* set by dqg_quantize_tensor(), as are the next two */
+    struct dqg_matrix_size size;
+    float inverse_scale; /* 1 / the tensor's scale */
 };
 
 /* Round to nearest with searched scales, or convert between float formats. */
 dqg_status dqg_quantize_tensor(struct dqg_context *context, struct dqg_packing *packing);
-
-/* The scale (and with zero != NULL the zero point) of n weights, n a multiple of 16, that minimises the squared error
- * of codes in lowest..highest over a grid of clipping thresholds. codes receive code - zero point. half: the scale is
- * rounded to F16. */
-struct dqg_code_range {
-    int lowest, highest;
-    bool half;
-};
-float dqg_search_scale(const float *x, size_t n, struct dqg_code_range range, int32_t steps, float *codes, int *zero);
 
 dqg_status dqg_quantizer_convert(struct dqg_quantizer *quantizer, const char *input, const char *output);
 dqg_status dqg_quantizer_write_report(struct dqg_quantizer *quantizer, int32_t format);

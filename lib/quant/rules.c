@@ -3,27 +3,38 @@
 #include "quant/quant.h"
 
 bool dqg_recipe_parse(const char *text, int32_t group, struct dqg_recipe *recipe) {
-    static const int32_t dtypes[] = {DQG_DTYPE_F32,  DQG_DTYPE_F16,  DQG_DTYPE_BF16,
-                                     DQG_DTYPE_INT8, DQG_DTYPE_INT4, DQG_DTYPE_INT4Z};
     const char *colon = strchr(text, ':');
     size_t length = colon != NULL ? (size_t)(colon - text) : strlen(text);
-    for (size_t i = 0; i < DQG_COUNT_OF(dtypes); i++) {
-        const char *name = dqg_dtype_name(dtypes[i]);
-        if (strlen(name) != length || strncmp(name, text, length) != 0) {
-            continue;
+    const struct dqg_format *format;
+    for (size_t i = 0; (format = dqg_format_at(i)) != NULL; i++) {
+        if (strlen(format->name) == length && strncmp(format->name, text, length) == 0) {
+            break;
         }
-        bool grouped = dtypes[i] == DQG_DTYPE_INT4 || dtypes[i] == DQG_DTYPE_INT4Z;
-        int64_t size = group;
-        if (colon != NULL && (!grouped || !dqg_parse_int64(colon + 1, strlen(colon + 1), &size))) {
-            return false;
-        }
-        if (grouped && size != 32 && size != 64 && size != 128) {
-            return false;
-        }
-        *recipe = (struct dqg_recipe){dtypes[i], grouped ? (int32_t)size : 0};
-        return true;
     }
-    return false;
+    if (format == NULL || format->kind == DQG_FORMAT_IMAGE) {
+        return false;
+    }
+    bool grouped = dqg_format_has_groups(format);
+    int64_t size = group;
+    if (colon != NULL && (!grouped || !dqg_parse_int64(colon + 1, strlen(colon + 1), &size))) {
+        return false;
+    }
+    if (grouped && size != 32 && size != 64 && size != 128) {
+        return false;
+    }
+    *recipe = (struct dqg_recipe){format->dtype, grouped ? (int32_t)size : 0};
+    return true;
+}
+
+struct dqg_recipe dqg_recipe_default(const char *format, int32_t bits, bool zero_point, int32_t group) {
+    struct dqg_recipe recipe = {DQG_DTYPE_INT4, group};
+    char name[16];
+    if (format == NULL || format[0] == '\0') {
+        dqg_format(name, sizeof name, bits == 16 ? "f%d" : zero_point && bits < 8 ? "int%dz" : "int%d", (int)bits);
+        format = name;
+    }
+    dqg_recipe_parse(format, group, &recipe);
+    return recipe;
 }
 
 /* Tensors that are not matrices keep their format: they are small. */
@@ -61,9 +72,5 @@ struct dqg_recipe dqg_recipe_choose(const struct dqg_quantizer *quantizer, const
     if (!is_matrix(desc)) {
         return recipe;
     }
-    if (quantizer->bits == 4) {
-        return (struct dqg_recipe){quantizer->zero_point ? DQG_DTYPE_INT4Z : DQG_DTYPE_INT4, quantizer->group};
-    }
-    return quantizer->bits == 8 ? (struct dqg_recipe){DQG_DTYPE_INT8, 0}
-                                : keep_half((struct dqg_recipe){DQG_DTYPE_F16, 0}, desc->dtype);
+    return keep_half(quantizer->recipe, desc->dtype);
 }

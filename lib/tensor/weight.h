@@ -16,11 +16,13 @@ struct dqg_weight {
     uint64_t bytes[3];           /* of the planes */
     uint64_t stored_bytes;
     void *codes;         /* floats row-major, or panels */
-    void *scales;        /* INT8: float [rows_padded]; INT4, INT4Z: F16 [groups][rows_padded] */
-    uint8_t *zeros;      /* INT4Z: [groups][rows_padded] */
+    void *scales;        /* F16 [groups][rows_padded], of SIGN formats [groups][bits][rows_padded]; else F32
+                            [rows_padded] */
+    uint8_t *zeros;      /* [groups][rows_padded]; VECTOR formats: the codebook, F16 [256][width] */
     float *column_scale; /* [rows_padded]: what an int8 panel value is multiplied by */
-    float *inverse;      /* [rows_padded]: INT4 and INT4Z only, for decode_i4_i8 */
+    float *inverse;      /* [rows_padded]: formats with groups only, for their decoders */
     int32_t *sums;       /* [rows_padded]: of an output's int8 panel values; dqg_op_weight_sums() fills them */
+    int8_t *codebook;    /* [256][width]: VECTOR formats only, for their decoder */
 };
 
 /* Elements of a tensor. */

@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: MIT
 """
 Our matrix products and convolutions beside those of other libraries: peers.py FOLDER [--threads N] [--shapes LIST]
-[--backend NAME] [--rounds N] [--milliseconds N]. Called by peers.sh, which puts the programs into FOLDER. Ours and theirs
-take turns, so that both see the same machine; of each shape the best time of all rounds counts. Writes FOLDER/peers.json.
+[--backend NAME] [--rounds N] [--milliseconds N]. Called by peers.sh, which puts the programs into FOLDER. Ours and
+theirs take turns, so that both see the same machine; of each shape the best time of all rounds counts. Writes
+FOLDER/peers.json.
 """
 import argparse
 import json

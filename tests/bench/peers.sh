@@ -1,8 +1,8 @@
 #!/bin/sh
 # SPDX-License-Identifier: MIT
 # sh tests/bench/peers.sh [FOLDER [arguments of peers.py]]: times our products and convolutions and those of other
-# libraries, all of them Debian packages that it installs, in one run; prints a table of ratios and leaves the figures in
-# FOLDER (build-peers). Takes some minutes and wants the machine for itself. No test runs it.
+# libraries, all of them Debian packages that it installs, in one run; prints a table of ratios and leaves the figures
+# in FOLDER (build-peers). Takes some minutes and wants the machine for itself. No test runs it.
 set -eu
 root=$(cd "$(dirname "$0")/../.." && pwd)
 cd "$root"

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: MIT
 """
-The roofline picture of docs/performance.md: roofline.py PEERS.json OUTPUT.svg. Each point is a shape: how many operations
-it does for a byte that it must move, and how many in a second. Nothing can be above the slope (memory) or the level
-(arithmetic). Reads what peers.py wrote.
+The roofline picture of docs/performance.md: roofline.py PEERS.json OUTPUT.svg. Each point is a shape: how many
+operations it does for a byte that it must move, and how many in a second. Nothing can be above the slope (memory) or
+the level (arithmetic). Reads what peers.py wrote.
 """
 import json
 import math

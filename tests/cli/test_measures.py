@@ -110,7 +110,7 @@ class Bench(Case):
                                       '--height', 8, '--width', 8, '--json').stdout)
         self.assertGreater(bench['evaluation_operations'], 2 * 16 * 12 * 12 * 384 * 384)
         self.assertGreater(bench['model_bytes'], 32e6)
-        self.refused('bench', 'dit-s2', '--format', 'int5', says="not know 'int5'")
+        self.refused('bench', 'dit-s2', '--format', 'int7', says="not know 'int7'")
         self.refused('bench', 'dit-s2', '--group', 33, says='no format')
         self.refused('bench', 'dit-xxl', code=1, says="'dit-xxl'")
 
@@ -187,7 +187,7 @@ class BenchOperators(Case):
         for arguments, text in [
                 (['--m', '0'], '--m takes whole numbers'), (['--m', '-5'], '--m takes'), (['--n', '1,x'], '--n takes'),
                 (['--k', '99999999999999999999'], '--k takes'), (['--k', '4.5'], '--k takes'),
-                (['--m', ','.join('1' * 17)], '16 numbers at most'), (['--format', 'int5'], "not know 'int5'"),
+                (['--m', ','.join('1' * 17)], '16 numbers at most'), (['--format', 'int7'], "not know 'int7'"),
                 (['--format', 'int4,,int8'], "not know ''"), (['--shapes', 'dit-x'], "not know 'dit-x'"),
                 (['--backend', 'gpu'], 'gpu'), (['--milliseconds', '0'], '--milliseconds must be'),
                 (['--group', '33', *sizes], 'no format of weights'), (['--n', '16', '--k', '200000'], '131072'),

@@ -23,9 +23,6 @@ static struct bench make_bench(const struct dqg_kernels *kernels) {
     struct bench b = {.kernels = kernels,
                       .a8 = buffer_make(ROWS, DEPTH, DEPTH, 1),
                       .w8 = buffer_make(DQG_BLOCK_COLUMNS, DEPTH, DEPTH, 1),
-                      .w4 = buffer_make(DQG_BLOCK_COLUMNS, DEPTH / 2, DEPTH / 2, 1),
-                      .scales = buffer_make(DEPTH / 32, DQG_BLOCK_COLUMNS, DQG_BLOCK_COLUMNS, 2),
-                      .inverse = buffer_make(1, DQG_BLOCK_COLUMNS, 0, 4),
                       .c32 = buffer_make(ROWS, DQG_BLOCK_COLUMNS, DQG_BLOCK_COLUMNS, 4),
                       .x = buffer_make(ROWS, WIDTH, WIDTH, 4),
                       .y = buffer_make(ROWS, WIDTH, WIDTH, 4),
@@ -42,12 +39,6 @@ static struct bench make_bench(const struct dqg_kernels *kernels) {
     }
     for (size_t i = 0; i < (size_t)ROWS * DQG_BLOCK_COLUMNS; i++) {
         ((int32_t *)b.c32.data)[i] = (int32_t)random_bits() >> 12;
-    }
-    for (size_t i = 0; i < b.scales.size / 2; i++) {
-        ((uint16_t *)b.scales.data)[i] = 0x3800;
-    }
-    for (size_t i = 0; i < DQG_BLOCK_COLUMNS; i++) {
-        ((float *)b.inverse.data)[i] = 1000.0f;
     }
     b.attention = (struct dqg_attention){.q = b.x.data,
                                          .k = (float *)b.x.data + HEAD,
@@ -71,15 +62,13 @@ static struct bench make_bench(const struct dqg_kernels *kernels) {
     return b;
 }
 
-struct rate measure(const struct dqg_kernels *kernels, void (*call)(const struct bench *b), double operations,
-                    const char *unit) {
-    struct bench b = make_bench(kernels);
+double bench_seconds(void (*call)(const void *argument), const void *argument) {
     double best = INFINITY;
     size_t repeats = 1;
     for (int run = 0; run < RUNS;) {
         double start = now();
         for (size_t i = 0; i < repeats; i++) {
-            call(&b);
+            call(argument);
         }
         double seconds = now() - start;
         if (seconds < run_seconds) {
@@ -89,11 +78,30 @@ struct rate measure(const struct dqg_kernels *kernels, void (*call)(const struct
         best = fmin(best, seconds / (double)repeats);
         run++;
     }
-    struct buffer *all[] = {&b.a8, &b.w8, &b.w4, &b.scales, &b.inverse, &b.c32, &b.x, &b.y, &b.b, &b.scratch};
+    return best;
+}
+
+/* A call with the data that all calls share. */
+struct shared_call {
+    void (*call)(const struct bench *b);
+    const struct bench *b;
+};
+
+static void call_shared(const void *argument) {
+    const struct shared_call *shared = argument;
+    shared->call(shared->b);
+}
+
+struct rate measure(const struct dqg_kernels *kernels, void (*call)(const struct bench *b), double operations,
+                    const char *unit) {
+    struct bench b = make_bench(kernels);
+    struct shared_call shared = {call, &b};
+    double seconds = bench_seconds(call_shared, &shared);
+    struct buffer *all[] = {&b.a8, &b.w8, &b.c32, &b.x, &b.y, &b.b, &b.scratch};
     for (size_t i = 0; i < COUNT_OF(all); i++) {
         buffer_free(all[i]);
     }
-    return (struct rate){operations / best * 1e-9, unit};
+    return (struct rate){operations / seconds * 1e-9, unit};
 }
 
 static void call_ceiling_i8(const struct bench *b) {
@@ -102,15 +110,6 @@ static void call_ceiling_i8(const struct bench *b) {
 
 static void call_ceiling_f32(const struct bench *b) {
     b->kernels->ceiling_f32(1000);
-}
-
-static void call_decode_i4_i8(const struct bench *b) {
-    for (size_t p = 0; p < DQG_BLOCK_PANELS; p++) {
-        b->kernels->decode_i4_i8((int8_t *)b->w8.data + p * DQG_PANEL * DEPTH,
-                                 (uint8_t *)b->w4.data + p * DQG_PANEL * DEPTH / 2,
-                                 (uint16_t *)b->scales.data + p * DQG_PANEL, NULL, DQG_BLOCK_COLUMNS,
-                                 (float *)b->inverse.data + p * DQG_PANEL, DEPTH, 32);
-    }
 }
 
 static void call_gemm_i8_i32(const struct bench *b) {
@@ -158,10 +157,6 @@ static void call_epilogue_f32_f32(const struct bench *b) {
 
 static void call_attention_f32_f32(const struct bench *b) {
     b->kernels->attention_f32_f32(&b->attention);
-}
-
-struct rate bench_decode_i4_i8(const struct dqg_kernels *kernels) {
-    return measure(kernels, call_decode_i4_i8, (double)DQG_BLOCK_COLUMNS * DEPTH, "weight");
 }
 
 struct rate bench_sum_i8_i32(const struct dqg_kernels *kernels) {

@@ -10,13 +10,16 @@ enum { ROWS = 256, DEPTH = 1024, WIDTH = 1024, HEAD = 64 };
 /* Everything that a call may need. */
 struct bench {
     const struct dqg_kernels *kernels;
-    struct buffer a8, w8, w4, scales, inverse, c32, x, y, b;
+    struct buffer a8, w8, c32, x, y, b;
     struct dqg_attention attention;
     struct buffer scratch;
     struct dqg_epilogue epilogue;
 };
 
-/* The best of a few runs of call, which does the given number of operations each time. */
+/* Seconds of CPU time that a call takes, the best of a few runs. */
+double bench_seconds(void (*call)(const void *argument), const void *argument);
+
+/* The rate of a call with the shared data, which does the given number of operations each time. */
 struct rate measure(const struct dqg_kernels *kernels, void (*call)(const struct bench *b), double operations,
                     const char *unit);
 

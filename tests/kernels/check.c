@@ -141,6 +141,27 @@ void fill_small_ints(int8_t *x, size_t count) {
     }
 }
 
+/* ---- halves ---- */
+
+double half_value(uint16_t half) {
+    int exponent = half >> 10 & 31, fraction = half & 1023;
+    double value = exponent == 0    ? ldexp(fraction, -24)
+                   : exponent == 31 ? (fraction ? NAN : INFINITY)
+                                    : ldexp(fraction + 1024, exponent - 25);
+    return half >> 15 ? -value : value;
+}
+
+uint16_t random_half(void) {
+    switch (random_below(8)) {
+    case 0:
+        return (uint16_t)random_bits(); /* anything, NaN too */
+    case 1:
+        return (uint16_t)random_below(1024);
+    default:
+        return (uint16_t)(0x2000 + random_below(0x1800)); /* about 0.008 to 1 */
+    }
+}
+
 /* ---- buffers ---- */
 
 struct buffer buffer_make(size_t rows, size_t columns, size_t ld, size_t element) {

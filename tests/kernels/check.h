@@ -37,6 +37,11 @@ size_t random_size(const size_t *sizes, size_t count);
 void fill_floats(float *x, size_t count);
 void fill_small_ints(int8_t *x, size_t count); /* -127..127, at times only the extremes */
 
+/* ---- halves ---- */
+
+double half_value(uint16_t half); /* binary16 by its definition, apart from the kernels' bit operations */
+uint16_t random_half(void);       /* usual scales, subnormals, anything */
+
 /* ---- buffers ---- */
 
 /* Ends at a page that cannot be touched and begins after bytes that are checked. The content is 0x5a. */
@@ -93,6 +98,9 @@ static inline int check_is_scalar(const struct check *check) {
 void check_alone(const struct dqg_kernels *kernels);
 
 /* ---- the benchmark ---- */
+
+/* The rates of decoders with each kind of code that they know. */
+void bench_codes(const struct dqg_kernels *kernels);
 
 /* For each kernel, billions of operations in a second; what counts as one is in the text. */
 struct rate {

@@ -99,6 +99,9 @@ static void run_backend(const struct dqg_kernels *kernels, const struct dqg_kern
             entries[i].check(&check);
         }
     }
+    if (arguments->bench) {
+        bench_codes(kernels);
+    }
 }
 
 int main(int argc, char **argv) {

@@ -65,7 +65,7 @@ static void test_panels(void **state) {
     for (size_t i = 0; i < sizeof codes; i++) {
         codes[i] = (uint8_t)((i * 7 + i / 32) % 16);
     }
-    dqg_pack_i4_panel(panel, codes, 32);
+    dqg_pack_panel(dqg_format_find(DQG_DTYPE_INT4), panel, codes, 32);
     for (size_t q = 0; q < 4; q++) {
         for (size_t n = 0; n < 16; n++) {
             for (size_t i = 0; i < 4; i++) {
@@ -75,11 +75,11 @@ static void test_panels(void **state) {
             }
         }
     }
-    dqg_unpack_i4_panel(back, panel, 32);
+    dqg_unpack_panel(dqg_format_find(DQG_DTYPE_INT4), back, panel, 32);
     assert_memory_equal(back, codes, sizeof codes);
-    dqg_pack_i8_panel((int8_t *)panel, (const int8_t *)codes, 32);
+    dqg_pack_panel(dqg_format_find(DQG_DTYPE_INT8), panel, codes, 32);
     assert_int_equal(panel[(3 * 16 + 5) * 4 + 2], codes[5 * 32 + 14]);
-    dqg_unpack_i8_panel((int8_t *)back, (const int8_t *)panel, 32);
+    dqg_unpack_panel(dqg_format_find(DQG_DTYPE_INT8), back, panel, 32);
     assert_memory_equal(back, codes, sizeof codes);
 }
 
@@ -102,7 +102,7 @@ static void test_decode(void **state) {
         codes[1 * 64 + i] = (uint8_t)(i % 16);
         codes[2 * 64 + i] = 15;
     }
-    dqg_pack_i4_panel(weight.codes, codes, 64);
+    dqg_pack_panel(dqg_format_find(DQG_DTYPE_INT4Z), weight.codes, codes, 64);
     ((uint16_t *)weight.scales)[1] = 0x3c00;      /* row 1, inputs 0..31: scale 1, zero 3 */
     ((uint16_t *)weight.scales)[16 + 1] = 0x4000; /* inputs 32..39: scale 2, zero 8 */
     ((uint16_t *)weight.scales)[2] = 0x3800;      /* row 2: scale 0.5, zero 0; then 0 */

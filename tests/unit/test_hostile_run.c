@@ -344,7 +344,7 @@ static void quantizer_arguments(void **state) {
     assert_fails(context, dqg_quantizer_create(context, wrong, &quantizer), DQG_ERROR_ARGUMENT);
     dqg_options_destroy(wrong);
     wrong = make_options(context, DQG_OPTIONS_QUANTIZER);
-    assert_fails(context, dqg_options_set_int(wrong, DQG_QUANTIZER_BITS, 5), DQG_ERROR_RANGE);
+    assert_fails(context, dqg_options_set_int(wrong, DQG_QUANTIZER_BITS, 7), DQG_ERROR_RANGE);
     assert_fails(context, dqg_options_parse(wrong, "group", "33"), DQG_ERROR_RANGE);
     dqg_options_destroy(wrong);
     assert_int_equal(dqg_quantizer_add_rule(NULL, "*", "int8"), DQG_ERROR_ARGUMENT);
@@ -354,7 +354,7 @@ static void quantizer_arguments(void **state) {
     assert_null(text);
     assert_ok(dqg_quantizer_create(context, NULL, &quantizer));
     static const char *const formats[] = {"",
-                                          "int5",
+                                          "int7",
                                           "int4:",
                                           "int4:33",
                                           "int4:0",

@@ -1,10 +1,11 @@
 /* SPDX-License-Identifier: MIT */
 /* Rounding to nearest: groups worked out by hand, the error on Gaussian weights, recipes and rules. */
 #include <math.h>
+#include <stdio.h>
 #include <stdlib.h>
 
 #include "check.h"
-#include "quant/quant.h"
+#include "quant/round.h"
 #include "tensor/weight.h"
 
 /* splitmix64, and normals from pairs of its outputs (Box-Muller). */
@@ -97,6 +98,7 @@ static void check_error(dqg_context *context, const float *w, int32_t dtype, int
         norm += (double)w[i] * w[i];
     }
     double error = sqrt(difference / norm);
+    printf("%-6s %3d  %.4f\n", dqg_dtype_name(dtype), group, error);
     assert_true(fabs(error - packing.error) < 1e-5);
     assert_true(error < bound);
     free(scratch);
@@ -116,6 +118,16 @@ static void test_gaussian(void **state) {
     check_error(context, w, DQG_DTYPE_INT4, 128, 0.1060);
     check_error(context, w, DQG_DTYPE_INT4Z, 32, 0.0860);
     check_error(context, w, DQG_DTYPE_INT8, 0, 0.0082);
+    for (size_t f = 0; dqg_format_at(f) != NULL; f++) {
+        const struct dqg_format *format = dqg_format_at(f);
+        if (format->kind < DQG_FORMAT_INT8)
+            continue;
+        for (int32_t g = dqg_format_has_groups(format) ? 32 : 0; g <= 128; g *= 2) {
+            check_error(context, w, format->dtype, g, 10.0);
+            if (g == 0)
+                break;
+        }
+    }
     w[1000] = INFINITY;
     struct dqg_tensor_desc from = {.name = "bad", .dtype = DQG_DTYPE_F32, .rank = 2, .shape = {ROWS, COLUMNS}};
     struct dqg_tensor_desc to = from;
