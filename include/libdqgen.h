@@ -382,6 +382,9 @@ enum {
     DQG_RUN_HEIGHT = 306,       /* int: latent rows; 0 takes the model's own */
     DQG_RUN_WIDTH = 307,        /* int: latent columns; 0 takes the model's own */
     DQG_RUN_MEMORY_LIMIT = 308, /* int: most bytes the run may take; 0 no limit */
+    DQG_RUN_FLOAT_COMPUTE = 309, /* text: how matrices kept in F32, F16 or BF16 are multiplied: "f32", exact products;
+                                   or "bf16": both factors are rounded to bfloat16 (relative error 2^-8 each), which is
+                                   faster on CPUs with instructions for it (backend "avx512-bf16") */
 
     DQG_QUANTIZER_BITS = 400,          /* int: 2 to 6, 8 or 16 bits for matrices that no rule names */
     DQG_QUANTIZER_GROUP = 401,         /* int: inputs that share a group scale: 32, 64 or 128 */

@@ -13,6 +13,13 @@ dqg_gemm_i8_i32_fn dqg_gemm_i8_i32_avx512;
 dqg_sum_i8_i32_fn dqg_sum_i8_i32_avx512;
 dqg_gemm_f32_fn dqg_gemm_f32_avx512;
 dqg_decode_float_f32_fn dqg_decode_float_f32_avx512;
+dqg_gemm_float_f32_fn dqg_gemm_float_f32_avx512;
+dqg_round_f32_bf16_fn dqg_round_f32_bf16_avx512_bf16;
+dqg_decode_float_bf16_fn dqg_decode_float_bf16_avx512_bf16;
+dqg_gemm_bf16_f32_fn dqg_gemm_bf16_f32_avx512_bf16;
+dqg_round_f32_bf16_fn dqg_round_f32_bf16_avx512;
+dqg_decode_float_bf16_fn dqg_decode_float_bf16_avx512;
+dqg_gemm_bf16_f32_fn dqg_gemm_bf16_f32_avx512;
 dqg_epilogue_i32_f32_fn dqg_epilogue_i32_f32_avx512;
 dqg_epilogue_f32_f32_fn dqg_epilogue_f32_f32_avx512;
 dqg_quantize_f32_i8_fn dqg_quantize_f32_i8_avx512;
@@ -22,8 +29,6 @@ dqg_activate_f32_f32_fn dqg_activate_f32_f32_avx512;
 dqg_norm_f32_i8_fn dqg_norm_f32_i8_avx512;
 dqg_moments_f32_fn dqg_moments_f32_avx512;
 dqg_affine_f32_f32_fn dqg_affine_f32_f32_avx512;
-dqg_absmax_f32_fn dqg_absmax_f32_avx512;
-dqg_scale_f32_i8_fn dqg_scale_f32_i8_avx512;
 dqg_softmax_f32_f32_fn dqg_softmax_f32_f32_avx512;
 dqg_rope_f32_f32_fn dqg_rope_f32_f32_avx512;
 dqg_glu_f32_f32_fn dqg_glu_f32_f32_avx512;
@@ -32,5 +37,6 @@ dqg_ceiling_i8_fn dqg_ceiling_i8_avx512;
 dqg_ceiling_f32_fn dqg_ceiling_f32_avx512;
 
 const struct dqg_kernels *dqg_backend_avx512(void);
+const struct dqg_kernels *dqg_backend_avx512_bf16(void);
 
 #endif

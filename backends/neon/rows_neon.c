@@ -24,14 +24,6 @@ void dqg_quantize_f32_i8_neon(int8_t *q, size_t ldq, float *scale, const float *
     quantize_f32_i8(q, ldq, scale, x, ldx, rows, k, k_padded);
 }
 
-float dqg_absmax_f32_neon(const float *x, size_t n) {
-    return dqg_largest(x, n);
-}
-
-void dqg_scale_f32_i8_neon(int8_t *q, const float *x, size_t n, float inverse) {
-    scale_f32_i8(q, x, n, inverse);
-}
-
 void dqg_norm_f32_f32_neon(float *y, size_t ldy, const float *x, size_t ldx, size_t rows, size_t n,
                            const struct dqg_norm_form *form) {
     norm_f32_f32(y, ldy, x, ldx, rows, n, form);
@@ -47,8 +39,8 @@ void dqg_moments_f32_neon(float *moments, const float *x, size_t ldx, size_t pix
     moments_f32(moments, x, ldx, pixels, groups, width, scratch);
 }
 
-float dqg_affine_f32_f32_neon(const struct dqg_affine *affine) {
-    return affine_f32_f32(affine);
+void dqg_affine_f32_f32_neon(float range[2], const struct dqg_affine *affine) {
+    affine_f32_f32(range, affine);
 }
 
 void dqg_activate_f32_f32_neon(float *y, const float *x, size_t n, enum dqg_activation activation) {

@@ -34,7 +34,7 @@ uint64_t dqg_ceiling_f32_scalar(uint64_t rounds) {
     }
     for (uint64_t i = 0; i < rounds; i++) {
         TOUCH(a);
-        dqg_gemm_f32_scalar(sum, DQG_PANEL, a, DEPTH, b, DQG_PANEL, 4, DQG_PANEL, DEPTH);
+        dqg_gemm_f32_scalar(sum, DQG_PANEL, a, DEPTH, b, DQG_PANEL, 4, DQG_PANEL, DEPTH, 0);
         TOUCH(sum);
     }
     return rounds * DEPTH * DQG_PANEL * 4 * 2;

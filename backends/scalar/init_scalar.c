@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* The table of the scalar backend. Compiled without instruction set flags: it runs before the CPU is checked. */
+/* The table of the scalar backend, which fills every slot. */
 #include "scalar/scalar.h"
 
 static const struct dqg_kernels table = {
@@ -9,10 +9,14 @@ static const struct dqg_kernels table = {
     .decode_sign_i8 = dqg_decode_sign_i8_scalar,
     .decode_f8_i8 = dqg_decode_f8_i8_scalar,
     .decode_vector_i8 = dqg_decode_vector_i8_scalar,
-    .gemm_i8_i32 = dqg_gemm_i8_i32_scalar,
     .sum_i8_i32 = dqg_sum_i8_i32_scalar,
+    .gemm_i8_i32 = dqg_gemm_i8_i32_scalar,
     .gemm_f32 = dqg_gemm_f32_scalar,
     .decode_float_f32 = dqg_decode_float_f32_scalar,
+    .gemm_float_f32 = dqg_gemm_float_f32_scalar,
+    .round_f32_bf16 = dqg_round_f32_bf16_scalar,
+    .decode_float_bf16 = dqg_decode_float_bf16_scalar,
+    .gemm_bf16_f32 = dqg_gemm_bf16_f32_scalar,
     .epilogue_i32_f32 = dqg_epilogue_i32_f32_scalar,
     .epilogue_f32_f32 = dqg_epilogue_f32_f32_scalar,
     .quantize_f32_i8 = dqg_quantize_f32_i8_scalar,
@@ -22,8 +26,6 @@ static const struct dqg_kernels table = {
     .norm_f32_i8 = dqg_norm_f32_i8_scalar,
     .moments_f32 = dqg_moments_f32_scalar,
     .affine_f32_f32 = dqg_affine_f32_f32_scalar,
-    .absmax_f32 = dqg_absmax_f32_scalar,
-    .scale_f32_i8 = dqg_scale_f32_i8_scalar,
     .softmax_f32_f32 = dqg_softmax_f32_f32_scalar,
     .rope_f32_f32 = dqg_rope_f32_f32_scalar,
     .glu_f32_f32 = dqg_glu_f32_f32_scalar,

@@ -47,6 +47,7 @@ const struct dqg_option_row dqg_option_rows[] = {
     INT(HEIGHT, RUN, "height", 0, 65536, 0, "latent rows; 0: the model's own"),
     INT(WIDTH, RUN, "width", 0, 65536, 0, "latent columns; 0: the model's own"),
     INT(MEMORY_LIMIT, RUN, "run-memory-limit", 0, EXACT, 0, "most bytes the run may take; 0 is no limit"),
+    TEXT(FLOAT_COMPUTE, RUN, "float-compute", "f32|bf16", "f32", "numbers that matrices kept as floats compute with"),
 
     INT(BITS, QUANTIZER, "bits", 2, 16, 4, "bits of matrices that no rule names: 2 to 6, 8 or 16"),
     INT(GROUP, QUANTIZER, "group", 32, 128, 32, "inputs that share a group scale: 32, 64 or 128"),

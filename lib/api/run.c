@@ -20,6 +20,7 @@ static struct dqg_run_config read_options(const dqg_options *options) {
         .height = (int32_t)dqg_option(options, DQG_RUN_HEIGHT).integer,
         .width = (int32_t)dqg_option(options, DQG_RUN_WIDTH).integer,
         .memory_limit = (uint64_t)dqg_option(options, DQG_RUN_MEMORY_LIMIT).integer,
+        .bf16 = strcmp(dqg_option(options, DQG_RUN_FLOAT_COMPUTE).text, "bf16") == 0,
     };
 }
 

@@ -88,7 +88,10 @@ struct dqg_frame_lane {
     uint8_t *stored; /* DQG_FRAME_BYTES: a compressed frame */
     uint8_t *raw;    /* DQG_FRAME_BYTES: where verify decompresses to; NULL until then */
     struct dqg_damage damage;
+    size_t damaged; /* which frame of the batch that was */
 };
+
+struct dqg_frame_read;
 
 /* source->detail of an opened .dqg file. */
 struct dqg_container {
@@ -97,6 +100,7 @@ struct dqg_container {
     uint64_t file_bytes;                                /* as the header says */
     struct dqg_stored_plane (*planes)[DQG_PLANE_COUNT]; /* for each tensor */
     struct dqg_frame_lane *lanes;
+    struct dqg_frame_read *frames; /* of a batch */
     size_t lane_count;
 };
 
@@ -127,12 +131,26 @@ dqg_status dqg_container_parse(struct dqg_source *source);
 
 /* ---- container_read.c ---- */
 
-dqg_status dqg_container_read(struct dqg_source *source, size_t tensor, enum dqg_plane plane, uint64_t offset,
-                              void *buffer, size_t size);
+dqg_status dqg_container_read(struct dqg_source *source, const struct dqg_plane_read *reads, size_t count,
+                              struct dqg_work *work);
+/*
+ * Read, or only check where out is NULL (of all or of none). A failing status means that the work could not be done;
+ * damage->kind says what was found wrong first. work may be NULL.
+ */
+dqg_status dqg_container_check_planes(struct dqg_source *source, const struct dqg_plane_read *reads, size_t count,
+                                      struct dqg_work *work, struct dqg_damage *damage);
+/* At most DQG_CONTAINER_ALIGN bytes that must be zero. */
+enum dqg_damage_kind dqg_container_check_padding(const struct dqg_input *input, uint64_t offset, size_t size,
+                                                 int32_t *code);
+void dqg_container_free_lanes(struct dqg_source *source);
+
+/* ---- container_damage.c ---- */
+
+/* Fail with what was found. */
+dqg_status dqg_container_report(struct dqg_source *source, const struct dqg_damage *damage);
 dqg_status dqg_container_verify(struct dqg_source *source);
 /* Is the file as long as its header says, and the gap before the first plane zero? If not, what is damaged first? */
 dqg_status dqg_container_check_size(struct dqg_source *source);
-void dqg_container_free_lanes(struct dqg_source *source);
 
 /* ---- container_layout.c: header and index of a file to be written ---- */
 

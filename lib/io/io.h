@@ -93,9 +93,26 @@ int64_t dqg_source_find(const struct dqg_source *source, const char *name);
 const char *dqg_source_metadata(const struct dqg_source *source, const char *key);
 
 /*
- * Read a plane whole, or size bytes from offset of it: verified, decompressed (on the context's lanes). For .dqg files
- * offset and size are whole frames or the whole plane: use offset 0 and the full size except for safetensors.
+ * A plane to be read whole, or size bytes from offset of it. For .dqg files offset and size are whole frames or go up
+ * to the end of the plane: use offset 0 and the full size except for safetensors.
  */
+struct dqg_plane_read {
+    size_t tensor;
+    enum dqg_plane plane;
+    uint64_t offset;
+    uint64_t size;
+    void *out;
+};
+
+/*
+ * Read planes, verified and decompressed on the context's lanes; those of many small tensors side by side. Planes
+ * should come in the order of the file: of several damages the first in the order of reads is reported. work may be
+ * NULL; it advances by stored bytes.
+ */
+dqg_status dqg_source_read_planes(struct dqg_source *source, const struct dqg_plane_read *reads, size_t count,
+                                  struct dqg_work *work);
+
+/* One plane. */
 dqg_status dqg_source_read(struct dqg_source *source, size_t tensor, enum dqg_plane plane, uint64_t offset,
                            void *buffer, size_t size);
 

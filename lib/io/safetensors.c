@@ -332,11 +332,24 @@ dqg_status dqg_safetensors_open(struct dqg_source *source) {
 
 /* ---- reading ---- */
 
-static dqg_status safetensors_read(struct dqg_source *source, size_t tensor, enum dqg_plane plane, uint64_t offset,
-                                   void *buffer, size_t size) {
+static dqg_status read_range(struct dqg_source *source, size_t tensor, uint64_t offset, void *buffer, size_t size) {
     const struct dqg_safetensors_place *place = (const struct dqg_safetensors_place *)source->detail + tensor;
-    (void)plane; /* the others are empty, and the range has been checked */
     return dqg_input_read(source->context, &source->inputs[place->input], place->offset + offset, buffer, size);
+}
+
+/* There is one plane: the ranges of the others are empty. */
+static dqg_status safetensors_read(struct dqg_source *source, const struct dqg_plane_read *reads, size_t count,
+                                   struct dqg_work *work) {
+    for (size_t i = 0; i < count; i++) {
+        if (work != NULL) {
+            DQG_TRY(dqg_work_set(work, work->done, source->tensors[reads[i].tensor].name));
+        }
+        DQG_TRY(read_range(source, reads[i].tensor, reads[i].offset, reads[i].out, (size_t)reads[i].size));
+        if (work != NULL) {
+            work->done += reads[i].size;
+        }
+    }
+    return DQG_OK;
 }
 
 /* There are no checksums: what can be checked is that every byte can be read. */
@@ -358,7 +371,7 @@ static dqg_status safetensors_verify(struct dqg_source *source) {
         for (uint64_t at = 0; status >= 0 && at < desc->stored_bytes; at += DQG_CHECK_BYTES) {
             size_t size =
                 desc->stored_bytes - at < DQG_CHECK_BYTES ? (size_t)(desc->stored_bytes - at) : (size_t)DQG_CHECK_BYTES;
-            status = safetensors_read(source, i, DQG_PLANE_CODES, at, buffer, size);
+            status = read_range(source, i, at, buffer, size);
             done += size;
             if (status >= 0) {
                 status = dqg_work_set(&work, done, desc->name);

@@ -232,19 +232,33 @@ const char *dqg_source_metadata(const struct dqg_source *source, const char *key
     return NULL;
 }
 
+static dqg_status check_range(struct dqg_source *source, const struct dqg_plane_read *read) {
+    if (read->tensor >= source->tensor_count || read->plane >= DQG_PLANE_COUNT) {
+        return dqg_fail(source->context, DQG_ERROR_RANGE, "%s has no tensor %zu, plane %d", source->inputs[0].name,
+                        read->tensor, (int)read->plane);
+    }
+    const struct dqg_tensor_desc *desc = &source->tensors[read->tensor];
+    uint64_t bytes = desc->plane_bytes[read->plane];
+    if (read->offset > bytes || read->size > bytes - read->offset) {
+        return dqg_fail(source->context, DQG_ERROR_RANGE, "tensor '%s' has %llu bytes, not %llu from byte %llu",
+                        desc->name, (unsigned long long)bytes, (unsigned long long)read->size,
+                        (unsigned long long)read->offset);
+    }
+    return DQG_OK;
+}
+
+dqg_status dqg_source_read_planes(struct dqg_source *source, const struct dqg_plane_read *reads, size_t count,
+                                  struct dqg_work *work) {
+    for (size_t i = 0; i < count; i++) {
+        DQG_TRY(check_range(source, &reads[i]));
+    }
+    return source->type->read(source, reads, count, work);
+}
+
 dqg_status dqg_source_read(struct dqg_source *source, size_t tensor, enum dqg_plane plane, uint64_t offset,
                            void *buffer, size_t size) {
-    if (tensor >= source->tensor_count || plane >= DQG_PLANE_COUNT) {
-        return dqg_fail(source->context, DQG_ERROR_RANGE, "%s has no tensor %zu, plane %d", source->inputs[0].name,
-                        tensor, (int)plane);
-    }
-    const struct dqg_tensor_desc *desc = &source->tensors[tensor];
-    uint64_t bytes = desc->plane_bytes[plane];
-    if (offset > bytes || size > bytes - offset) {
-        return dqg_fail(source->context, DQG_ERROR_RANGE, "tensor '%s' has %llu bytes, not %zu from byte %llu",
-                        desc->name, (unsigned long long)bytes, size, (unsigned long long)offset);
-    }
-    return source->type->read(source, tensor, plane, offset, buffer, size);
+    struct dqg_plane_read read = {tensor, plane, offset, size, buffer};
+    return dqg_source_read_planes(source, &read, 1, NULL);
 }
 
 dqg_status dqg_source_verify(struct dqg_source *source) {

@@ -16,8 +16,9 @@ enum {
 
 /* The calls of one file format. */
 struct dqg_source_type {
-    dqg_status (*read)(struct dqg_source *source, size_t tensor, enum dqg_plane plane, uint64_t offset, void *buffer,
-                       size_t size);
+    /* The ranges are inside their planes; work may be NULL. */
+    dqg_status (*read)(struct dqg_source *source, const struct dqg_plane_read *reads, size_t count,
+                       struct dqg_work *work);
     dqg_status (*verify)(struct dqg_source *source);
     void (*close)(struct dqg_source *source); /* what is not in the arena; or NULL */
 };

@@ -42,6 +42,9 @@ uint32_t dqg_cpu_features(void) {
     if (has_bits(saved, os_zmm) && has_bits(extended.b, bit_AVX512F | bit_AVX512BW | bit_AVX512VL | bit_AVX512DQ) &&
         has_bits(extended.c, bit_AVX512VNNI)) {
         features |= DQG_CPU_AVX512;
+        if (has_bits(read_leaf(7, 1).a, bit_AVX512BF16)) {
+            features |= DQG_CPU_AVX512_BF16;
+        }
     }
     return features;
 }

@@ -26,9 +26,11 @@
 enum {
     DQG_PANEL = 16,        /* output channels in a panel */
     DQG_BLOCK_PANELS = 4,  /* most panels that one gemm call takes */
-    DQG_BLOCK_COLUMNS = 64 /* DQG_PANEL * DQG_BLOCK_PANELS */
+    DQG_BLOCK_COLUMNS = 64, /* DQG_PANEL * DQG_BLOCK_PANELS */
+    DQG_FEW_ROWS = 8        /* most rows of gemm_float_f32 */
 };
 
+/* What is applied to single results. Those with an exponential give NaN for -infinity. */
 enum dqg_activation {
     DQG_ACT_NONE = 0,
     DQG_ACT_SILU = 1,       /* x / (1 + e^-x) */
@@ -69,7 +71,7 @@ struct dqg_norm_form {
 
 /* A factor and an offset for each column: what is left of a group norm when its moments are known. */
 struct dqg_affine {
-    float *y;                     /* [rows][ldy] */
+    float *y;                     /* [rows][ldy], or NULL where the range alone is wanted */
     const float *x;               /* [rows][ldx] */
     const float *factor, *offset; /* [n] */
     size_t ldy, ldx, rows, n;
@@ -180,10 +182,13 @@ typedef void dqg_gemm_i8_i32_fn(const struct dqg_gemm_i8 *args);
 /* sums[n] = sum over k of w[n][k], of one panel. */
 typedef void dqg_sum_i8_i32_fn(int32_t *sums, const int8_t *w, size_t k);
 
-/* c[m][n] = sum over k of a[m][k] * b[k][n]; columns a multiple of 16, at most DQG_BLOCK_COLUMNS. Each result is a
- * sum in order of k, whatever rows is. */
+/*
+ * c[m][n] = sum over k of a[m][k] * b[k][n], added to what c holds where add is set; columns a multiple of 16, at most
+ * DQG_BLOCK_COLUMNS. Each result is a sum in order of k, whatever rows is, and cutting k into calls that add gives the
+ * same bits.
+ */
 typedef void dqg_gemm_f32_fn(float *c, size_t ldc, const float *a, size_t lda, const float *b, size_t ldb, size_t rows,
-                             size_t columns, size_t k);
+                             size_t columns, size_t k, int add);
 
 /*
  * b[k][n] = float(w[n][k]) for n < outputs, 0 for outputs <= n < columns. w is row-major with ldw elements a row, dtype
@@ -191,6 +196,29 @@ typedef void dqg_gemm_f32_fn(float *c, size_t ldc, const float *a, size_t lda, c
  */
 typedef void dqg_decode_float_f32_fn(float *b, size_t ldb, const void *w, size_t ldw, int32_t dtype, size_t outputs,
                                      size_t columns, size_t k);
+
+/*
+ * c[m][n] = sum over k of a[m][k] * float(w[n][k]) for n < outputs, 0 for outputs <= n < columns: decode_float_f32 and
+ * gemm_f32 in one, with the same bits, for rows 1..DQG_FEW_ROWS. For them the time to read w counts, and nothing else.
+ */
+typedef void dqg_gemm_float_f32_fn(float *c, size_t ldc, const float *a, size_t lda, const void *w, size_t ldw,
+                                   int32_t dtype, size_t rows, size_t outputs, size_t columns, size_t k);
+
+/*
+ * Products of bfloat16. Two values of consecutive inputs share 32 bits, the first in the low half; after an odd number
+ * of inputs comes a zero. Floats are rounded to nearest, half to even; subnormal ones become zero.
+ *
+ * round:  k floats of each row to (k + 1) / 2 pairs; ldy counts pairs
+ * decode: decode_float_f32 with pairs of rows of b; BF16 is taken as it is
+ * gemm:   c[m][n] = sum over pairs of both products, added to what c holds where add is set. Products are exact, sums
+ *         are floats; how a pair is rounded, and whether subnormal factors and sums count as zero, depends on the
+ *         backend. The same order whatever rows is, and sums cut into calls that add give the same bits.
+ */
+typedef void dqg_round_f32_bf16_fn(uint32_t *y, size_t ldy, const float *x, size_t ldx, size_t rows, size_t k);
+typedef void dqg_decode_float_bf16_fn(uint32_t *b, size_t ldb, const void *w, size_t ldw, int32_t dtype, size_t outputs,
+                                      size_t columns, size_t k);
+typedef void dqg_gemm_bf16_f32_fn(float *c, size_t ldc, const uint32_t *a, size_t lda, const uint32_t *b, size_t ldb,
+                                  size_t rows, size_t columns, size_t pairs, int add);
 
 /*
  * z = c * row_scale * column_scale + bias + addend; y = activation(z), or value z * activation(gate z) of a gated unit;
@@ -210,12 +238,6 @@ typedef void dqg_epilogue_f32_f32_fn(float *out, size_t ld_out, const float *c, 
 typedef void dqg_quantize_f32_i8_fn(int8_t *q, size_t ldq, float *scale, const float *x, size_t ldx, size_t rows,
                                     size_t k, size_t k_padded);
 
-/* The largest |x|, 0 where n is 0; NaN counts as larger than infinity. */
-typedef float dqg_absmax_f32_fn(const float *x, size_t n);
-
-/* q = round_to_nearest_even(x * inverse) held in -127..127; 0 for NaN. For arrays that share one scale. */
-typedef void dqg_scale_f32_i8_fn(int8_t *q, const float *x, size_t n, float inverse);
-
 /* y = ((x - mean) / sqrt(var + eps) * weight + bias) * (1 + scale) + shift for each row; rms takes the mean as 0. Any
  * stride: the heads of packed rows are rows too. y may be x. */
 typedef void dqg_norm_f32_f32_fn(float *y, size_t ldy, const float *x, size_t ldx, size_t rows, size_t n,
@@ -232,8 +254,11 @@ typedef void dqg_norm_f32_i8_fn(int8_t *q, size_t ldq, float *row_scale, const f
 typedef void dqg_moments_f32_fn(float *moments, const float *x, size_t ldx, size_t pixels, size_t groups, size_t width,
                                 float *scratch);
 
-/* y = activation(x * factor + offset); returns the largest |y|, as absmax_f32 would. y may be x. */
-typedef float dqg_affine_f32_f32_fn(const struct dqg_affine *affine);
+/*
+ * y = activation(x * factor + offset). range[0] = min(0, smallest y), range[1] = max(0, largest y), never -0; -infinity
+ * and infinity where any y is not finite. y may be x.
+ */
+typedef void dqg_affine_f32_f32_fn(float range[2], const struct dqg_affine *affine);
 
 /* y = value * activation(gate), n elements; y may be value or gate. */
 typedef void dqg_glu_f32_f32_fn(float *y, const float *value, const float *gate, size_t n,

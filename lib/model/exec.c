@@ -19,7 +19,11 @@ dqg_status dqg_exec_init(struct dqg_context *context, const struct dqg_graph *gr
     }
     exec->graph = graph;
     exec->next = 0;
-    exec->ops = (struct dqg_ops){context, context->kernels, exec->memory + graph->memory_bytes, graph->lane_bytes};
+    exec->ops = (struct dqg_ops){.context = context,
+                                 .kernels = context->kernels,
+                                 .scratch = exec->memory + graph->memory_bytes,
+                                 .lane_bytes = graph->lane_bytes,
+                                 .bf16 = graph->bf16};
     return DQG_OK;
 }
 
@@ -68,6 +72,7 @@ static void run_linear(const struct dqg_exec *exec, const struct dqg_node *node)
         .ld_out = out->ld,
         .rows = out->rows,
         .rows_per_sample = sample_rows(exec, out->rows),
+        .gated = node->gated,
         .activation = node->activation,
     };
     if (node->table != NULL) {
@@ -87,21 +92,36 @@ static void run_linear(const struct dqg_exec *exec, const struct dqg_node *node)
 
 static void run_norm(const struct dqg_exec *exec, const struct dqg_node *node) {
     const struct dqg_value *x = value_of(exec, node->x);
-    const struct dqg_value *modulation = value_of(exec, node->modulation);
     struct dqg_norm args = {
         .x = floats_of(exec, node->x),
         .out = rows_of(exec, node->out),
-        .form = {.scale = floats_of(exec, node->modulation) + node->scale_column,
-                 .shift = floats_of(exec, node->modulation) + node->shift_column,
-                 .eps = node->epsilon},
+        .form = {.weight = node->factor, .bias = node->bias, .eps = node->epsilon, .rms = node->rms},
         .ldx = x->ld,
-        .ld_modulation = modulation->ld,
         .rows = x->rows,
         .rows_per_sample = sample_rows(exec, x->rows),
         .columns = x->columns,
         .columns_padded = value_of(exec, node->out)->ld,
     };
+    if (node->modulation != DQG_NO_VALUE) {
+        args.form.scale = floats_of(exec, node->modulation) + node->scale_column;
+        args.form.shift = floats_of(exec, node->modulation) + node->shift_column;
+        args.ld_modulation = value_of(exec, node->modulation)->ld;
+    }
     dqg_op_norm(&exec->ops, &args);
+}
+
+static void run_glu(const struct dqg_exec *exec, const struct dqg_node *node) {
+    const struct dqg_value *x = value_of(exec, node->x), *out = value_of(exec, node->out);
+    const float *value = floats_of(exec, node->x);
+    struct dqg_glu args = {.y = floats_of(exec, node->out),
+                           .value = value,
+                           .gate = value + out->columns,
+                           .ldy = out->ld,
+                           .ldx = x->ld,
+                           .rows = out->rows,
+                           .columns = out->columns,
+                           .activation = node->activation};
+    dqg_op_glu(&exec->ops, &args);
 }
 
 static void run_attention(const struct dqg_exec *exec, const struct dqg_node *node) {
@@ -130,17 +150,20 @@ static void run_node(const struct dqg_exec *exec, const struct dqg_node *node, c
                      graph->samples);
         break;
     case DQG_NODE_PATCHIFY:
-        dqg_op_patchify(floats_of(exec, node->out), io->x, &patches);
+        dqg_op_patchify(&exec->ops, floats_of(exec, node->out), io->x, &patches);
         break;
     case DQG_NODE_UNPATCHIFY:
         patches.channels = graph->out_channels;
-        dqg_op_unpatchify(io->out, floats_of(exec, node->x), &patches);
+        dqg_op_unpatchify(&exec->ops, io->out, floats_of(exec, node->x), &patches);
         break;
     case DQG_NODE_LINEAR:
         run_linear(exec, node);
         break;
     case DQG_NODE_NORM:
         run_norm(exec, node);
+        break;
+    case DQG_NODE_GLU:
+        run_glu(exec, node);
         break;
     case DQG_NODE_ATTENTION:
         run_attention(exec, node);

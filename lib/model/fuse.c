@@ -27,6 +27,15 @@ static bool ready_before(const struct dqg_graph *graph, int32_t value, int32_t n
     return value == DQG_NO_VALUE || graph->values[value].producer < node;
 }
 
+static bool wants_int8(const struct dqg_node *node) {
+    return node->kind == DQG_NODE_LINEAR && dqg_dtype_is_quantized(node->weight->dtype);
+}
+
+/* Quantized products multiply both halves of a gated unit at once where panels do not straddle them. */
+static bool can_be_gated(const struct dqg_node *linear) {
+    return wants_int8(linear) && linear->weight->size.rows % (2 * DQG_PANEL) == 0;
+}
+
 static bool fold_into_linear(struct dqg_graph *graph, int32_t at) {
     struct dqg_node *linear = &graph->nodes[at];
     int32_t reader = only_reader(graph, linear->out);
@@ -38,8 +47,12 @@ static bool fold_into_linear(struct dqg_graph *graph, int32_t at) {
     if (next->x != linear->out || !plain) {
         return false;
     }
-    if (next->kind == DQG_NODE_ACTIVATE && linear->activation == DQG_ACT_NONE) {
+    bool bare = linear->activation == DQG_ACT_NONE && !linear->gated;
+    if (next->kind == DQG_NODE_ACTIVATE && bare) {
         linear->activation = next->activation;
+    } else if (next->kind == DQG_NODE_GLU && bare && can_be_gated(linear)) {
+        linear->activation = next->activation;
+        linear->gated = true;
     } else if (next->kind == DQG_NODE_ADD && ready_before(graph, next->residual, at) &&
                ready_before(graph, next->modulation, at)) {
         linear->residual = next->residual;
@@ -54,10 +67,6 @@ static bool fold_into_linear(struct dqg_graph *graph, int32_t at) {
     graph->values[linear->out].producer = at;
     next->kind = DQG_NODE_REMOVED;
     return true;
-}
-
-static bool wants_int8(const struct dqg_node *node) {
-    return node->kind == DQG_NODE_LINEAR && dqg_dtype_is_quantized(node->weight->dtype);
 }
 
 /* Is a value read as the input of quantized products, and by nothing else? */

@@ -76,6 +76,22 @@ int32_t dqg_graph_norm(struct dqg_graph *graph, const char *name, int32_t x, int
     return append(graph, node, graph->values[x].rows, graph->values[x].columns);
 }
 
+int32_t dqg_graph_norm_learned(struct dqg_graph *graph, const char *name, int32_t x, const float *factor,
+                               const float *bias, bool rms, float epsilon) {
+    struct dqg_node node = make_node(DQG_NODE_NORM, name, x);
+    node.factor = factor;
+    node.bias = bias;
+    node.rms = rms;
+    node.epsilon = epsilon;
+    return append(graph, node, graph->values[x].rows, graph->values[x].columns);
+}
+
+int32_t dqg_graph_glu(struct dqg_graph *graph, const char *name, int32_t x, enum dqg_activation activation) {
+    struct dqg_node node = make_node(DQG_NODE_GLU, name, x);
+    node.activation = activation;
+    return append(graph, node, graph->values[x].rows, graph->values[x].columns / 2);
+}
+
 int32_t dqg_graph_attention(struct dqg_graph *graph, const char *name, int32_t qkv, size_t heads) {
     struct dqg_node node = make_node(DQG_NODE_ATTENTION, name, qkv);
     node.heads = heads;

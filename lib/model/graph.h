@@ -16,6 +16,7 @@ enum dqg_node_kind {
     DQG_NODE_LINEAR,
     DQG_NODE_ACTIVATE,
     DQG_NODE_NORM,
+    DQG_NODE_GLU,
     DQG_NODE_QUANTIZE,
     DQG_NODE_ATTENTION,
     DQG_NODE_UNPATCHIFY,
@@ -41,15 +42,18 @@ struct dqg_node {
     enum dqg_node_kind kind;
     const char *name;
     int32_t x;          /* main input, or DQG_NO_VALUE for the evaluation's own inputs */
-    int32_t modulation; /* shift and scale of a norm, gate of an addition: columns of this value */
+    int32_t modulation; /* shift and scale of a norm, gate of an addition: columns of this value, or DQG_NO_VALUE */
     int32_t residual;
     int32_t out;
     size_t shift_column, scale_column, gate_column;
     const struct dqg_weight *weight;
     const float *bias;
+    const float *factor; /* of a norm: learned weights, or NULL */
     const float *table; /* [rows of a sample][columns]: added to every sample */
     enum dqg_activation activation;
     float epsilon;
+    bool rms;   /* a norm that takes no mean off */
+    bool gated; /* a product that a gated unit was folded into */
     size_t heads;
 };
 
@@ -65,6 +69,7 @@ struct dqg_graph {
     size_t tokens;       /* of a sample */
     size_t memory_bytes; /* of the arena of values */
     size_t lane_bytes;   /* scratch of a lane */
+    bool bf16;           /* products with float weights round both factors to bfloat16 */
     bool failed;         /* out of memory while building */
 };
 
@@ -82,6 +87,11 @@ int32_t dqg_graph_linear(struct dqg_graph *graph, const char *name, int32_t x, c
 int32_t dqg_graph_activate(struct dqg_graph *graph, const char *name, int32_t x, enum dqg_activation activation);
 int32_t dqg_graph_norm(struct dqg_graph *graph, const char *name, int32_t x, int32_t modulation, size_t shift_column,
                        size_t scale_column, float epsilon);
+/* Layer or RMS norm with learned weights, either of them or both. */
+int32_t dqg_graph_norm_learned(struct dqg_graph *graph, const char *name, int32_t x, const float *factor,
+                               const float *bias, bool rms, float epsilon);
+/* The first half of the columns times the activation of the second. */
+int32_t dqg_graph_glu(struct dqg_graph *graph, const char *name, int32_t x, enum dqg_activation activation);
 int32_t dqg_graph_attention(struct dqg_graph *graph, const char *name, int32_t qkv, size_t heads);
 int32_t dqg_graph_add(struct dqg_graph *graph, const char *name, int32_t residual, int32_t modulation,
                       size_t gate_column, int32_t x);

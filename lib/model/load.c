@@ -97,8 +97,9 @@ static dqg_status widen_vector(struct dqg_context *context, struct dqg_weight *w
     return DQG_OK;
 }
 
-static dqg_status load_weight(struct dqg_context *context, struct dqg_source *source, size_t index,
-                              struct dqg_model *model) {
+/* Memory for a tensor, and which planes of the file go there. */
+static dqg_status place_weight(struct dqg_context *context, const struct dqg_source *source, size_t index,
+                               struct dqg_model *model, struct dqg_plane_read *reads, size_t *read_count) {
     const struct dqg_tensor_desc *desc = &source->tensors[index];
     struct dqg_weight *weight = &model->weights[model->weight_count];
     weight->name = copy_text(model, desc->name);
@@ -117,41 +118,83 @@ static dqg_status load_weight(struct dqg_context *context, struct dqg_source *so
     if (!dqg_matrix_size(desc->dtype, desc->group, desc->rank, desc->shape, &weight->size)) {
         weight->size = (struct dqg_matrix_size){0};
     }
-    dqg_status status = dqg_weight_allocate(context, weight);
+    DQG_TRY(dqg_weight_allocate(context, weight));
     void *planes[DQG_PLANE_COUNT] = {weight->codes, weight->scales, weight->zeros};
-    for (int plane = 0; status >= 0 && plane < DQG_PLANE_COUNT; plane++) {
+    for (int plane = 0; plane < DQG_PLANE_COUNT; plane++) {
         if (weight->bytes[plane] > 0) {
-            status =
-                dqg_source_read(source, index, (enum dqg_plane)plane, 0, planes[plane], (size_t)weight->bytes[plane]);
+            reads[(*read_count)++] =
+                (struct dqg_plane_read){index, (enum dqg_plane)plane, 0, weight->bytes[plane], planes[plane]};
         }
     }
-    if (status >= 0 && weight->rank <= 1 && weight->dtype != DQG_DTYPE_F32) {
-        status = widen_vector(context, weight);
+    return DQG_OK;
+}
+
+struct finish {
+    struct dqg_weight *weights;
+    atomic_size_t first_bad;
+};
+
+static void finish_weight(void *task, size_t index, size_t lane) {
+    struct finish *finish = task;
+    size_t bad = atomic_load(&finish->first_bad);
+    (void)lane;
+    if (index < bad && dqg_weight_finish(NULL, &finish->weights[index]) < 0) {
+        while (index < bad && !atomic_compare_exchange_weak(&finish->first_bad, &bad, index)) {
+        }
     }
-    return status >= 0 ? dqg_weight_finish(context, weight) : status;
+}
+
+/* What is derived from the planes: on the lanes, and once more for the first bad weight, to say what is wrong. */
+static dqg_status finish_weights(struct dqg_context *context, struct dqg_model *model) {
+    struct finish finish = {.weights = model->weights};
+    atomic_init(&finish.first_bad, model->weight_count);
+    dqg_parallel(context, model->weight_count, finish_weight, &finish);
+    size_t bad = atomic_load(&finish.first_bad);
+    if (bad < model->weight_count) {
+        return dqg_weight_finish(context, &model->weights[bad]);
+    }
+    for (size_t i = 0; i < model->weight_count; i++) {
+        struct dqg_weight *weight = &model->weights[i];
+        if (weight->rank <= 1 && weight->dtype != DQG_DTYPE_F32) {
+            DQG_TRY(widen_vector(context, weight));
+        }
+    }
+    return DQG_OK;
+}
+
+/* All memory first, then all planes as one piece of work, so that small tensors keep the lanes busy too. */
+static dqg_status read_weights(struct dqg_context *context, struct dqg_source *source, struct dqg_model *model,
+                               struct dqg_plane_read *reads) {
+    struct dqg_work work;
+    uint64_t total = 0;
+    size_t read_count = 0;
+    for (size_t i = 0; i < source->tensor_count; i++) {
+        if (source->tensors[i].dtype != 0) {
+            total += source->tensors[i].stored_bytes;
+            DQG_TRY(place_weight(context, source, i, model, reads, &read_count));
+        }
+    }
+    dqg_work_begin(&work, context, DQG_PHASE_LOAD, total);
+    DQG_TRY(dqg_source_read_planes(source, reads, read_count, &work));
+    DQG_TRY(finish_weights(context, model));
+    return dqg_work_set(&work, total, "done");
 }
 
 static dqg_status load_weights(struct dqg_context *context, struct dqg_source *source, struct dqg_model *model) {
     size_t count = source->tensor_count;
-    struct dqg_work work;
-    uint64_t total = 0;
-    for (size_t i = 0; i < count; i++) {
-        total += source->tensors[i].stored_bytes;
-    }
+    size_t read_bytes = count * DQG_PLANE_COUNT * sizeof(struct dqg_plane_read);
     model->weights = dqg_arena_alloc(&model->alloc, &model->arena, count * sizeof *model->weights);
     model->stored_dtype = dqg_arena_alloc(&model->alloc, &model->arena, count * sizeof *model->stored_dtype);
     if (model->weights == NULL || model->stored_dtype == NULL) {
         return out_of_memory(context, model);
     }
-    dqg_work_begin(&work, context, DQG_PHASE_LOAD, total);
-    for (size_t i = 0; i < count; i++) {
-        DQG_TRY(dqg_work_set(&work, work.done, source->tensors[i].name));
-        if (source->tensors[i].dtype != 0) {
-            DQG_TRY(load_weight(context, source, i, model));
-        }
-        work.done += source->tensors[i].stored_bytes;
+    struct dqg_plane_read *reads = dqg_malloc(&context->alloc, read_bytes);
+    if (reads == NULL) {
+        return dqg_fail_memory(context, "the list of tensors to load", read_bytes);
     }
-    return dqg_work_set(&work, total, "done");
+    dqg_status status = read_weights(context, source, model, reads);
+    dqg_free(&context->alloc, reads, read_bytes);
+    return status;
 }
 
 /* What integer products must know of the weights: computed here, once, with the context's kernels and lanes. */
@@ -166,7 +209,8 @@ static dqg_status sum_weights(struct dqg_context *context, struct dqg_model *mod
     if (!dqg_mul_size(lane_bytes, dqg_concurrency(context), &bytes)) {
         return dqg_fail(context, DQG_ERROR_LIMIT, "the model's matrices do not fit the address space");
     }
-    struct dqg_ops ops = {context, context->kernels, dqg_malloc(&context->alloc, bytes), lane_bytes};
+    struct dqg_ops ops = {.context = context, .kernels = context->kernels, .lane_bytes = lane_bytes};
+    ops.scratch = dqg_malloc(&context->alloc, bytes);
     if (ops.scratch == NULL) {
         return dqg_fail_memory(context, "the sums of weights", bytes);
     }
@@ -204,7 +248,7 @@ static dqg_status fill_model(struct dqg_context *context, struct dqg_source *sou
     model->image_layout = image_layout(model, dqg_source_metadata(source, "layout"));
     count_weights(model);
     struct dqg_graph graph;
-    DQG_TRY(dqg_model_graph(context, model, 1, 0, 0, &graph));
+    DQG_TRY(dqg_model_graph(context, model, 1, 0, 0, false, &graph));
     model->operators = graph.node_count;
     dqg_graph_free(&graph);
     return DQG_OK;

@@ -54,7 +54,7 @@ static size_t first_fit(const struct dqg_graph *graph, int32_t node, const struc
 static size_t node_scratch(const struct dqg_graph *graph, const struct dqg_node *node) {
     switch (node->kind) {
     case DQG_NODE_LINEAR:
-        return dqg_op_linear_scratch(node->weight);
+        return dqg_op_linear_scratch(node->weight, graph->bf16);
     case DQG_NODE_NORM:
         return dqg_op_norm_scratch(graph->values[node->x].columns);
     case DQG_NODE_ATTENTION:

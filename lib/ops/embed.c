@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* Embeddings and patches: small or memory-bound work on the calling thread. */
+/* Embeddings on the calling thread, and patches: a sample each to a lane. */
 #include <math.h>
 
 #include "ops/ops.h"
@@ -7,10 +7,15 @@
 void dqg_op_timestep(float *out, const double *timesteps, size_t samples, size_t width) {
     size_t half = width / 2;
     for (size_t s = 0; s < samples; s++) {
+        float *row = out + s * width;
+        if (s > 0 && timesteps[s] == timesteps[s - 1]) { /* as a rule, all samples are at the same time */
+            memcpy(row, row - width, width * sizeof(float));
+            continue;
+        }
         for (size_t k = 0; k < half; k++) {
             double angle = timesteps[s] * exp(-log(10000.0) * (double)k / (double)half);
-            out[s * width + k] = (float)cos(angle);
-            out[s * width + half + k] = (float)sin(angle);
+            row[k] = (float)cos(angle);
+            row[half + k] = (float)sin(angle);
         }
     }
 }
@@ -28,16 +33,45 @@ void dqg_op_label(const struct dqg_ops *ops, float *out, const float *in, const 
     }
 }
 
-void dqg_op_patchify(float *rows, const float *images, const struct dqg_patches *args) {
+struct patch_task {
+    struct dqg_patches shape;
+    float *out;
+    const float *in;
+    size_t values; /* of one sample */
+};
+
+static void patchify_sample(void *argument, size_t index, size_t lane) {
+    const struct patch_task *task = argument;
+    const struct dqg_patches *args = &task->shape;
+    const float *image = task->in + index * task->values;
+    float *rows = task->out + index * task->values;
     size_t patch = args->patch;
-    for (size_t s = 0; s < args->samples; s++) {
-        for (size_t y = 0; y < args->height; y += patch) {
-            for (size_t x = 0; x < args->width; x += patch) {
-                for (size_t c = 0; c < args->channels; c++) {
-                    for (size_t p = 0; p < patch; p++) {
-                        size_t line = (s * args->channels + c) * args->height + y + p;
-                        memcpy(rows, images + line * args->width + x, patch * sizeof(float));
-                        rows += patch;
+    (void)lane;
+    for (size_t y = 0; y < args->height; y += patch) {
+        for (size_t x = 0; x < args->width; x += patch) {
+            for (size_t c = 0; c < args->channels; c++) {
+                for (size_t p = 0; p < patch; p++) {
+                    memcpy(rows, image + (c * args->height + y + p) * args->width + x, patch * sizeof(float));
+                    rows += patch;
+                }
+            }
+        }
+    }
+}
+
+static void unpatchify_sample(void *argument, size_t index, size_t lane) {
+    const struct patch_task *task = argument;
+    const struct dqg_patches *args = &task->shape;
+    float *image = task->out + index * task->values;
+    const float *rows = task->in + index * task->values;
+    size_t patch = args->patch;
+    (void)lane;
+    for (size_t y = 0; y < args->height; y += patch) {
+        for (size_t x = 0; x < args->width; x += patch) {
+            for (size_t p = 0; p < patch; p++) {
+                for (size_t q = 0; q < patch; q++) {
+                    for (size_t c = 0; c < args->channels; c++) {
+                        image[(c * args->height + y + p) * args->width + x + q] = *rows++;
                     }
                 }
             }
@@ -45,20 +79,16 @@ void dqg_op_patchify(float *rows, const float *images, const struct dqg_patches 
     }
 }
 
-void dqg_op_unpatchify(float *images, const float *rows, const struct dqg_patches *args) {
-    size_t patch = args->patch;
-    for (size_t s = 0; s < args->samples; s++) {
-        for (size_t y = 0; y < args->height; y += patch) {
-            for (size_t x = 0; x < args->width; x += patch) {
-                for (size_t p = 0; p < patch; p++) {
-                    for (size_t q = 0; q < patch; q++) {
-                        for (size_t c = 0; c < args->channels; c++) {
-                            size_t line = (s * args->channels + c) * args->height + y + p;
-                            images[line * args->width + x + q] = *rows++;
-                        }
-                    }
-                }
-            }
-        }
-    }
+static struct patch_task patch_task(float *out, const float *in, const struct dqg_patches *args) {
+    return (struct patch_task){*args, out, in, args->channels * args->height * args->width};
+}
+
+void dqg_op_patchify(const struct dqg_ops *ops, float *rows, const float *images, const struct dqg_patches *args) {
+    struct patch_task task = patch_task(rows, images, args);
+    dqg_parallel(ops->context, args->samples, patchify_sample, &task);
+}
+
+void dqg_op_unpatchify(const struct dqg_ops *ops, float *images, const float *rows, const struct dqg_patches *args) {
+    struct patch_task task = patch_task(images, rows, args);
+    dqg_parallel(ops->context, args->samples, unpatchify_sample, &task);
 }

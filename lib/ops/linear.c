@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * Matrix products with weights in any storage format. Quantized weights are multiplied as int8 x int8 -> int32 over the
- * whole depth. The output is cut into blocks of output channels by rows; a lane decodes the
- * block's weights once, in cache, and all the block's rows reuse them. Float weights: linear_float.c.
+ * whole depth. The output is cut into blocks of output channels by rows; a lane decodes the block's weights once, in
+ * cache, and all the block's rows reuse them. A block of a gated unit has as many outputs of the second half of the
+ * weights beside those of the first. Float weights: linear_float.c.
  */
 #include "ops/linear.h"
 
@@ -11,6 +12,7 @@
 enum {
     MOST_PANELS = 8, /* of weights decoded together: wide enough for long stores, small enough for the second cache */
     MOST_COLUMNS = MOST_PANELS * DQG_PANEL,
+    GATE_COLUMN = MOST_COLUMNS / 2, /* where a block's second half begins */
     TILE_ROWS = 48,       /* rows of one kernel call: accumulators stay in the first-level cache */
     MOST_INPUT = 4 << 20, /* bytes of rows that pass over a block: they stay in the last-level cache */
     DECODE_ROWS = 6       /* decoding a panel costs about as much as multiplying this many rows by it */
@@ -23,9 +25,9 @@ struct linear_task {
     size_t column_blocks;
 };
 
-size_t dqg_op_linear_scratch(const struct dqg_weight *weight) {
+size_t dqg_op_linear_scratch(const struct dqg_weight *weight, bool bf16) {
     if (!dqg_dtype_is_quantized(weight->dtype)) {
-        return dqg_linear_float_scratch(weight);
+        return dqg_linear_float_scratch(weight, bf16);
     }
     return MOST_COLUMNS * (dqg_round_up(weight->size.columns_padded, DQG_ALIGNMENT) + TILE_ROWS * sizeof(int32_t));
 }
@@ -36,9 +38,17 @@ void dqg_linear_finish(const struct dqg_ops *ops, const struct dqg_linear *args,
         size_t sample = row / args->rows_per_sample;
         size_t in_sample = row - sample * args->rows_per_sample;
         size_t rows = dqg_min_size(count, args->rows_per_sample - in_sample);
-        struct dqg_epilogue epilogue = {.ld_residual = args->ld_residual, .activation = args->activation};
+        struct dqg_epilogue epilogue = {
+            .ld_addend = args->ld_addend, .ld_residual = args->ld_residual, .activation = args->activation};
+        if (args->gated) {
+            epilogue.glu_block = GATE_COLUMN;
+            epilogue.glu_offset = (ptrdiff_t)args->weight->size.rows / 2;
+        }
         if (args->bias != NULL) {
             epilogue.bias = args->bias + column;
+        }
+        if (args->addend != NULL) {
+            epilogue.addend = args->addend + row * args->ld_addend + column;
         }
         if (args->gate != NULL) {
             epilogue.gate = args->gate + sample * args->ld_gate + column;
@@ -61,32 +71,49 @@ void dqg_linear_finish(const struct dqg_ops *ops, const struct dqg_linear *args,
     }
 }
 
+/* The sums of some rows for panels of weights that begin with an output. */
+static void multiply(const struct linear_task *task, int32_t *c, const int8_t *w, size_t output, size_t panels,
+                     size_t row, size_t rows) {
+    const struct dqg_linear *args = task->args;
+    size_t depth = args->weight->size.columns_padded;
+    size_t row_offsets[TILE_ROWS], run = 0;
+    for (size_t m = 0; m < rows; m++) {
+        row_offsets[m] = m * args->x.ld;
+    }
+    struct dqg_gemm_i8 product = {.c = c,
+                                  .ldc = MOST_COLUMNS,
+                                  .a = args->x.q8 + row * args->x.ld,
+                                  .row = row_offsets,
+                                  .run = &run,
+                                  .w = w,
+                                  .sums = args->weight->sums + output,
+                                  .panel_stride = DQG_PANEL * depth,
+                                  .rows = rows,
+                                  .panels = panels,
+                                  .runs = 1,
+                                  .k = depth};
+    task->ops->kernels->gemm_i8_i32(&product);
+}
+
 static void integer_block(const struct linear_task *task, size_t row, size_t end, size_t column, size_t columns,
                           char *scratch) {
     const struct dqg_linear *args = task->args;
     size_t depth = args->weight->size.columns_padded;
     size_t panels = (columns + DQG_PANEL - 1) / DQG_PANEL;
+    size_t gate = column + args->weight->size.rows / 2;
     const int8_t *w = dqg_panels_int8(task->ops, args->weight, column / DQG_PANEL, panels, scratch);
-    int32_t *c = (int32_t *)(scratch + MOST_COLUMNS * dqg_round_up(depth, DQG_ALIGNMENT));
-    size_t row_offsets[TILE_ROWS], run = 0;
-    for (size_t m = 0; m < TILE_ROWS; m++) {
-        row_offsets[m] = m * args->x.ld;
+    const int8_t *w_gate = NULL;
+    if (args->gated) {
+        w_gate = dqg_panels_int8(task->ops, args->weight, gate / DQG_PANEL, panels, scratch + GATE_COLUMN * depth);
     }
+    int32_t *c = (int32_t *)(scratch + MOST_COLUMNS * dqg_round_up(depth, DQG_ALIGNMENT));
     for (; row < end; row += TILE_ROWS) {
-        struct dqg_gemm_i8 product = {.c = c,
-                                      .ldc = MOST_COLUMNS,
-                                      .a = args->x.q8 + row * args->x.ld,
-                                      .row = row_offsets,
-                                      .run = &run,
-                                      .w = w,
-                                      .sums = args->weight->sums + column,
-                                      .panel_stride = DQG_PANEL * depth,
-                                      .rows = dqg_min_size(TILE_ROWS, end - row),
-                                      .panels = panels,
-                                      .runs = 1,
-                                      .k = depth};
-        task->ops->kernels->gemm_i8_i32(&product);
-        dqg_linear_finish(task->ops, args, c, MOST_COLUMNS, true, row, product.rows, column, columns);
+        size_t rows = dqg_min_size(TILE_ROWS, end - row);
+        multiply(task, c, w, column, panels, row, rows);
+        if (args->gated) {
+            multiply(task, c + GATE_COLUMN, w_gate, gate, panels, row, rows);
+        }
+        dqg_linear_finish(task->ops, args, c, MOST_COLUMNS, true, row, rows, column, columns);
     }
 }
 
@@ -96,7 +123,7 @@ static void linear_tile(void *argument, size_t index, size_t lane) {
     size_t row = index / task->column_blocks * task->block_rows;
     size_t column = index % task->column_blocks * task->block_columns;
     size_t end = dqg_min_size(row + task->block_rows, args->rows);
-    size_t columns = dqg_min_size(task->block_columns, args->weight->size.rows - column);
+    size_t columns = dqg_min_size(task->block_columns, args->weight->size.rows / (args->gated ? 2 : 1) - column);
     char *scratch = task->ops->scratch + lane * task->ops->lane_bytes;
     integer_block(task, row, end, column, columns, scratch);
 }
@@ -105,12 +132,13 @@ static void linear_tile(void *argument, size_t index, size_t lane) {
  * least. A block of rows is decoded for once, and gathering a strip of rows costs more the fewer panels share it. */
 static void choose_blocks(struct linear_task *task, size_t lanes) {
     const struct dqg_linear *args = task->args;
-    size_t panels = args->weight->size.rows_padded / DQG_PANEL;
+    size_t halves = args->gated ? 2 : 1;
+    size_t panels = args->weight->size.rows_padded / DQG_PANEL / halves;
     size_t most_rows = dqg_round_up(MOST_INPUT / args->x.ld + 1, TILE_ROWS);
     double least = INFINITY;
     for (size_t cuts = (args->rows + most_rows - 1) / most_rows; cuts <= args->rows; cuts++) {
         size_t rows = dqg_round_up((args->rows + cuts - 1) / cuts, TILE_ROWS);
-        for (size_t width = MOST_PANELS; width > 0; width--) {
+        for (size_t width = MOST_PANELS / halves; width > 0; width--) {
             size_t blocks = (panels + width - 1) / width;
             size_t rounds = (blocks * ((args->rows + rows - 1) / rows) + lanes - 1) / lanes;
             double cost =

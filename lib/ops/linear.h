@@ -7,7 +7,7 @@
 
 /* The operator for weights in F32, F16 or BF16. */
 void dqg_linear_float(const struct dqg_ops *ops, const struct dqg_linear *args);
-size_t dqg_linear_float_scratch(const struct dqg_weight *weight);
+size_t dqg_linear_float_scratch(const struct dqg_weight *weight, bool bf16);
 
 /* Hand results [row, row + count) x [column, column + columns) to the epilogue, one sample at a time. c: [count][ldc],
  * int32 sums where integer is set, else floats. */

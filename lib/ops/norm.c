@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* Norms: of rows (layer norm, RMS norm, modulation) and of groups of channels over an image. */
+/* Norms of rows: layer norm, RMS norm, learned weights, modulation. */
 #include "ops/ops.h"
 
 enum { CHUNK_ROWS = 16 };

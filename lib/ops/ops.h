@@ -15,6 +15,7 @@ struct dqg_ops {
     const struct dqg_kernels *kernels;
     char *scratch; /* dqg_concurrency() areas of lane_bytes */
     size_t lane_bytes;
+    bool bf16; /* products with float weights round both factors to bfloat16 */
 };
 
 /* Rows of activations: floats, or int8 with a scale for each row. */
@@ -25,21 +26,27 @@ struct dqg_rows {
     size_t ld;
 };
 
-/* y = activation(x W^T + bias); out = y, or residual + gate y. */
+/*
+ * y = activation(x W^T + bias + addend); out = y, or residual + gate y. gated: a gated unit (GEGLU, SwiGLU), quantized
+ * weights only: the first half of the outputs is multiplied by the activation of the second, each half a multiple of
+ * DQG_PANEL.
+ */
 struct dqg_linear {
     const struct dqg_weight *weight; /* outputs x inputs */
     const float *bias;               /* [outputs], or NULL */
     struct dqg_rows x;               /* q8 for quantized weights, f32 for float ones */
     float *out;
+    const float *addend;   /* [rows][ld_addend], or NULL: a low-rank branch */
     const float *gate;     /* [samples][ld_gate], or NULL */
     const float *residual; /* [rows][ld_residual], or NULL */
-    size_t ld_out, ld_gate, ld_residual;
+    size_t ld_out, ld_addend, ld_gate, ld_residual;
     size_t rows, rows_per_sample;
     bool residual_repeats; /* residual is [rows_per_sample]: the same for every sample */
+    bool gated;
     enum dqg_activation activation;
 };
 void dqg_op_linear(const struct dqg_ops *ops, const struct dqg_linear *args);
-size_t dqg_op_linear_scratch(const struct dqg_weight *weight);
+size_t dqg_op_linear_scratch(const struct dqg_weight *weight, bool bf16);
 
 /* Panels [first, first + panels) of a quantized weight as int8 panels, columns_padded * DQG_PANEL bytes apart; scratch
  * has room for all of them. Weights stored as int8 panels are handed out in place. */
@@ -61,12 +68,67 @@ struct dqg_norm {
 void dqg_op_norm(const struct dqg_ops *ops, const struct dqg_norm *args);
 size_t dqg_op_norm_scratch(size_t columns);
 
+/*
+ * Group norm of images in NHWC (samples, pixels, channels) with learned weights, or modulated by a row for each sample,
+ * or both, and an activation. work holds dqg_op_group_norm_work() floats.
+ */
+struct dqg_group_norm {
+    const float *x;             /* [samples * pixels][ldx] */
+    float *y;                   /* [samples * pixels][ldy]; may be x */
+    const float *weight, *bias; /* [channels], or NULL */
+    const float *scale, *shift; /* [samples][ld_modulation], or both NULL: * (1 + scale) + shift */
+    float *range;               /* [samples][2], or NULL: of y, as affine_f32_f32 says; y may be NULL then */
+    float *work;
+    size_t ldx, ldy, ld_modulation;
+    size_t samples, pixels, channels, groups;
+    float epsilon;
+    enum dqg_activation activation;
+};
+void dqg_op_group_norm(const struct dqg_ops *ops, const struct dqg_group_norm *args);
+size_t dqg_op_group_norm_work(size_t samples, size_t pixels, size_t channels, size_t groups);
+size_t dqg_op_group_norm_scratch(size_t channels);
+
 /* Rows of floats to int8. */
 void dqg_op_quantize(const struct dqg_ops *ops, const float *x, size_t ldx, struct dqg_rows out, size_t rows,
                      size_t columns, size_t columns_padded);
 
 /* y = activation(x), contiguous. */
 void dqg_op_activate(const struct dqg_ops *ops, float *y, const float *x, size_t count, enum dqg_activation activation);
+
+/* A gated unit on its own: y = value * activation(gate); y may be value or gate where strides agree. */
+struct dqg_glu {
+    float *y;                  /* [rows][ldy] */
+    const float *value, *gate; /* [rows][ldx] */
+    size_t ldy, ldx, rows, columns;
+    enum dqg_activation activation;
+};
+void dqg_op_glu(const struct dqg_ops *ops, const struct dqg_glu *args);
+
+/* y = a + b * factor, contiguous; y may be a or b. */
+void dqg_op_add(const struct dqg_ops *ops, float *y, const float *a, const float *b, size_t count, float factor);
+
+/* y = softmax(scale * x) of each row; y may be x. */
+struct dqg_softmax {
+    float *y;       /* [rows][ldy] */
+    const float *x; /* [rows][ldx] */
+    size_t ldy, ldx, rows, columns;
+    float scale;
+};
+void dqg_op_softmax(const struct dqg_ops *ops, const struct dqg_softmax *args);
+
+/* Rotary position embedding of heads side by side in rows, such as the queries of packed qkv rows; y may be x. Pairs of
+ * columns are neighbours (2 i, 2 i + 1) or half a head apart (i, i + width / 2). */
+struct dqg_rotary {
+    float *y;                   /* [samples * rows_per_sample][ldy] */
+    const float *x;             /* [samples * rows_per_sample][ldx] */
+    const float *cosine, *sine; /* [rows_per_sample][width / 2] */
+    size_t ldy, ldx, samples, rows_per_sample, heads, width;
+    bool neighbours;
+};
+void dqg_op_rope(const struct dqg_ops *ops, const struct dqg_rotary *args);
+
+/* Images in NHWC to twice the height and width, each pixel four times. lines: samples * height of the input. */
+void dqg_op_upsample(const struct dqg_ops *ops, float *y, const float *x, size_t lines, size_t width, size_t channels);
 
 /* Self-attention on qkv rows [samples * tokens][3 * heads * width] (q, k, v one after the other). */
 struct dqg_self_attention {
@@ -89,7 +151,7 @@ void dqg_op_label(const struct dqg_ops *ops, float *out, const float *in, const 
 struct dqg_patches {
     size_t samples, channels, height, width, patch;
 };
-void dqg_op_patchify(float *rows, const float *images, const struct dqg_patches *args);
-void dqg_op_unpatchify(float *images, const float *rows, const struct dqg_patches *args);
+void dqg_op_patchify(const struct dqg_ops *ops, float *rows, const float *images, const struct dqg_patches *args);
+void dqg_op_unpatchify(const struct dqg_ops *ops, float *images, const float *rows, const struct dqg_patches *args);
 
 #endif

@@ -49,3 +49,64 @@ void dqg_op_activate(const struct dqg_ops *ops, float *y, const float *x, size_t
     struct activate_task task = {ops, y, x, count, activation};
     dqg_parallel(ops->context, (count + CHUNK_VALUES - 1) / CHUNK_VALUES, activate_chunk, &task);
 }
+
+struct glu_task {
+    const struct dqg_ops *ops;
+    const struct dqg_glu *args;
+};
+
+static void glu_chunk(void *argument, size_t index, size_t lane) {
+    const struct glu_task *task = argument;
+    const struct dqg_glu *args = task->args;
+    size_t end = dqg_min_size((index + 1) * CHUNK_ROWS, args->rows);
+    (void)lane;
+    for (size_t row = index * CHUNK_ROWS; row < end; row++) {
+        task->ops->kernels->glu_f32_f32(args->y + row * args->ldy, args->value + row * args->ldx,
+                                        args->gate + row * args->ldx, args->columns, args->activation);
+    }
+}
+
+void dqg_op_glu(const struct dqg_ops *ops, const struct dqg_glu *args) {
+    struct glu_task task = {ops, args};
+    dqg_parallel(ops->context, (args->rows + CHUNK_ROWS - 1) / CHUNK_ROWS, glu_chunk, &task);
+}
+
+struct add_task {
+    const struct dqg_ops *ops;
+    float *y;
+    const float *a, *b;
+    size_t count;
+    float factor;
+};
+
+static void add_chunk(void *argument, size_t index, size_t lane) {
+    const struct add_task *task = argument;
+    size_t at = index * CHUNK_VALUES;
+    (void)lane;
+    task->ops->kernels->add_f32(task->y + at, task->a + at, task->b + at, dqg_min_size(CHUNK_VALUES, task->count - at),
+                                task->factor);
+}
+
+void dqg_op_add(const struct dqg_ops *ops, float *y, const float *a, const float *b, size_t count, float factor) {
+    struct add_task task = {ops, y, a, b, count, factor};
+    dqg_parallel(ops->context, (count + CHUNK_VALUES - 1) / CHUNK_VALUES, add_chunk, &task);
+}
+
+struct softmax_task {
+    const struct dqg_ops *ops;
+    const struct dqg_softmax *args;
+};
+
+static void softmax_chunk(void *argument, size_t index, size_t lane) {
+    const struct softmax_task *task = argument;
+    const struct dqg_softmax *args = task->args;
+    size_t row = index * CHUNK_ROWS;
+    (void)lane;
+    task->ops->kernels->softmax_f32_f32(args->y + row * args->ldy, args->ldy, args->x + row * args->ldx, args->ldx,
+                                        dqg_min_size(CHUNK_ROWS, args->rows - row), args->columns, args->scale);
+}
+
+void dqg_op_softmax(const struct dqg_ops *ops, const struct dqg_softmax *args) {
+    struct softmax_task task = {ops, args};
+    dqg_parallel(ops->context, (args->rows + CHUNK_ROWS - 1) / CHUNK_ROWS, softmax_chunk, &task);
+}

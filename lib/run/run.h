@@ -36,6 +36,7 @@ struct dqg_run_config {
     int32_t cfg_channels;
     int32_t height, width;
     uint64_t memory_limit;
+    bool bf16; /* products with float weights */
 };
 
 struct dqg_run {

@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * Worker threads that sleep when there is nothing to do, and dqg_parallel() which spreads indices over them or over the
- * host's job system. A job is announced by a generation counter; a worker that sees it change spins for a moment
- * before it sleeps, because operators follow each other within microseconds.
+ * host's job system. A job has seats: workers take them one by one as they come, the caller works at once and closes
+ * the job when it has run out of indices. So a worker that wakes up late finds no seat and costs nobody time; the
+ * caller waits for those only that are in the middle of an index.
  */
 #if !defined(_GNU_SOURCE)
 #define _GNU_SOURCE /* sched_getaffinity */
@@ -13,25 +14,34 @@
 
 #include "support/support.h"
 
-enum { SPIN_ROUNDS = 2000, MAX_THREADS = 256 };
+enum {
+    MAX_THREADS = 256,
+    CACHE_LINE = 64,
+    SPIN_US = 50,     /* before a thread sleeps: operators follow each other within microseconds */
+    SPIN_ROUNDS = 64, /* between two looks at the clock */
+};
+
+/* The job's state is one number: generation << 32 | seats << 16 | workers at it. */
+enum { SEAT = 1 << 16, WORKERS_MASK = SEAT - 1 };
+#define GENERATION (UINT64_C(1) << 32)
+#define SEATS_MASK (GENERATION - SEAT)
 
 struct dqg_pool {
-    pthread_mutex_t mutex;
-    pthread_cond_t wake; /* workers wait here for a job */
-    pthread_cond_t idle; /* the caller waits here for the last worker */
-    _Atomic uint32_t generation;
-    _Atomic int32_t busy; /* workers that have not finished the job yet */
-    bool stop;            /* under mutex */
-    int32_t sleepers;     /* under mutex */
+    /* Written by the caller before it offers seats, read by workers that have one. */
     dqg_task_fn fn;
     void *task;
-    int32_t count; /* indices of the job; worker i takes index i + 1, the caller index 0 */
-    int32_t workers;
-    struct dqg_worker {
-        struct dqg_pool *pool;
-        int32_t index;
-        pthread_t thread;
-    } worker[];
+    int32_t started; /* workers */
+    int32_t room;    /* for so many */
+
+    _Alignas(CACHE_LINE) _Atomic uint64_t state;
+
+    _Alignas(CACHE_LINE) _Atomic int32_t sleepers; /* workers that must be woken */
+    _Atomic bool caller_sleeps;
+    bool stop; /* under mutex */
+    pthread_mutex_t mutex;
+    pthread_cond_t wake; /* workers wait here for a seat */
+    pthread_cond_t idle; /* the caller waits here for the last worker */
+    pthread_t thread[];
 };
 
 int32_t dqg_cpu_count(void) {
@@ -48,38 +58,71 @@ static void spin_pause(void) {
 #endif
 }
 
-/* Wait until the generation differs from seen. Returns false when the pool is being destroyed. */
-static bool wait_for_job(struct dqg_pool *pool, uint32_t seen) {
-    for (int i = 0; i < SPIN_ROUNDS; i++) {
-        if (atomic_load_explicit(&pool->generation, memory_order_acquire) != seen) {
-            return true;
+/* Watch the state for a moment, until one of the wanted bits is set or, with wanted 0, no worker is left. */
+static bool spin(const struct dqg_pool *pool, uint64_t wanted) {
+    uint64_t seen = atomic_load(&pool->state);
+    int64_t until = dqg_now_us() + SPIN_US;
+    do {
+        for (int i = 0; i < SPIN_ROUNDS; i++) {
+            uint64_t state = atomic_load_explicit(&pool->state, memory_order_acquire);
+            if (wanted != 0 ? (state & wanted) != 0 : (state & WORKERS_MASK) == 0) {
+                return true;
+            }
+            if (state / GENERATION != seen / GENERATION) { /* others got the seats, but there is work about */
+                seen = state;
+                until = dqg_now_us() + SPIN_US;
+            }
+            spin_pause();
         }
-        spin_pause();
-    }
+    } while (dqg_now_us() < until);
+    return false;
+}
+
+/* ---- workers ---- */
+
+/*
+ * Sleep until there are seats. Sleepers are counted before the state is looked at again, and the caller looks at their
+ * number after it has offered seats: one of the two sees the other. False when the pool is being destroyed.
+ */
+static bool sleep_until_seats(struct dqg_pool *pool) {
     pthread_mutex_lock(&pool->mutex);
-    pool->sleepers++;
-    while (atomic_load_explicit(&pool->generation, memory_order_acquire) == seen && !pool->stop) {
+    atomic_fetch_add(&pool->sleepers, 1);
+    while (!pool->stop && (atomic_load(&pool->state) & SEATS_MASK) == 0) {
         pthread_cond_wait(&pool->wake, &pool->mutex);
     }
-    pool->sleepers--;
+    atomic_fetch_sub(&pool->sleepers, 1);
     bool stop = pool->stop;
     pthread_mutex_unlock(&pool->mutex);
     return !stop;
 }
 
-static void *worker_main(void *argument) {
-    struct dqg_worker *worker = argument;
-    struct dqg_pool *pool = worker->pool;
-    uint32_t seen = 0;
-    while (wait_for_job(pool, seen)) {
-        seen = atomic_load_explicit(&pool->generation, memory_order_acquire);
-        if (worker->index < pool->count) {
-            pool->fn(pool->task, worker->index);
+/* The number of the seat taken, or 0. */
+static int32_t take_seat(struct dqg_pool *pool) {
+    uint64_t state = atomic_load(&pool->state);
+    while ((state & SEATS_MASK) != 0) {
+        if (atomic_compare_exchange_weak(&pool->state, &state, state - SEAT + 1)) {
+            return (int32_t)((state & SEATS_MASK) / SEAT);
         }
-        if (atomic_fetch_sub_explicit(&pool->busy, 1, memory_order_acq_rel) == 1) {
-            pthread_mutex_lock(&pool->mutex);
-            pthread_cond_signal(&pool->idle);
-            pthread_mutex_unlock(&pool->mutex);
+    }
+    return 0;
+}
+
+static void leave_job(struct dqg_pool *pool) {
+    uint64_t state = atomic_fetch_sub(&pool->state, 1);
+    if ((state & WORKERS_MASK) == 1 && atomic_load(&pool->caller_sleeps)) {
+        pthread_mutex_lock(&pool->mutex);
+        pthread_cond_signal(&pool->idle);
+        pthread_mutex_unlock(&pool->mutex);
+    }
+}
+
+static void *worker_main(void *argument) {
+    struct dqg_pool *pool = argument;
+    while (spin(pool, SEATS_MASK) || sleep_until_seats(pool)) {
+        int32_t seat = take_seat(pool);
+        if (seat > 0) {
+            pool->fn(pool->task, seat);
+            leave_job(pool);
         }
     }
     return NULL;
@@ -87,33 +130,20 @@ static void *worker_main(void *argument) {
 
 struct dqg_pool *dqg_pool_create(const struct dqg_alloc *alloc, int32_t threads) {
     int32_t workers = threads - 1;
-    struct dqg_pool *pool = dqg_calloc(alloc, 1, sizeof *pool + (size_t)workers * sizeof pool->worker[0]);
+    struct dqg_pool *pool = dqg_calloc(alloc, 1, sizeof *pool + (size_t)workers * sizeof pool->thread[0]);
     if (pool == NULL) {
         return NULL;
     }
-    pool->workers = workers;
+    pool->room = workers;
     pthread_mutex_init(&pool->mutex, NULL);
     pthread_cond_init(&pool->wake, NULL);
     pthread_cond_init(&pool->idle, NULL);
-    for (int32_t i = 0; i < workers; i++) {
-        pool->worker[i].pool = pool;
-        pool->worker[i].index = i + 1;
-        if (pthread_create(&pool->worker[i].thread, NULL, worker_main, &pool->worker[i]) != 0) {
-            /* The system gives no more threads: the ones that run do the work. The block keeps its size. */
-            pool->worker[i].pool = NULL;
-            break;
-        }
+    /* Where the system gives no more threads, the ones that run do the work. */
+    while (pool->started < workers &&
+           pthread_create(&pool->thread[pool->started], NULL, worker_main, pool) == 0) {
+        pool->started++;
     }
     return pool;
-}
-
-/* Threads that really run; worker[] is filled from the front. */
-static int32_t started_workers(const struct dqg_pool *pool) {
-    int32_t count = 0;
-    while (count < pool->workers && pool->worker[count].pool != NULL) {
-        count++;
-    }
-    return count;
 }
 
 void dqg_pool_destroy(const struct dqg_alloc *alloc, struct dqg_pool *pool) {
@@ -124,48 +154,58 @@ void dqg_pool_destroy(const struct dqg_alloc *alloc, struct dqg_pool *pool) {
     pool->stop = true;
     pthread_cond_broadcast(&pool->wake);
     pthread_mutex_unlock(&pool->mutex);
-    for (int32_t i = 0; i < started_workers(pool); i++) {
-        pthread_join(pool->worker[i].thread, NULL);
+    for (int32_t i = 0; i < pool->started; i++) {
+        pthread_join(pool->thread[i], NULL);
     }
     pthread_cond_destroy(&pool->idle);
     pthread_cond_destroy(&pool->wake);
     pthread_mutex_destroy(&pool->mutex);
-    dqg_free(alloc, pool, sizeof *pool + (size_t)pool->workers * sizeof pool->worker[0]);
+    dqg_free(alloc, pool, sizeof *pool + (size_t)pool->room * sizeof pool->thread[0]);
 }
 
-void dqg_pool_run(struct dqg_pool *pool, int32_t count, dqg_task_fn fn, void *task) {
-    int32_t workers = started_workers(pool);
-    if (count > workers + 1) {
-        count = workers + 1; /* lanes share indices: fewer lanes do the same work */
+/* ---- the caller ---- */
+
+static void wake_workers(struct dqg_pool *pool, int32_t seats) {
+    pthread_mutex_lock(&pool->mutex);
+    if (seats >= atomic_load(&pool->sleepers)) {
+        pthread_cond_broadcast(&pool->wake);
+    } else {
+        for (int32_t i = 0; i < seats; i++) {
+            pthread_cond_signal(&pool->wake);
+        }
     }
-    if (workers == 0 || count <= 1) {
-        fn(task, 0);
+    pthread_mutex_unlock(&pool->mutex);
+}
+
+static void wait_for_workers(struct dqg_pool *pool) {
+    if (spin(pool, 0)) {
         return;
     }
     pthread_mutex_lock(&pool->mutex);
-    pool->fn = fn;
-    pool->task = task;
-    pool->count = count;
-    atomic_store_explicit(&pool->busy, workers, memory_order_relaxed);
-    atomic_fetch_add_explicit(&pool->generation, 1, memory_order_release);
-    if (pool->sleepers > 0) {
-        pthread_cond_broadcast(&pool->wake);
-    }
-    pthread_mutex_unlock(&pool->mutex);
-
-    fn(task, 0);
-
-    for (int i = 0; i < SPIN_ROUNDS; i++) {
-        if (atomic_load_explicit(&pool->busy, memory_order_acquire) == 0) {
-            return;
-        }
-        spin_pause();
-    }
-    pthread_mutex_lock(&pool->mutex);
-    while (atomic_load_explicit(&pool->busy, memory_order_acquire) != 0) {
+    atomic_store(&pool->caller_sleeps, true);
+    while ((atomic_load(&pool->state) & WORKERS_MASK) != 0) {
         pthread_cond_wait(&pool->idle, &pool->mutex);
     }
+    atomic_store(&pool->caller_sleeps, false);
     pthread_mutex_unlock(&pool->mutex);
+}
+
+void dqg_pool_run(struct dqg_pool *pool, int32_t count, dqg_task_fn fn, void *task) {
+    int32_t seats = (count <= pool->started ? count : pool->started + 1) - 1;
+    if (seats < 1) {
+        fn(task, 0);
+        return;
+    }
+    pool->fn = fn;
+    pool->task = task;
+    atomic_fetch_add(&pool->state, GENERATION + (uint64_t)seats * SEAT);
+    if (atomic_load(&pool->sleepers) > 0) {
+        wake_workers(pool, seats);
+    }
+    fn(task, 0);
+    if ((atomic_fetch_and(&pool->state, ~SEATS_MASK) & WORKERS_MASK) != 0) {
+        wait_for_workers(pool);
+    }
 }
 
 /* ---- lanes ---- */
@@ -192,7 +232,7 @@ struct lanes {
     dqg_lane_fn fn;
     void *task;
     size_t count;
-    _Atomic size_t next;
+    _Alignas(CACHE_LINE) _Atomic size_t next; /* written all the time, unlike the others */
 };
 
 static void lane_main(void *task, int32_t lane) {

@@ -199,6 +199,8 @@ void dqg_parallel(struct dqg_context *context, size_t count, dqg_lane_fn fn, voi
 
 struct dqg_pool *dqg_pool_create(const struct dqg_alloc *alloc, int32_t threads);
 void dqg_pool_destroy(const struct dqg_alloc *alloc, struct dqg_pool *pool);
+/* fn(task, 0) here and fn(task, i) for some of 1..count-1 on workers, those that come in time: the calls share out the
+ * work among themselves. */
 void dqg_pool_run(struct dqg_pool *pool, int32_t count, dqg_task_fn fn, void *task);
 int32_t dqg_cpu_count(void); /* CPUs this process may use */
 

@@ -138,12 +138,33 @@ static void call_sum_i8_i32(const struct bench *b) {
 
 static void call_gemm_f32(const struct bench *b) {
     b->kernels->gemm_f32(b->c32.data, DQG_BLOCK_COLUMNS, b->x.data, WIDTH, b->b.data, DQG_BLOCK_COLUMNS, ROWS,
-                         DQG_BLOCK_COLUMNS, DEPTH);
+                         DQG_BLOCK_COLUMNS, DEPTH, 0);
 }
 
 static void call_decode_float_f32(const struct bench *b) {
     b->kernels->decode_float_f32(b->b.data, DQG_BLOCK_COLUMNS, b->x.data, DEPTH, DQG_DTYPE_F16, DQG_BLOCK_COLUMNS,
                                  DQG_BLOCK_COLUMNS, DEPTH);
+}
+
+/* One row, weights from the nearest caches. */
+static void call_gemm_float_f32(const struct bench *b) {
+    b->kernels->gemm_float_f32(b->c32.data, DQG_BLOCK_COLUMNS, b->y.data, WIDTH, b->x.data, DEPTH, DQG_DTYPE_F16, 1,
+                               DQG_BLOCK_COLUMNS, DQG_BLOCK_COLUMNS, DEPTH);
+}
+
+static void call_round_f32_bf16(const struct bench *b) {
+    b->kernels->round_f32_bf16(b->y.data, WIDTH / 2, b->x.data, WIDTH, ROWS, WIDTH);
+}
+
+static void call_decode_float_bf16(const struct bench *b) {
+    b->kernels->decode_float_bf16(b->b.data, DQG_BLOCK_COLUMNS, b->x.data, DEPTH, DQG_DTYPE_F16, DQG_BLOCK_COLUMNS,
+                                  DQG_BLOCK_COLUMNS, DEPTH);
+}
+
+/* The bits of floats as pairs: numbers of usual size in every other place. */
+static void call_gemm_bf16_f32(const struct bench *b) {
+    b->kernels->gemm_bf16_f32(b->c32.data, DQG_BLOCK_COLUMNS, b->x.data, WIDTH, b->b.data, DQG_BLOCK_COLUMNS, ROWS,
+                              DQG_BLOCK_COLUMNS, DEPTH / 2, 0);
 }
 
 static void call_epilogue_i32_f32(const struct bench *b) {
@@ -173,6 +194,22 @@ struct rate bench_gemm_f32(const struct dqg_kernels *kernels) {
 
 struct rate bench_decode_float_f32(const struct dqg_kernels *kernels) {
     return measure(kernels, call_decode_float_f32, (double)DQG_BLOCK_COLUMNS * DEPTH, "weight");
+}
+
+struct rate bench_gemm_float_f32(const struct dqg_kernels *kernels) {
+    return measure(kernels, call_gemm_float_f32, (double)DQG_BLOCK_COLUMNS * DEPTH, "weight");
+}
+
+struct rate bench_round_f32_bf16(const struct dqg_kernels *kernels) {
+    return measure(kernels, call_round_f32_bf16, (double)ROWS * WIDTH, "element");
+}
+
+struct rate bench_decode_float_bf16(const struct dqg_kernels *kernels) {
+    return measure(kernels, call_decode_float_bf16, (double)DQG_BLOCK_COLUMNS * DEPTH, "weight");
+}
+
+struct rate bench_gemm_bf16_f32(const struct dqg_kernels *kernels) {
+    return measure(kernels, call_gemm_bf16_f32, 2.0 * ROWS * DQG_BLOCK_COLUMNS * DEPTH, "OP");
 }
 
 struct rate bench_epilogue_i32_f32(const struct dqg_kernels *kernels) {

@@ -8,16 +8,6 @@ static void call_quantize_f32_i8(const struct bench *b) {
     b->kernels->quantize_f32_i8(b->a8.data, DEPTH, b->b.data, b->x.data, WIDTH, FEW_ROWS, WIDTH, DEPTH);
 }
 
-static void call_absmax_f32(const struct bench *b) {
-    static volatile float largest; /* the call has no other effect */
-    largest = b->kernels->absmax_f32(b->x.data, FEW_ROWS * WIDTH);
-    (void)largest;
-}
-
-static void call_scale_f32_i8(const struct bench *b) {
-    b->kernels->scale_f32_i8(b->a8.data, b->x.data, FEW_ROWS * WIDTH, 127.0f);
-}
-
 static void call_norm_f32_f32(const struct bench *b) {
     struct dqg_norm_form form = {.scale = b->b.data, .shift = b->b.data, .eps = 1e-6f};
     b->kernels->norm_f32_f32(b->y.data, WIDTH, b->x.data, WIDTH, FEW_ROWS, WIDTH, &form);
@@ -36,7 +26,8 @@ static void call_moments_f32(const struct bench *b) {
 static void call_affine_f32_f32(const struct bench *b) {
     struct dqg_affine affine = {b->y.data, b->x.data, b->x.data, b->x.data,   WIDTH,
                                 WIDTH,     FEW_ROWS,  WIDTH,     DQG_ACT_SILU};
-    b->kernels->affine_f32_f32(&affine);
+    float range[2];
+    b->kernels->affine_f32_f32(range, &affine);
 }
 
 static void call_activate_f32_f32(const struct bench *b) {
@@ -63,14 +54,6 @@ static void call_rope_f32_f32(const struct bench *b) {
 
 struct rate bench_quantize_f32_i8(const struct dqg_kernels *kernels) {
     return measure(kernels, call_quantize_f32_i8, (double)FEW_ROWS * WIDTH, "element");
-}
-
-struct rate bench_absmax_f32(const struct dqg_kernels *kernels) {
-    return measure(kernels, call_absmax_f32, (double)FEW_ROWS * WIDTH, "element");
-}
-
-struct rate bench_scale_f32_i8(const struct dqg_kernels *kernels) {
-    return measure(kernels, call_scale_f32_i8, (double)FEW_ROWS * WIDTH, "element");
 }
 
 struct rate bench_norm_f32_f32(const struct dqg_kernels *kernels) {

@@ -252,7 +252,7 @@ double double_activation(double x, enum dqg_activation activation) {
     case DQG_ACT_RELU:
         return isnan(x) ? x : fmax(x, 0.0);
     case DQG_ACT_GELU_ERF:
-        return 0.5 * x * erfc(-x / sqrt(2.0));
+        return 0.5 * x * erfc(-x / sqrt(2.0)); /* NaN for -infinity, as all that follow */
     case DQG_ACT_GELU_TANH:
         u = slope * (x + 0.044715 * x * x * x);
         break;
@@ -262,5 +262,5 @@ double double_activation(double x, enum dqg_activation activation) {
     default:
         break;
     }
-    return u < -700.0 ? 0.0 : x / (1.0 + exp(-u));
+    return u < -700.0 && !isinf(x) ? 0.0 : x / (1.0 + exp(-u));
 }

@@ -20,9 +20,9 @@ static void compare(const char *what, size_t row, size_t columns) {
 }
 
 static void check_gemm(const struct dqg_kernels *kernels, size_t rows, size_t columns, size_t k) {
-    kernels->gemm_f32(block, LD, a, MOST_K, b, LD, rows, columns, k);
+    kernels->gemm_f32(block, LD, a, MOST_K, b, LD, rows, columns, k, 0);
     for (size_t m = 0; m < rows; m++) {
-        kernels->gemm_f32(alone, LD, a + m * MOST_K, MOST_K, b, LD, 1, columns, k);
+        kernels->gemm_f32(alone, LD, a + m * MOST_K, MOST_K, b, LD, 1, columns, k, 0);
         compare("gemm_f32", m, columns);
     }
 }

@@ -171,6 +171,24 @@ void check_moments_f32(const struct check *check) {
     }
 }
 
+/* The range must be that of what was written. */
+static void check_range(const float range[2], const struct dqg_affine *a) {
+    float want[2] = {0.0f, 0.0f};
+    for (size_t i = 0; i < a->rows * a->n; i++) {
+        float y = a->y[i / a->n * a->ldy + i % a->n];
+        if (!isfinite(y)) {
+            want[0] = -INFINITY;
+            want[1] = INFINITY;
+            break;
+        }
+        want[0] = fminf(want[0], y);
+        want[1] = fmaxf(want[1], y);
+    }
+    if (range[0] != want[0] || range[1] != want[1] || signbit(range[1])) {
+        check_fail("range %g %g, expected %g %g", (double)range[0], (double)range[1], (double)want[0], (double)want[1]);
+    }
+}
+
 void check_affine_f32_f32(const struct check *check) {
     for (size_t i = 0; i < check->cases * 2; i++) {
         struct dqg_affine a = {.rows = RANDOM_SIZE(heights), .n = RANDOM_SIZE(widths)};
@@ -185,25 +203,26 @@ void check_affine_f32_f32(const struct check *check) {
         fill_floats(factor.data, a.n);
         fill_floats(offset.data, a.n);
         for (size_t m = 0; m < a.rows; m++) {
-            float *row = (float *)x.data + m * a.ldx;
-            fill_floats(row, a.n);
-            for (size_t j = 0; j < a.n; j++) {
-                double f = ((float *)factor.data)[j], o = ((float *)offset.data)[j];
-                want[m * a.n + j] = double_activation(row[j] * f + o, a.activation);
-                norm[m * a.n + j] = fabs(row[j] * f) + fabs(o);
-            }
+            fill_floats((float *)x.data + m * a.ldx, a.n);
         }
+        if (random_below(4) == 0) {
+            ((float *)x.data)[random_below(a.n)] = random_below(2) ? NAN : INFINITY;
+        }
+        for (size_t j = 0; j < a.rows * a.n; j++) {
+            double product = (double)((float *)x.data)[j / a.n * a.ldx + j % a.n] * ((float *)factor.data)[j % a.n];
+            double added = ((float *)offset.data)[j % a.n];
+            want[j] = double_activation(product + added, a.activation);
+            norm[j] = fabs(product) + fabs(added);
+        }
+        float range[2], alone[2];
         a.x = x.data;
-        a.y = y.data;
         a.factor = factor.data;
         a.offset = offset.data;
-        float largest = check->tested->affine_f32_f32(&a), expected = 0.0f;
-        for (size_t m = 0; m < a.rows; m++) {
-            expected = fmaxf(expected, check->tested->absmax_f32(a.y + m * a.ldy, a.n));
-        }
-        if (largest != expected) {
-            check_fail("largest %g, expected %g", (double)largest, (double)expected);
-        }
+        check->tested->affine_f32_f32(alone, &a);
+        a.y = y.data;
+        check->tested->affine_f32_f32(range, &a);
+        check_range(range, &a);
+        check_equal(alone, range, 1, 2, 0, 4);
         check_close(y.data, a.ldy, want, norm, a.rows, a.n, check->tolerance);
         check_gaps(&y, a.rows, a.n, a.ldy, 4);
         free(want);

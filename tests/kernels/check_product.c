@@ -122,15 +122,18 @@ static void double_product(struct float_product *p) {
 }
 
 static void call_gemm_f32(const struct dqg_kernels *kernels, struct buffer *c, const struct float_product *p) {
-    kernels->gemm_f32(c->data, p->ldc, p->a.data, p->lda, p->b.data, p->ldb, p->rows, p->columns, p->k);
+    kernels->gemm_f32(c->data, p->ldc, p->a.data, p->lda, p->b.data, p->ldb, p->rows, p->columns, p->k, 0);
 }
 
-/* A row has the same bits when it is computed alone. */
+/* A row has the same bits when it is computed alone, and when its sum is cut in two. */
 static void check_row_alone(const struct check *check, const struct float_product *p) {
     size_t row = random_below(p->rows);
     struct buffer alone = buffer_make(1, p->columns, p->ldc, 4);
-    check->tested->gemm_f32(alone.data, p->ldc, (const float *)p->a.data + row * p->lda, p->lda, p->b.data, p->ldb, 1,
-                            p->columns, p->k);
+    const float *a = (const float *)p->a.data + row * p->lda, *b = p->b.data;
+    size_t first = 1 + random_below(p->k);
+    check->tested->gemm_f32(alone.data, p->ldc, a, p->lda, b, p->ldb, 1, p->columns, first, 0);
+    check->tested->gemm_f32(alone.data, p->ldc, a + first, p->lda, b + first * p->ldb, p->ldb, 1, p->columns,
+                            p->k - first, 1);
     check_equal((const float *)p->got.data + row * p->ldc, alone.data, 1, p->columns, 0, 4);
     buffer_free(&alone);
 }

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* Checks of kernels that make int8 from floats: quantize_f32_i8, scale_f32_i8, absmax_f32. */
+/* Checks of quantize_f32_i8: rows of many widths, with values that break quantizers. */
 #include <float.h>
 #include <math.h>
 #include <stdlib.h>
@@ -68,49 +68,5 @@ void check_quantize_f32_i8(const struct check *check) {
         for (size_t j = 0; j < COUNT_OF(all); j++) {
             buffer_free(all[j]);
         }
-    }
-}
-
-void check_scale_f32_i8(const struct check *check) {
-    for (size_t i = 0; i < check->cases; i++) {
-        size_t n = RANDOM_SIZE(widths);
-        float inverse = random_below(3) ? 127.0f : ldexpf(1.0f, (int)random_below(240) - 120);
-        check_case("scale_f32_i8 %s: n %zu inverse %g", check->tested->name, n, (double)inverse);
-        struct buffer x = buffer_make(1, n, 0, 4), got = buffer_make(1, n, 0, 1), want = buffer_make(1, n, 0, 1);
-        fill_floats(x.data, n);
-        add_hostile(x.data, n);
-        check->tested->scale_f32_i8(got.data, x.data, n, inverse);
-        for (size_t j = 0; j < n; j++) {
-            float v = ((float *)x.data)[j] * inverse;
-            ((int8_t *)want.data)[j] = isnan(v) ? 0 : (int8_t)nearbyintf(fminf(127.0f, fmaxf(-127.0f, v)));
-        }
-        check_equal(got.data, want.data, 1, n, 0, 1);
-        struct buffer *all[] = {&x, &got, &want};
-        for (size_t j = 0; j < COUNT_OF(all); j++) {
-            buffer_free(all[j]);
-        }
-    }
-}
-
-void check_absmax_f32(const struct check *check) {
-    for (size_t i = 0; i < check->cases; i++) {
-        size_t n = RANDOM_SIZE(widths);
-        check_case("absmax_f32 %s: n %zu", check->tested->name, n);
-        struct buffer x = buffer_make(1, n, 0, 4);
-        fill_floats(x.data, n);
-        add_hostile(x.data, n);
-        float want = 0.0f, got = check->tested->absmax_f32(x.data, n);
-        for (size_t j = 0; j < n; j++) {
-            float v = fabsf(((float *)x.data)[j]);
-            want = isnan(want) || v <= want ? want : v;
-        }
-        if (isnan(want) ? !isnan(got) : got != want) {
-            check_fail("%g, expected %g", (double)got, (double)want);
-        }
-        buffer_free(&x);
-    }
-    check_case("absmax_f32 %s: nothing", check->tested->name);
-    if (check->tested->absmax_f32(NULL, 0) != 0.0f) {
-        check_fail("not 0");
     }
 }

@@ -83,8 +83,9 @@ else
     for file in ceiling gemm_i8_i32; do
         compile "$host_cc" backends/avx2/${file}_avxvnni.c -mavx2 -mfma -mf16c -mavxvnni
     done
-    backend "$host_cc" avx512 -mavx2 -mfma -mf16c -mavx512f -mavx512bw -mavx512vl -mavx512dq \
-        -mavx512vnni -mprefer-vector-width=512
+    avx512="-mavx2 -mfma -mf16c -mavx512f -mavx512bw -mavx512vl -mavx512dq -mavx512vnni -mprefer-vector-width=512"
+    backend "$host_cc" avx512 $avx512
+    compile "$host_cc" backends/avx512/bf16_avx512_bf16.c $avx512 -mavx512bf16
     program "$host_cc" kernels-x86_64 -DDQG_HAVE_SCALAR=1 -DDQG_HAVE_AVX2=1 -DDQG_HAVE_AVX512=1
     run kernels-x86_64 "avx2 scalar" qemu-x86_64 -cpu Haswell-noTSX,-pcid,-x2apic,-tsc-deadline,-invpcid
     run kernels-x86_64 "scalar" qemu-x86_64 -cpu Nehalem

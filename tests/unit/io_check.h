@@ -119,17 +119,22 @@ static inline dqg_status io_open_bytes(struct io_fixture *fixture, const void *d
     return dqg_source_open(fixture->context, &input, source);
 }
 
-/* Each plane of each tensor, whole. */
+/* Each plane of each tensor, whole, in one call. */
 static inline dqg_status io_read_planes(struct dqg_source *source) {
-    dqg_status status = DQG_OK;
-    for (size_t i = 0; i < source->tensor_count && status == DQG_OK; i++) {
-        for (int plane = 0; plane < DQG_PLANE_COUNT && status == DQG_OK; plane++) {
-            size_t size = (size_t)source->tensors[i].plane_bytes[plane];
-            void *buffer = malloc(size > 0 ? size : 1); /* exact, so that a sanitizer sees one byte too many */
-            status = dqg_source_read(source, i, (enum dqg_plane)plane, 0, buffer, size);
-            free(buffer);
-        }
+    size_t count = source->tensor_count * DQG_PLANE_COUNT;
+    struct dqg_plane_read *reads = calloc(count + 1, sizeof(*reads));
+    for (size_t i = 0; i < count; i++) {
+        reads[i].tensor = i / DQG_PLANE_COUNT;
+        reads[i].plane = (enum dqg_plane)(i % DQG_PLANE_COUNT);
+        reads[i].size = source->tensors[reads[i].tensor].plane_bytes[reads[i].plane];
+        /* exact, so that a sanitizer sees one byte too many */
+        reads[i].out = malloc(reads[i].size > 0 ? (size_t)reads[i].size : 1);
     }
+    dqg_status status = dqg_source_read_planes(source, reads, count, NULL);
+    for (size_t i = 0; i < count; i++) {
+        free(reads[i].out);
+    }
+    free(reads);
     return status;
 }
 

@@ -239,6 +239,43 @@ static void cuts_planes_into_frames(void **state) {
     free(first);
 }
 
+enum { MANY = 400, LARGE = 150 };
+
+/* Hundreds of small planes and a large one between them: several batches, each of planes of many tensors. */
+static void reads_many_planes_in_one_call(void **state) {
+    struct io_fixture *fixture = *state;
+    struct dqg_tensor_desc *tensors = calloc(MANY, sizeof(*tensors));
+    struct dqg_plane_read *reads = calloc(MANY, sizeof(*reads));
+    char(*names)[16] = calloc(MANY, sizeof(*names));
+    size_t size;
+    for (size_t i = 0; i < MANY; i++) {
+        snprintf(names[i], sizeof(names[i]), "t%zu", i);
+        tensors[i] = describe(names[i], DQG_DTYPE_F32, 0, 1, i == LARGE ? 9 << 20 : (int64_t)(i * 37 % 101), 0, 0);
+        reads[i] = (struct dqg_plane_read){i, DQG_PLANE_CODES, 0, tensors[i].plane_bytes[0], NULL};
+    }
+    uint8_t *bytes = make_container(fixture, tensors, MANY, &size);
+    for (int32_t threads = 1; threads <= 3; threads++) {
+        struct dqg_source source;
+        assert_ok(dqg_context_set_threads(fixture->context, threads));
+        assert_ok(io_open_bytes(fixture, bytes, size, &source));
+        for (size_t i = 0; i < MANY; i++) {
+            reads[i].out = calloc(1, (size_t)reads[i].size + 1);
+        }
+        assert_ok(dqg_source_read_planes(&source, reads, MANY, NULL));
+        for (size_t i = 0; i < MANY; i++) {
+            uint8_t *want = plane_contents(&tensors[i], i, 0);
+            assert_memory_equal(reads[i].out, want, (size_t)reads[i].size);
+            free(want);
+            free(reads[i].out);
+        }
+        dqg_source_close(&source);
+    }
+    free(bytes);
+    free(names);
+    free(reads);
+    free(tensors);
+}
+
 /* ---- contradictions with fitting hashes ---- */
 
 static dqg_status load_resealed(struct io_fixture *fixture, uint8_t *bytes, const uint8_t *intact, size_t size) {
@@ -475,6 +512,7 @@ static void survives_failing_allocations(void **state) {
     size_t size;
     describe_small(tensors);
     uint8_t *bytes = make_container(fixture, tensors, SMALL_TENSORS, &size);
+    assert_ok(dqg_parallel_prepare(fixture->context)); /* workers stay: not a leak */
     int64_t before = fixture->memory.live_blocks;
     for (int verify = 0; verify <= 1; verify++) {
         int64_t n = 0;
@@ -529,6 +567,7 @@ int main(void) {
         cmocka_unit_test_setup_teardown(gives_back_what_was_written, io_setup, io_teardown),
         cmocka_unit_test_setup_teardown(holds_nothing_at_all, io_setup, io_teardown),
         cmocka_unit_test_setup_teardown(cuts_planes_into_frames, io_setup, io_teardown),
+        cmocka_unit_test_setup_teardown(reads_many_planes_in_one_call, io_setup, io_teardown),
         cmocka_unit_test_setup_teardown(refuses_contradicting_headers, io_setup, io_teardown),
         cmocka_unit_test_setup_teardown(survives_extreme_fields, io_setup, io_teardown),
         cmocka_unit_test_setup_teardown(checks_what_frames_hold, io_setup, io_teardown),

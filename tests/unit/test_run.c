@@ -341,6 +341,31 @@ static void test_progress(void **state) {
     close_session(&session);
 }
 
+/* bfloat16 moves the result a little, by the same bits for any number of threads. */
+static void test_bf16(void **state) {
+    float exact[VALUES], rounded[2][VALUES];
+    double error = 0.0, norm = 0.0;
+    (void)state;
+    reference(float_path, "euler", exact);
+    for (int32_t i = 0; i < 2; i++) {
+        struct session session;
+        open_session(&session, float_path, 1 + 2 * i, "euler");
+        dqg_run_destroy(session.run);
+        dqg_options *options = run_options(session.context, IMAGES, 7, 2.5);
+        assert_ok(dqg_options_set_text(options, DQG_RUN_FLOAT_COMPUTE, "bf16"));
+        assert_ok(dqg_run_create(session.context, session.model, session.scheduler, options, &session.run));
+        dqg_options_destroy(options);
+        finish(session.run, rounded[i]);
+        close_session(&session);
+    }
+    assert_memory_equal(rounded[0], rounded[1], sizeof exact);
+    for (int i = 0; i < VALUES; i++) {
+        error += pow((double)rounded[0][i] - (double)exact[i], 2.0);
+        norm += pow((double)exact[i], 2.0);
+    }
+    assert_true(error > 0.0 && error < 1e-3 * norm);
+}
+
 /* What dqg_model_memory() says is what the allocator sees, within 3 %. */
 static void test_memory(void **state) {
     struct failing_alloc memory;
@@ -383,6 +408,7 @@ int main(void) {
         cmocka_unit_test(test_threads),   cmocka_unit_test(test_budgets),  cmocka_unit_test(test_save_restore),
         cmocka_unit_test(test_bad_state), cmocka_unit_test(test_batches),  cmocka_unit_test(test_write),
         cmocka_unit_test(test_views),     cmocka_unit_test(test_progress), cmocka_unit_test(test_memory),
+        cmocka_unit_test(test_bf16),
     };
     return cmocka_run_group_tests(tests, setup, teardown);
 }
