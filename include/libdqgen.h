@@ -865,6 +865,8 @@ typedef struct dqg_measure_spec {
     int64_t outputs;
     int64_t inputs;
     int64_t heads;
+    int64_t height;
+    int64_t width;
 } dqg_measure_spec;
 
 /*
@@ -903,6 +905,51 @@ typedef struct dqg_measure_result {
  */
 DQG_API DQG_EXPERIMENTAL dqg_status dqg_measure(dqg_context *context, const dqg_measure_spec *spec,
                                                 dqg_measure_result *result);
+
+/*
+ * A model with random weights, to measure a network without a file.
+ *   tensors  name, dtype, group, rank and shape of each; the records lie struct_size apart
+ *   model    receives the handle with one reference; dqg_model_release() gives it up
+ * Errors: DQG_ERROR_ARGUMENT, DQG_ERROR_UNSUPPORTED (names of no known network), DQG_ERROR_FORMAT (tensors that do not
+ * make a whole one), DQG_ERROR_LIMIT, DQG_ERROR_MEMORY, DQG_ERROR_CANCELLED (progress callback, DQG_PHASE_LOAD).
+ */
+DQG_API DQG_EXPERIMENTAL dqg_status dqg_measure_model(dqg_context *context, const dqg_tensor_info *tensors,
+                                                      int32_t count, dqg_model **model);
+
+/*
+ * One operator of one evaluation.
+ *
+ *   evaluation, index  which evaluation, and which of its operators
+ *   dtype              of the weights; 0 without
+ *   kind               "linear", "attention", "norm", "quantize", ...; static text
+ *   name               as a tap sees it; valid during the call
+ *   operations         multiplications and additions of products and attention; 0 of the rest
+ */
+typedef struct dqg_measure_operator {
+    uint32_t struct_size;
+    int32_t evaluation;
+    int32_t index;
+    int32_t dtype;
+    const char *kind;
+    const char *name;
+    double seconds;
+    double operations;
+} dqg_measure_operator;
+
+/* Receives a record that is valid during the call. Must not call the library. */
+typedef void (*dqg_measure_fn)(void *user, const dqg_measure_operator *record);
+
+/*
+ * Measure evaluations of a network on random input, in memory taken beforehand, as a run does them. The result's
+ * ceiling is that of int8, its operations those of all operators, its bytes those of the weights.
+ *   spec    [samples, height, width (0: the model's own), repeats, seconds]; NULL for one sample and the defaults
+ *   fn      NULL, or a function that is told the time of each operator; user is passed to it
+ *   result  as of dqg_measure()
+ * Errors: DQG_ERROR_ARGUMENT, DQG_ERROR_RANGE, DQG_ERROR_LIMIT, DQG_ERROR_MEMORY, DQG_ERROR_CANCELLED.
+ */
+DQG_API DQG_EXPERIMENTAL dqg_status dqg_measure_network(dqg_context *context, const dqg_model *model,
+                                                        const dqg_measure_spec *spec, dqg_measure_fn fn, void *user,
+                                                        dqg_measure_result *result);
 
 #ifdef __cplusplus
 }

@@ -1,7 +1,9 @@
 /* SPDX-License-Identifier: MIT */
-/* dqgen bench, measuring: each figure is the median of several repetitions with the extremes beside it. */
+/* dqgen bench of a model, measuring: each figure is the median of several repetitions with the extremes beside it. */
+#include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "bench.h"
 
@@ -19,15 +21,27 @@ static struct timing summarize(double *seconds, size_t count) {
     return (struct timing){1e3 * middle, 1e3 * seconds[0], 1e3 * seconds[count - 1]};
 }
 
-/* Load a few times while that is quick; the last one stays. */
+/* What the operating system keeps of a file in memory is given up, so that the disk is read. */
+static void forget_file(const char *path) {
+    int file = open(path, O_RDONLY);
+    if (file >= 0) {
+        posix_fadvise(file, 0, 0, POSIX_FADV_DONTNEED);
+        close(file);
+    }
+}
+
 int bench_load(struct cli *cli, struct bench *job) {
     double seconds[BENCH_LOADS];
     size_t count = 0;
     int code = EXIT_OK;
     for (double total = 0; code == EXIT_OK && count < BENCH_LOADS && total < 1; total += seconds[count++]) {
         dqg_model_release(job->model);
+        if (job->cold && !job->random) {
+            forget_file(job->path);
+        }
         double start = now_s();
-        job->model = cli_load(cli, job->path, &code);
+        job->model = job->random ? random_network(cli, job->path, job->format, job->group, &code)
+                                 : cli_load(cli, job->path, &code);
         seconds[count] = now_s() - start;
     }
     if (code == EXIT_OK) {
@@ -36,68 +50,31 @@ int bench_load(struct cli *cli, struct bench *job) {
     return code;
 }
 
-/* Weights that act on every token do so once for each patch; embeddings of time and class, and the modulation made from
- * them, once for each picture. */
-static double count_operations(const struct bench *job) {
-    const dqg_model_info *info = &job->sampling.info;
-    double tokens = (double)(job->height / info->patch_size) * (job->width / info->patch_size);
-    double products = 0;
-    dqg_tensor_info tensor;
-    DQG_INIT(&tensor);
-    for (int32_t t = 0; dqg_model_tensor_at(job->model, t, &tensor) == DQG_OK; t++) {
-        bool table = strstr(tensor.name, "embedding_table") != NULL || strstr(tensor.name, "pos_embed") != NULL;
-        bool once = strstr(tensor.name, "t_embedder") != NULL || strstr(tensor.name, "adaLN") != NULL;
-        double weights = tensor.rank >= 2 && !table ? 1 : 0;
-        for (int32_t d = 0; d < tensor.rank; d++) {
-            weights *= (double)tensor.shape[d];
-        }
-        products += weights * (once ? 1 : tokens);
-    }
-    return 2 * products * (double)job->count;
-}
-
-static int measure_evaluations(struct cli *cli, struct bench *job, double *seconds, struct result *result) {
-    const dqg_model_info *info = &job->sampling.info;
-    size_t n = (size_t)job->count;
-    size_t size = n * (size_t)info->channels * (size_t)job->height * (size_t)job->width;
-    float *values = calloc(2 * size, sizeof(float));
-    double *timesteps = calloc(n, sizeof(*timesteps));
-    int32_t *labels = calloc(n, sizeof(*labels));
-    dqg_status status = values == NULL || timesteps == NULL || labels == NULL ? DQG_ERROR_MEMORY : DQG_OK;
-    if (status >= 0) {
-        dqg_tensor_view input;
-        DQG_INIT(&input);
-        input.data = values;
-        input.dtype = DQG_DTYPE_F32;
-        input.rank = 4;
-        input.shape[0] = (int64_t)n;
-        input.shape[1] = info->channels;
-        input.shape[2] = job->height;
-        input.shape[3] = job->width;
-        dqg_tensor_view output = input;
-        output.data = values + size;
-        for (size_t i = 0; i < size; i++) {
-            values[i] = (float)((i * 7919) % 2003) / 1001.0f - 1.0f; /* numbers of no meaning from -1 to 1 */
-        }
-        for (size_t i = 0; i < n; i++) {
-            timesteps[i] = 500;
-            labels[i] = sampling_class(&job->sampling, (int64_t)i, 1);
-        }
-        for (int64_t i = -1; i < job->repeats && status >= 0; i++) { /* the first one warms up */
-            double start = now_s();
-            status = dqg_model_evaluate(cli->context, job->model, &input, timesteps, labels, NULL, NULL, &output);
-            seconds[i < 0 ? 0 : i] = now_s() - start;
-            status = status >= 0 && cli_interrupted() ? DQG_ERROR_CANCELLED : status;
-        }
-    }
-    free(values);
-    free(timesteps);
-    free(labels);
+static int measure_evaluations(struct cli *cli, struct bench *job, struct result *result) {
+    dqg_measure_spec spec;
+    dqg_measure_result measured;
+    DQG_INIT(&spec);
+    DQG_INIT(&measured);
+    spec.samples = job->count;
+    spec.height = job->height;
+    spec.width = job->width;
+    spec.repeats = (int32_t)job->repeats;
+    spec.seconds = 1e-6;
+    dqg_status status = dqg_measure_network(cli->context, job->model, &spec, job->profile ? profile_add : NULL,
+                                            &result->profile, &measured);
     if (status < 0) {
         return cli_library_error(cli, status, "evaluate the network");
     }
-    result->evaluation = summarize(seconds, (size_t)job->repeats);
-    result->gops = job->operations / (1e6 * result->evaluation.median_ms);
+    if (job->profile && !profile_complete(&result->profile, &job->sampling.info)) {
+        return cli_error(cli, EXIT_FAILED, "out of memory");
+    }
+    job->operations = measured.operations;
+    result->profile.ceiling = measured.ceiling;
+    result->evaluation =
+        (struct timing){1e3 * measured.seconds_median, 1e3 * measured.seconds_min, 1e3 * measured.seconds_max};
+    result->gops = 1e-9 * measured.operations / measured.seconds_min;
+    result->ceiling = 1e-9 * measured.ceiling;
+    result->processor = measured.processor_seconds;
     return EXIT_OK;
 }
 
@@ -133,8 +110,8 @@ static int measure_backend(struct cli *cli, struct bench *job, const char *name,
     struct result *result = &job->results[job->result_count++];
     result->backend = dqg_context_backend(cli->context);
     progress_begin(&cli->progress, result->backend);
-    int code = measure_evaluations(cli, job, seconds, result);
-    if (code == EXIT_OK) {
+    int code = (job->parts & BENCH_EVALUATION) != 0 ? measure_evaluations(cli, job, result) : EXIT_OK;
+    if (code == EXIT_OK && (job->parts & BENCH_STEP) != 0) {
         code = measure_steps(cli, job, seconds, result);
     }
     progress_end(&cli->progress);
@@ -152,9 +129,7 @@ int bench_measure(struct cli *cli, struct bench *job) {
     }
     job->run_bytes = memory.run_bytes;
     job->model_bytes = memory.model_bytes;
-    job->operations = count_operations(job);
-    size_t room = (size_t)(job->repeats > job->sampling.steps ? job->repeats : job->sampling.steps) + 1;
-    double *seconds = calloc(room, sizeof(*seconds));
+    double *seconds = calloc((size_t)job->sampling.steps + 1, sizeof(*seconds));
     int code = seconds == NULL ? cli_error(cli, EXIT_FAILED, "out of memory") : EXIT_OK;
     if (code == EXIT_OK && strcmp(job->backend, "all") != 0) {
         code = measure_backend(cli, job, job->backend, seconds);

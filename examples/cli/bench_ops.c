@@ -174,11 +174,7 @@ static int measure(struct cli *cli, const struct ops_job *job, int32_t operation
     spec.outputs = row->shape.outputs;
     spec.inputs = row->shape.inputs;
     spec.heads = row->shape.heads;
-    for (size_t i = 0; i < STORAGE_FORMATS; i++) {
-        if (row->format != NULL && strcmp(storage_formats[i].name, row->format) == 0) {
-            spec.dtype = storage_formats[i].dtype;
-        }
-    }
+    spec.dtype = row->format != NULL ? storage_find(row->format)->dtype : 0;
     dqg_status status = dqg_measure(cli->context, &spec, &row->result);
     return status < 0 ? cli_library_error(cli, status, "measure %s", job->kind->word) : EXIT_OK;
 }

@@ -49,7 +49,8 @@ struct storage_format {
 };
 enum { STORAGE_FORMATS = 24 };
 extern const struct storage_format storage_formats[STORAGE_FORMATS];
-const char *storage_name(int32_t dtype); /* "other" where it is not among them */
+const char *storage_name(int32_t dtype);                     /* "other" where it is not among them */
+const struct storage_format *storage_find(const char *name); /* NULL: unknown */
 
 /* ---- main.c ---- */
 

@@ -1,5 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* The storage formats of weights by name, for info and bench, in the order in which they are listed. */
+#include <string.h>
+
 #include "cli.h"
 
 const struct storage_format storage_formats[STORAGE_FORMATS] = {
@@ -20,4 +22,13 @@ const char *storage_name(int32_t dtype) {
         }
     }
     return "other";
+}
+
+const struct storage_format *storage_find(const char *name) {
+    for (size_t i = 0; i < STORAGE_FORMATS; i++) {
+        if (strcmp(storage_formats[i].name, name) == 0) {
+            return &storage_formats[i];
+        }
+    }
+    return NULL;
 }

@@ -2,6 +2,7 @@
 /* The experimental public calls that measure. lib/measure does the work. */
 #include "api/api.h"
 #include "measure/measure.h"
+#include "measure/network.h"
 
 enum {
     SPEC_LEAST = offsetof(dqg_measure_spec, seconds), /* bytes of a spec that says anything */
@@ -32,6 +33,14 @@ static dqg_status read_spec(struct dqg_context *context, const dqg_measure_spec 
     return DQG_OK;
 }
 
+/* The result as it is on failure. */
+static dqg_status clear_result(struct dqg_context *context, dqg_measure_result *result, dqg_measure_result *filled) {
+    DQG_TRY(dqg_need(context, result, "result"));
+    DQG_INIT(filled);
+    filled->error = -1.0;
+    return dqg_record_return(context, result, filled, sizeof *filled);
+}
+
 dqg_status dqg_measure(dqg_context *context, const dqg_measure_spec *spec, dqg_measure_result *result) {
     dqg_measure_spec checked;
     dqg_measure_result filled;
@@ -39,13 +48,59 @@ dqg_status dqg_measure(dqg_context *context, const dqg_measure_spec *spec, dqg_m
         return DQG_ERROR_ARGUMENT;
     }
     dqg_error_clear(context);
+    DQG_TRY(clear_result(context, result, &filled));
     DQG_TRY(dqg_need(context, spec, "spec"));
-    DQG_TRY(dqg_need(context, result, "result"));
-    DQG_INIT(&filled);
-    filled.error = -1.0;
-    DQG_TRY(dqg_record_return(context, result, &filled, sizeof filled));
     DQG_TRY(read_spec(context, spec, &checked));
     DQG_TRY(dqg_parallel_prepare(context));
     DQG_TRY(dqg_measure_run(context, &checked, &filled));
+    return dqg_record_return(context, result, &filled, sizeof filled);
+}
+
+/* ---- networks ---- */
+
+dqg_status dqg_measure_model(dqg_context *context, const dqg_tensor_info *tensors, int32_t count, dqg_model **model) {
+    if (model != NULL) {
+        *model = NULL;
+    }
+    if (context == NULL) {
+        return DQG_ERROR_ARGUMENT;
+    }
+    dqg_error_clear(context);
+    DQG_TRY(dqg_need(context, tensors, "tensors"));
+    DQG_TRY(dqg_need(context, model, "model"));
+    if (count < 1 || count > 1 << 20 || tensors->struct_size < sizeof *tensors) {
+        return dqg_fail(context, DQG_ERROR_ARGUMENT, "%d tensors, records of %u bytes: set struct_size with DQG_INIT",
+                        (int)count, tensors->struct_size);
+    }
+    DQG_TRY(dqg_parallel_prepare(context));
+    return dqg_measure_random_model(context, tensors, (size_t)count, model);
+}
+
+static dqg_status check_network_spec(struct dqg_context *context, const dqg_measure_spec *spec) {
+    if (spec->samples < 1 || spec->samples > 4096) {
+        return dqg_fail(context, DQG_ERROR_RANGE, "samples: %lld is outside 1..4096", (long long)spec->samples);
+    }
+    if (spec->height < 0 || spec->height > 65536 || spec->width < 0 || spec->width > 65536) {
+        return dqg_fail(context, DQG_ERROR_RANGE, "height %lld or width %lld is outside 0..65536",
+                        (long long)spec->height, (long long)spec->width);
+    }
+    return DQG_OK;
+}
+
+dqg_status dqg_measure_network(dqg_context *context, const dqg_model *model, const dqg_measure_spec *spec,
+                               dqg_measure_fn fn, void *user, dqg_measure_result *result) {
+    dqg_measure_spec usual, checked;
+    dqg_measure_result filled;
+    if (context == NULL) {
+        return DQG_ERROR_ARGUMENT;
+    }
+    dqg_error_clear(context);
+    DQG_TRY(clear_result(context, result, &filled));
+    DQG_TRY(dqg_need(context, model, "model"));
+    DQG_INIT(&usual);
+    DQG_TRY(read_spec(context, spec != NULL ? spec : &usual, &checked));
+    DQG_TRY(check_network_spec(context, &checked));
+    DQG_TRY(dqg_parallel_prepare(context));
+    DQG_TRY(dqg_measure_evaluations(context, model, &checked, fn, user, &filled));
     return dqg_record_return(context, result, &filled, sizeof filled);
 }

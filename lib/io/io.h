@@ -82,6 +82,12 @@ dqg_status dqg_source_open(struct dqg_context *context, struct dqg_input *input,
 dqg_status dqg_source_open_path(struct dqg_context *context, const char *path, struct dqg_source *source);
 void dqg_source_close(struct dqg_source *source);
 
+/* A source without a file: the descriptions are copied, make fills planes when they are read. */
+typedef void (*dqg_make_plane_fn)(void *user, const struct dqg_tensor_desc *desc, enum dqg_plane plane, void *out,
+                                  size_t size);
+dqg_status dqg_source_open_made(struct dqg_context *context, const struct dqg_tensor_desc *tensors, size_t count,
+                                dqg_make_plane_fn make, void *user, struct dqg_source *source);
+
 /* Index of a tensor by name, or -1. Value of a metadata key, or NULL. */
 int64_t dqg_source_find(const struct dqg_source *source, const char *name);
 const char *dqg_source_metadata(const struct dqg_source *source, const char *key);

@@ -54,7 +54,12 @@ dqg_status dqg_probe_weights(struct dqg_probe *probe, bool cold);
 /* Nearly normal, mean 0, variance 1. Equal seeds give equal numbers. */
 void dqg_random_floats(uint64_t seed, float *out, size_t count);
 
-/* Fill the planes of an allocated weight of any format so that its values have about the given standard deviation. */
+/* A plane (0 codes, 1 scales, 2 zero points) of weights of any format, whose values then have about the given standard
+ * deviation; and what the tensor's scale must be for that. */
+void dqg_random_plane(uint64_t seed, int32_t dtype, int plane, void *out, size_t bytes, float deviation);
+float dqg_random_scale(int32_t dtype, float deviation);
+
+/* All of that for an allocated weight. */
 void dqg_random_weight(uint64_t seed, struct dqg_weight *weight, float deviation);
 
 /* ---- timing.c ---- */

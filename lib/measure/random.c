@@ -30,31 +30,52 @@ static void random_bytes(uint64_t seed, void *out, size_t size) {
     }
 }
 
-static void random_weight_floats(uint64_t seed, struct dqg_weight *weight, float deviation) {
+static void random_weight_floats(uint64_t seed, int32_t dtype, void *out, size_t bytes, float deviation) {
     float chunk[1024];
-    size_t count = dqg_weight_count(weight), element = dqg_dtype_size(weight->dtype);
+    size_t element = dqg_dtype_size(dtype), count = bytes / element;
     for (size_t at = 0; at < count; at += DQG_COUNT_OF(chunk)) {
         size_t n = dqg_min_size(DQG_COUNT_OF(chunk), count - at);
         dqg_random_floats(seed + at, chunk, n);
         for (size_t i = 0; i < n; i++) {
             chunk[i] *= deviation;
         }
-        dqg_floats_encode((char *)weight->codes + at * element, chunk, weight->dtype, n);
+        dqg_floats_encode((char *)out + at * element, chunk, dtype, n);
     }
 }
 
-/* Between 3/4 and 5/4 of a scale. */
-static float vary(uint64_t *seed, float scale) {
-    return scale * (0.75f + (float)(next(seed) >> 40) * 0x1p-25f);
+/* Codes that stand for numbers. */
+static void random_codes(uint64_t seed, const struct dqg_format *format, uint8_t *codes, size_t bytes) {
+    uint8_t largest = format->bits == 8 ? (uint8_t)dqg_largest_code(format) & 127 : 127;
+    random_bytes(seed, codes, bytes);
+    for (size_t i = 0; format->bits == 8 && i < bytes; i++) {
+        codes[i] = (codes[i] & 127) > largest || codes[i] == 128 ? 0 : codes[i];
+    }
 }
 
-/* Codes that stand for numbers. */
-static void random_codes(uint64_t seed, const struct dqg_format *format, struct dqg_weight *weight) {
-    uint8_t *codes = weight->codes;
-    uint8_t largest = format->bits == 8 ? (uint8_t)dqg_largest_code(format) & 127 : 127;
-    random_bytes(seed, codes, (size_t)weight->bytes[0]);
-    for (size_t i = 0; format->bits == 8 && i < weight->bytes[0]; i++) {
-        codes[i] = (codes[i] & 127) > largest || codes[i] == 128 ? 0 : codes[i];
+/* Between 3/4 and 5/4. */
+static float vary(uint64_t *seed) {
+    return 0.75f + (float)(next(seed) >> 40) * 0x1p-25f;
+}
+
+static void random_scales(uint64_t seed, const struct dqg_format *format, void *scales, size_t bytes) {
+    bool half = dqg_format_has_groups(format);
+    for (size_t i = 0; i < bytes / (half ? sizeof(uint16_t) : sizeof(float)); i++) {
+        if (half) {
+            ((uint16_t *)scales)[i] = dqg_f32_to_f16(vary(&seed));
+        } else {
+            ((float *)scales)[i] = vary(&seed);
+        }
+    }
+}
+
+/* Zero points near the middle of the codes, or a codebook. */
+static void random_last_plane(uint64_t seed, const struct dqg_format *format, uint8_t *out, size_t bytes) {
+    if (format->kind == DQG_FORMAT_VECTOR) {
+        random_weight_floats(seed, DQG_DTYPE_F16, out, bytes, 1.0f);
+        return;
+    }
+    for (size_t i = 0; i < bytes; i++) {
+        out[i] = (uint8_t)((1u << (format->bits - 1)) - 2u + (next(&seed) & 3u));
     }
 }
 
@@ -72,28 +93,31 @@ static float code_deviation(const struct dqg_format *format) {
     return (float)sqrt(sum / count);
 }
 
-void dqg_random_weight(uint64_t seed, struct dqg_weight *weight, float deviation) {
-    const struct dqg_format *format = dqg_format_find(weight->dtype);
-    weight->scale = 1.0f;
+/* Scales are near 1 because F16 needs numbers of its range. */
+float dqg_random_scale(int32_t dtype, float deviation) {
+    return dqg_dtype_is_float(dtype) ? 1.0f : deviation / code_deviation(dqg_format_find(dtype));
+}
+
+void dqg_random_plane(uint64_t seed, int32_t dtype, int plane, void *out, size_t bytes, float deviation) {
+    const struct dqg_format *format = dqg_format_find(dtype);
     if (format->kind == DQG_FORMAT_FLOAT) {
-        random_weight_floats(seed, weight, deviation);
-        return;
+        random_weight_floats(seed, dtype, out, bytes, deviation);
+    } else if (plane == 0) {
+        random_codes(seed, format, out, bytes);
+    } else if (plane == 1) {
+        random_scales(seed, format, out, bytes);
+    } else {
+        random_last_plane(seed, format, out, bytes);
     }
-    random_codes(seed, format, weight);
-    weight->scale = deviation / code_deviation(format); /* F16 scales need numbers of their range */
-    for (size_t i = 0; dqg_format_has_groups(format) && i < weight->bytes[1] / sizeof(uint16_t); i++) {
-        ((uint16_t *)weight->scales)[i] = dqg_f32_to_f16(vary(&seed, 1.0f));
-    }
-    for (size_t i = 0; !dqg_format_has_groups(format) && i < weight->bytes[1] / sizeof(float); i++) {
-        ((float *)weight->scales)[i] = vary(&seed, 1.0f);
-    }
-    for (size_t i = 0; format->zeros && i < weight->bytes[2]; i++) {
-        weight->zeros[i] = (uint8_t)((1u << (format->bits - 1)) - 2u + (next(&seed) & 3u));
-    }
-    if (format->kind == DQG_FORMAT_VECTOR) {
-        float book[DQG_CODEBOOK_ENTRIES * 4];
-        size_t count = (size_t)weight->bytes[2] / sizeof(uint16_t);
-        dqg_random_floats(seed, book, count);
-        dqg_floats_encode(weight->zeros, book, DQG_DTYPE_F16, count);
+}
+
+void dqg_random_weight(uint64_t seed, struct dqg_weight *weight, float deviation) {
+    void *planes[] = {weight->codes, weight->scales, weight->zeros};
+    weight->scale = dqg_random_scale(weight->dtype, deviation);
+    for (int plane = 0; plane < 3; plane++) {
+        if (weight->bytes[plane] > 0) {
+            dqg_random_plane(seed + (uint64_t)plane, weight->dtype, plane, planes[plane], (size_t)weight->bytes[plane],
+                             deviation);
+        }
     }
 }

@@ -123,7 +123,7 @@ MEMBER(dqg_request, timestep, 8);
 MEMBER(dqg_request, sigma, 16);
 
 /* experimental: may change, but not by accident */
-RECORD(dqg_measure_spec, 80);
+RECORD(dqg_measure_spec, 96);
 MEMBER(dqg_measure_spec, struct_size, 0);
 MEMBER(dqg_measure_spec, flags, 4);
 MEMBER(dqg_measure_spec, operation, 8);
@@ -137,6 +137,8 @@ MEMBER(dqg_measure_spec, rows, 48);
 MEMBER(dqg_measure_spec, outputs, 56);
 MEMBER(dqg_measure_spec, inputs, 64);
 MEMBER(dqg_measure_spec, heads, 72);
+MEMBER(dqg_measure_spec, height, 80);
+MEMBER(dqg_measure_spec, width, 88);
 
 RECORD(dqg_measure_result, 72);
 MEMBER(dqg_measure_result, struct_size, 0);
@@ -149,6 +151,16 @@ MEMBER(dqg_measure_result, bytes, 40);
 MEMBER(dqg_measure_result, ceiling, 48);
 MEMBER(dqg_measure_result, error, 56);
 MEMBER(dqg_measure_result, processor_seconds, 64);
+
+RECORD(dqg_measure_operator, 48);
+MEMBER(dqg_measure_operator, struct_size, 0);
+MEMBER(dqg_measure_operator, evaluation, 4);
+MEMBER(dqg_measure_operator, index, 8);
+MEMBER(dqg_measure_operator, dtype, 12);
+MEMBER(dqg_measure_operator, kind, 16);
+MEMBER(dqg_measure_operator, name, 24);
+MEMBER(dqg_measure_operator, seconds, 32);
+MEMBER(dqg_measure_operator, operations, 40);
 #endif
 
 CONSTANT(DQG_OK, 0);

@@ -72,8 +72,47 @@ class Bench(Case):
 
     def test_text(self):
         text = self.dqgen('bench', TINY, '--steps', 2, '--repeats', 1, '--backend', 'scalar').stdout
-        for part in ['load', 'scalar', 'evaluation', 'step', 'GOP/s', 'memory']:
+        for part in ['load', 'scalar', 'evaluation', 'step', 'GOP/s', 'memory', 'of the ceiling']:
             self.assertIn(part, text)
+
+    def test_parts(self):
+        quick = ['--steps', 2, '--repeats', 1]
+        load = self.dqgen('bench', 'load', TINY, *quick, '--cold').stdout
+        self.assertIn('MB/s of the file', load)
+        self.assertNotIn('evaluation', load)
+        step = json.loads(self.dqgen('bench', 'step', TINY, *quick, '--json').stdout)['backends'][0]
+        self.assertIn('step_ms', step)
+        self.assertNotIn('evaluation_ms', step)
+
+    def test_profile(self):
+        arguments = ['--steps', 2, '--repeats', 3, '--profile']
+        self.dqgen('quantize', TINY, '-o', 'q4.dqg', '-q')
+        bench = json.loads(self.dqgen('bench', 'q4.dqg', *arguments, '--json').stdout)
+        backend = bench['backends'][0]
+        self.assertAlmostEqual(backend['share'], backend['gops'] / backend['ceiling_gops'], delta=1e-6)
+        profile = backend['profile']
+        operators, kinds, layers = profile['operators'], profile['kinds'], profile['layers']
+        self.assertEqual(sum(o['operations'] for o in operators), bench['evaluation_operations'])
+        self.assertIn('blocks.1.attn.qkv', [o['name'] for o in operators])
+        self.assertIn('blocks.*.attn.qkv (linear int4)', [line['name'] for line in layers])
+        for name in ['linear int4', 'linear f16', 'attention', 'norm', 'quantize']:
+            self.assertIn(name, [line['name'] for line in kinds])
+        for lines in [kinds, layers]:
+            self.assertEqual(sum(line['calls'] for line in lines), len(operators))
+            self.assertAlmostEqual(sum(line['share'] for line in lines), 1, delta=1e-5)
+            self.assertEqual(lines, sorted(lines, key=lambda line: -line['seconds']))
+        text = self.dqgen('bench', 'q4.dqg', *arguments, '--top', 1).stdout
+        self.assertIn('linear int4', text)
+        self.assertEqual(text.count('blocks.*'), 1)
+
+    def test_random_weights(self):
+        bench = json.loads(self.dqgen('bench', 'dit-s2', '--repeats', 1, '--steps', 1, '--format', 'int8',
+                                      '--height', 8, '--width', 8, '--json').stdout)
+        self.assertGreater(bench['evaluation_operations'], 2 * 16 * 12 * 12 * 384 * 384)
+        self.assertGreater(bench['model_bytes'], 32e6)
+        self.refused('bench', 'dit-s2', '--format', 'int7', says="not know 'int7'")
+        self.refused('bench', 'dit-s2', '--group', 33, says='no format')
+        self.refused('bench', 'dit-xxl', code=1, says="'dit-xxl'")
 
 
 class BenchOperators(Case):
@@ -148,7 +187,7 @@ class BenchOperators(Case):
         for arguments, text in [
                 (['--m', '0'], '--m takes whole numbers'), (['--m', '-5'], '--m takes'), (['--n', '1,x'], '--n takes'),
                 (['--k', '99999999999999999999'], '--k takes'), (['--k', '4.5'], '--k takes'),
-                (['--m', ','.join('1' * 17)], '16 numbers at most'), (['--format', 'int5'], "not know 'int5'"),
+                (['--m', ','.join('1' * 17)], '16 numbers at most'), (['--format', 'int7'], "not know 'int7'"),
                 (['--format', 'int4,,int8'], "not know ''"), (['--shapes', 'dit-x'], "not know 'dit-x'"),
                 (['--backend', 'gpu'], 'gpu'), (['--milliseconds', '0'], '--milliseconds must be'),
                 (['--group', '33', *sizes], 'no format of weights'), (['--n', '16', '--k', '200000'], '131072'),

@@ -211,6 +211,209 @@ static void allocations_fail(void **state) {
     }
 }
 
+/* ---- networks ---- */
+
+/* The tensors of a tiny DiT: one block, 8 x 8 pixels of 4 channels, 384 wide, 5 classes, 16 tokens. */
+enum { TENSORS = 20 };
+
+static void describe_network(dqg_tensor_info tensors[TENSORS], int32_t dtype, int32_t group) {
+    static const struct {
+        const char *name;
+        int64_t shape[4];
+    } all[TENSORS] = {
+        {"x_embedder.proj.weight", {384, 4, 2, 2}},
+        {"x_embedder.proj.bias", {384}},
+        {"t_embedder.mlp.0.weight", {384, 256}},
+        {"t_embedder.mlp.0.bias", {384}},
+        {"t_embedder.mlp.2.weight", {384, 384}},
+        {"t_embedder.mlp.2.bias", {384}},
+        {"y_embedder.embedding_table.weight", {6, 384}},
+        {"pos_embed", {1, 16, 384}},
+        {"blocks.0.attn.qkv.weight", {1152, 384}},
+        {"blocks.0.attn.qkv.bias", {1152}},
+        {"blocks.0.attn.proj.weight", {384, 384}},
+        {"blocks.0.attn.proj.bias", {384}},
+        {"blocks.0.mlp.fc1.weight", {256, 384}},
+        {"blocks.0.mlp.fc1.bias", {256}},
+        {"blocks.0.mlp.fc2.weight", {384, 256}},
+        {"blocks.0.mlp.fc2.bias", {384}},
+        {"blocks.0.adaLN_modulation.1.weight", {2304, 384}},
+        {"blocks.0.adaLN_modulation.1.bias", {2304}},
+        {"final_layer.linear.weight", {16, 384}},
+        {"final_layer.linear.bias", {16}},
+    };
+    for (int i = 0; i < TENSORS; i++) {
+        DQG_INIT(&tensors[i]);
+        tensors[i].name = all[i].name;
+        tensors[i].dtype = DQG_DTYPE_F32;
+        for (int d = 0; d < 4 && all[i].shape[d] > 0; d++) {
+            tensors[i].shape[d] = all[i].shape[d];
+            tensors[i].rank++;
+        }
+        if (tensors[i].rank == 2 && strncmp(tensors[i].name, "blocks", 6) == 0) {
+            tensors[i].dtype = dtype;
+            tensors[i].group = group;
+        }
+    }
+}
+
+/* The list above lacks the last modulation, so that there is something to be missing. */
+static int32_t describe_whole_network(dqg_tensor_info tensors[TENSORS + 2], int32_t dtype, int32_t group) {
+    describe_network(tensors, dtype, group);
+    for (int i = 0; i < 2; i++) {
+        DQG_INIT(&tensors[TENSORS + i]);
+        tensors[TENSORS + i].name =
+            i == 0 ? "final_layer.adaLN_modulation.1.weight" : "final_layer.adaLN_modulation.1.bias";
+        tensors[TENSORS + i].dtype = DQG_DTYPE_F32;
+        tensors[TENSORS + i].rank = 2 - i;
+        tensors[TENSORS + i].shape[0] = 768;
+        tensors[TENSORS + i].shape[1] = i == 0 ? 384 : 0;
+    }
+    return TENSORS + 2;
+}
+
+static void assert_no_model(dqg_context *context, const dqg_tensor_info *tensors, int32_t count, dqg_status status) {
+    dqg_model *model = anything;
+    assert_fails(context, dqg_measure_model(context, tensors, count, &model), status);
+    assert_null(model);
+}
+
+static void wrong_models(void **state) {
+    dqg_context *context = context_of(state);
+    dqg_tensor_info tensors[TENSORS + 2];
+    dqg_model *model = anything;
+    int32_t count = describe_whole_network(tensors, DQG_DTYPE_F32, 0);
+    assert_int_equal(dqg_measure_model(NULL, tensors, count, &model), DQG_ERROR_ARGUMENT);
+    assert_null(model);
+    assert_fails(context, dqg_measure_model(context, tensors, count, NULL), DQG_ERROR_ARGUMENT);
+    assert_no_model(context, NULL, 1, DQG_ERROR_ARGUMENT);
+    assert_no_model(context, tensors, 0, DQG_ERROR_ARGUMENT);
+    assert_no_model(context, tensors, -1, DQG_ERROR_ARGUMENT);
+    assert_no_model(context, tensors, INT32_MAX, DQG_ERROR_ARGUMENT);
+    assert_no_model(context, tensors, 3, DQG_ERROR_UNSUPPORTED);
+    assert_no_model(context, tensors, TENSORS, DQG_ERROR_FORMAT);
+    tensors[0].struct_size = 8;
+    assert_no_model(context, tensors, count, DQG_ERROR_ARGUMENT);
+    for (int i = 0; i < 6; i++) {
+        describe_whole_network(tensors, DQG_DTYPE_F32, 0);
+        dqg_tensor_info *tensor = &tensors[12];
+        tensor->name = i == 0 ? NULL : i == 1 ? "" : tensor->name;
+        tensor->rank = i == 2 ? -1 : i == 3 ? DQG_MAX_RANK + 1 : tensor->rank;
+        tensor->dtype = i == 4 ? DQG_DTYPE_U8 : tensor->dtype;
+        tensor->shape[1] = i == 5 ? INT64_MAX : tensor->shape[1];
+        assert_no_model(context, tensors, count, DQG_ERROR_ARGUMENT);
+    }
+    describe_whole_network(tensors, DQG_DTYPE_F32, 0);
+    tensors[3].name = tensors[1].name;
+    assert_no_model(context, tensors, count, DQG_ERROR_FORMAT);
+}
+
+struct told {
+    int count, evaluations;
+    double seconds, operations;
+};
+
+static void tell(void *user, const dqg_measure_operator *record) {
+    struct told *told = user;
+    assert_true(record->struct_size == sizeof(*record) && record->seconds >= 0 && record->operations >= 0);
+    assert_true(strlen(record->kind) > 0 && strlen(record->name) > 0);
+    assert_int_equal(record->index, told->count);
+    assert_int_equal(record->evaluation, told->evaluations);
+    told->count++;
+    told->seconds += record->seconds;
+    told->operations += record->operations;
+    if (strcmp(record->name, "output") == 0) {
+        told->count = 0;
+        told->evaluations++;
+    }
+}
+
+static void networks(void **state) {
+    dqg_context *context = context_of(state);
+    static const int32_t dtypes[] = {DQG_DTYPE_BF16, DQG_DTYPE_INT8, DQG_DTYPE_INT4, DQG_DTYPE_INT4Z};
+    for (int i = 0; i < 4; i++) {
+        dqg_tensor_info tensors[TENSORS + 2];
+        dqg_model *model;
+        dqg_model_info info;
+        dqg_measure_result result;
+        dqg_measure_spec spec = spec_of(0);
+        struct told told = {0};
+        DQG_INIT(&info);
+        DQG_INIT(&result);
+        int32_t count = describe_whole_network(tensors, dtypes[i], i > 1 ? 32 : 0);
+        assert_ok(dqg_measure_model(context, tensors, count, &model));
+        assert_ok(dqg_model_get_info(model, &info));
+        assert_int_equal(info.layers, 1);
+        spec.samples = 2;
+        assert_ok(dqg_measure_network(context, model, &spec, tell, &told, &result));
+        assert_true(result.times >= 2 && result.times == told.evaluations);
+        assert_true(0 < result.seconds_min && result.seconds_min <= result.seconds_max && result.ceiling > 0);
+        assert_true(told.operations == result.operations * result.times && result.operations > 2.0 * 32 * 384 * 384);
+        assert_true(told.seconds > 0 && told.seconds < 1.01 * result.seconds_max * result.times);
+        assert_ok(dqg_measure_network(context, model, NULL, NULL, NULL, &result));
+        dqg_model_release(model);
+    }
+}
+
+static void wrong_networks(void **state) {
+    dqg_context *context = context_of(state);
+    dqg_tensor_info tensors[TENSORS + 2];
+    dqg_model *model;
+    dqg_measure_result result;
+    dqg_measure_spec spec = spec_of(0);
+    DQG_INIT(&result);
+    int32_t count = describe_whole_network(tensors, DQG_DTYPE_INT4, 32);
+    assert_ok(dqg_measure_model(context, tensors, count, &model));
+    assert_int_equal(dqg_measure_network(NULL, model, &spec, NULL, NULL, &result), DQG_ERROR_ARGUMENT);
+    assert_fails(context, dqg_measure_network(context, NULL, &spec, NULL, NULL, &result), DQG_ERROR_ARGUMENT);
+    assert_fails(context, dqg_measure_network(context, model, &spec, NULL, NULL, NULL), DQG_ERROR_ARGUMENT);
+    const int64_t sizes[] = {-1, 7, 65537, INT64_MIN};
+    for (int i = 0; i < 4; i++) {
+        spec = spec_of(0);
+        spec.height = sizes[i];
+        assert_fails(context, dqg_measure_network(context, model, &spec, NULL, NULL, &result), DQG_ERROR_RANGE);
+        spec = spec_of(0);
+        spec.samples = i == 1 ? 4097 : sizes[i];
+        assert_fails(context, dqg_measure_network(context, model, &spec, NULL, NULL, &result), DQG_ERROR_RANGE);
+    }
+    spec = spec_of(0);
+    spec.struct_size = 3;
+    assert_fails(context, dqg_measure_network(context, model, &spec, NULL, NULL, &result), DQG_ERROR_ARGUMENT);
+    dqg_model_release(model);
+}
+
+/* Each request for memory fails once, while a model is made and measured. */
+static void network_allocations_fail(void **state) {
+    (void)state;
+    int failed = 1;
+    for (int64_t n = 1; failed; n++) {
+        struct failing_alloc memory;
+        dqg_allocator allocator;
+        dqg_context *context;
+        dqg_model *model;
+        dqg_tensor_info tensors[TENSORS + 2];
+        dqg_measure_result result;
+        dqg_measure_spec spec = spec_of(0);
+        DQG_INIT(&result);
+        spec.repeats = 1;
+        failing_alloc_init(&memory, &allocator);
+        assert_ok(dqg_context_create(&allocator, &context));
+        assert_ok(dqg_context_set_threads(context, 2));
+        memory.fail_at = n;
+        dqg_status status =
+            dqg_measure_model(context, tensors, describe_whole_network(tensors, DQG_DTYPE_INT4, 64), &model);
+        if (status == DQG_OK) {
+            status = dqg_measure_network(context, model, &spec, NULL, NULL, &result);
+        }
+        failed = memory.failed > 0;
+        assert_int_equal(status, failed ? DQG_ERROR_MEMORY : DQG_OK);
+        memory.fail_at = 0;
+        dqg_model_release(model);
+        dqg_context_destroy(context);
+        assert_int_equal(failing_alloc_errors(&memory), 0);
+    }
+}
+
 static int setup(void **state) {
     return dqg_context_create(NULL, (dqg_context **)state) < 0;
 }
@@ -222,9 +425,12 @@ static int teardown(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(wrong_records),  cmocka_unit_test(wrong_numbers),    cmocka_unit_test(wrong_kinds),
-        cmocka_unit_test(too_large),      cmocka_unit_test(cancelled),        cmocka_unit_test(plausible),
+        cmocka_unit_test(wrong_records),  cmocka_unit_test(wrong_numbers),
+        cmocka_unit_test(wrong_kinds),    cmocka_unit_test(too_large),
+        cmocka_unit_test(cancelled),      cmocka_unit_test(plausible),
         cmocka_unit_test(all_operations), cmocka_unit_test(allocations_fail),
+        cmocka_unit_test(wrong_models),   cmocka_unit_test(networks),
+        cmocka_unit_test(wrong_networks), cmocka_unit_test(network_allocations_fail),
     };
     return cmocka_run_group_tests(tests, setup, teardown);
 }

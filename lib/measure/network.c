@@ -1,0 +1,223 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Whole networks: models with random weights, and evaluations timed as a run does them, with memory taken before. A
+ * profile takes the time of each operator from outside the executor, which knows nothing of it.
+ */
+#include <math.h>
+
+#include "measure/measure.h"
+#include "measure/network.h"
+#include "support/rng.h"
+
+/* ---- random weights ---- */
+
+static float deviation_of(const struct dqg_tensor_desc *desc) {
+    struct dqg_matrix_size size;
+    /* Matrices keep the size of what goes through them; vectors are biases. */
+    return dqg_matrix_size(desc->dtype, desc->group, desc->rank, desc->shape, &size) ? 1.0f / sqrtf((float)size.columns)
+                                                                                     : 0.02f;
+}
+
+static void make_plane(void *user, const struct dqg_tensor_desc *desc, enum dqg_plane plane, void *out, size_t size) {
+    uint64_t *seed = user;
+    dqg_random_plane((*seed)++, desc->dtype, (int)plane, out, size, deviation_of(desc));
+}
+
+static dqg_status describe(struct dqg_context *context, const dqg_tensor_info *info, struct dqg_tensor_desc *desc) {
+    *desc = (struct dqg_tensor_desc){.name = info->name,
+                                     .dtype = info->dtype,
+                                     .group = info->group,
+                                     .rank = info->rank,
+                                     .type_name = dqg_dtype_name(info->dtype)};
+    memcpy(desc->shape, info->shape, sizeof desc->shape);
+    if (info->name == NULL || info->name[0] == '\0') {
+        return dqg_fail(context, DQG_ERROR_ARGUMENT, "a tensor has no name");
+    }
+    if (info->rank < 1 || info->rank > DQG_MAX_RANK ||
+        !dqg_format_plane_bytes(desc->dtype, desc->group, desc->rank, desc->shape, desc->plane_bytes)) {
+        return dqg_fail(context, DQG_ERROR_ARGUMENT, "tensor '%s': no format, or not one for this shape", info->name);
+    }
+    desc->scale = dqg_random_scale(desc->dtype, deviation_of(desc));
+    for (int plane = 0; plane < DQG_PLANE_COUNT; plane++) {
+        desc->stored_bytes += desc->plane_bytes[plane];
+    }
+    return DQG_OK;
+}
+
+dqg_status dqg_measure_random_model(struct dqg_context *context, const dqg_tensor_info *tensors, size_t count,
+                                    struct dqg_model **model) {
+    struct dqg_source source;
+    uint64_t seed = 1;
+    size_t stride = tensors[0].struct_size; /* the caller's records may be longer than those of this version */
+    size_t bytes = count * sizeof(struct dqg_tensor_desc);
+    struct dqg_tensor_desc *descs = dqg_malloc(&context->alloc, bytes);
+    if (descs == NULL) {
+        return dqg_fail_memory(context, "the model's tensors", bytes);
+    }
+    dqg_status status = DQG_OK;
+    for (size_t i = 0; status >= 0 && i < count; i++) {
+        status = describe(context, (const dqg_tensor_info *)((const char *)tensors + i * stride), &descs[i]);
+    }
+    if (status >= 0) {
+        status = dqg_source_open_made(context, descs, count, make_plane, &seed, &source);
+    }
+    if (status >= 0) {
+        status = dqg_model_open(context, &source, 0, model);
+        dqg_source_close(&source);
+    }
+    dqg_free(&context->alloc, descs, bytes);
+    return status;
+}
+
+/* ---- what an operator does ---- */
+
+static const char *kind_name(enum dqg_node_kind kind) {
+    switch (kind) {
+    case DQG_NODE_LINEAR:
+        return "linear";
+    case DQG_NODE_ATTENTION:
+        return "attention";
+    case DQG_NODE_NORM:
+        return "norm";
+    case DQG_NODE_QUANTIZE:
+        return "quantize";
+    case DQG_NODE_ACTIVATE:
+        return "activate";
+    case DQG_NODE_TIMESTEP:
+    case DQG_NODE_LABEL:
+        return "embed";
+    case DQG_NODE_PATCHIFY:
+    case DQG_NODE_UNPATCHIFY:
+        return "patches";
+    default:
+        return "other";
+    }
+}
+
+/* Multiplications and additions of products and attention; 0 of the rest. */
+static double operations_of(const struct dqg_graph *graph, const struct dqg_node *node) {
+    const struct dqg_value *out = &graph->values[node->out];
+    if (node->kind == DQG_NODE_LINEAR) {
+        return 2.0 * (double)out->rows * (double)node->weight->size.rows * (double)node->weight->size.columns;
+    }
+    if (node->kind == DQG_NODE_ATTENTION) {
+        return 4.0 * (double)out->rows * (double)out->columns * (double)graph->tokens;
+    }
+    return 0.0;
+}
+
+/* ---- evaluations ---- */
+
+enum { MOST_EVALUATIONS = 512, CEILINGS = 3 };
+
+struct evaluations {
+    struct dqg_context *context;
+    const dqg_measure_spec *spec;
+    struct dqg_graph graph;
+    struct dqg_exec exec;
+    float *x, *out;
+    double *timesteps;
+    int32_t *labels;
+    struct dqg_arena arena;
+    dqg_measure_fn fn; /* NULL: no profile */
+    void *user;
+};
+
+static dqg_status make_inputs(struct evaluations *e, const struct dqg_model *model) {
+    struct dqg_graph *graph = &e->graph;
+    const struct dqg_alloc *alloc = &e->context->alloc;
+    size_t samples = graph->samples, plane = samples * graph->height * graph->width;
+    e->x = dqg_arena_alloc(alloc, &e->arena, plane * graph->channels * sizeof *e->x);
+    e->out = dqg_arena_alloc(alloc, &e->arena, plane * graph->out_channels * sizeof *e->out);
+    e->timesteps = dqg_arena_alloc(alloc, &e->arena, samples * sizeof *e->timesteps);
+    e->labels = dqg_arena_alloc(alloc, &e->arena, samples * sizeof *e->labels);
+    if (e->x == NULL || e->out == NULL || e->timesteps == NULL || e->labels == NULL) {
+        return dqg_fail_memory(e->context, "the evaluation", e->arena.total);
+    }
+    dqg_rng_normal(1, 0, e->x, plane * graph->channels);
+    for (size_t i = 0; i < samples; i++) {
+        e->timesteps[i] = 500.0;
+        e->labels[i] = model->hyper.classes > 0 ? (int32_t)(i % model->hyper.classes) : -1;
+    }
+    return DQG_OK;
+}
+
+static void tell(const struct evaluations *e, int32_t evaluation, int32_t index, int64_t taken) {
+    const struct dqg_node *node = &e->graph.nodes[index];
+    dqg_measure_operator told;
+    DQG_INIT(&told);
+    told.evaluation = evaluation;
+    told.index = index;
+    told.dtype = node->weight != NULL ? node->weight->dtype : 0;
+    told.kind = kind_name(node->kind);
+    told.name = node->name;
+    told.seconds = (double)taken * 1e-9;
+    told.operations = operations_of(&e->graph, node);
+    e->fn(e->user, &told);
+}
+
+static dqg_status evaluate(struct evaluations *e, int32_t evaluation, bool profile) {
+    struct dqg_exec_io io = {e->x, e->timesteps, e->labels, e->out};
+    dqg_status status = DQG_PENDING;
+    while (status == DQG_PENDING) {
+        int32_t index = e->exec.next;
+        int64_t start = profile ? dqg_now_ns() : 0;
+        status = dqg_exec_next(&e->exec, &io);
+        if (profile && status >= 0) {
+            tell(e, evaluation, index, dqg_now_ns() - start);
+        }
+    }
+    return status;
+}
+
+static dqg_status take_times(struct evaluations *e, dqg_measure_result *result) {
+    const dqg_measure_spec *spec = e->spec;
+    uint64_t (*ceiling)(uint64_t) = e->exec.ops.kernels->ceiling_i8;
+    double seconds[MOST_EVALUATIONS];
+    int32_t times = 0;
+    int64_t wanted_ns = (int64_t)(spec->seconds * 1e9), spent_ns = 0, processor_ns = 0;
+    uint64_t rounds = 1;
+    struct dqg_work work;
+    dqg_work_begin(&work, e->context, DQG_PHASE_MEASURE, (uint64_t)spec->repeats);
+    DQG_TRY(evaluate(e, -1, false)); /* warms up */
+    while (times < MOST_EVALUATIONS && (times < spec->repeats || spent_ns < wanted_ns)) {
+        for (int i = 0; i < CEILINGS; i++) {
+            double rate = dqg_measure_ceiling(e->context, ceiling, &rounds);
+            result->ceiling = rate > result->ceiling ? rate : result->ceiling;
+        }
+        int64_t processor = dqg_process_ns(), start = dqg_now_ns();
+        DQG_TRY(evaluate(e, times, e->fn != NULL));
+        int64_t taken = dqg_now_ns() - start;
+        processor_ns += dqg_process_ns() - processor;
+        seconds[times++] = (double)taken * 1e-9;
+        spent_ns += taken;
+        uint64_t done = times < spec->repeats ? (uint64_t)times : (uint64_t)spec->repeats;
+        DQG_TRY(dqg_work_set(&work, done, "evaluating"));
+    }
+    dqg_measure_summarize(seconds, (size_t)times, result);
+    result->processor_seconds = (double)processor_ns * 1e-9 / (double)times;
+    return DQG_OK;
+}
+
+dqg_status dqg_measure_evaluations(struct dqg_context *context, const struct dqg_model *model,
+                                   const dqg_measure_spec *spec, dqg_measure_fn fn, void *user,
+                                   dqg_measure_result *result) {
+    struct evaluations e = {.context = context, .spec = spec, .fn = fn, .user = user};
+    DQG_TRY(
+        dqg_model_graph(context, model, (size_t)spec->samples, (size_t)spec->height, (size_t)spec->width, &e.graph));
+    dqg_status status = make_inputs(&e, model);
+    if (status >= 0) {
+        status = dqg_exec_init(context, &e.graph, &e.exec);
+    }
+    if (status >= 0) {
+        status = take_times(&e, result);
+    }
+    for (int32_t i = 0; i < e.graph.node_count; i++) {
+        result->operations += operations_of(&e.graph, &e.graph.nodes[i]);
+    }
+    result->bytes = (double)model->weight_bytes;
+    dqg_exec_free(&e.exec);
+    dqg_arena_free(&context->alloc, &e.arena);
+    dqg_graph_free(&e.graph);
+    return status;
+}
