@@ -140,7 +140,7 @@ static void run_attention(const struct dqg_exec *exec, const struct dqg_node *no
 static void run_node(const struct dqg_exec *exec, const struct dqg_node *node, const struct dqg_exec_io *io) {
     const struct dqg_graph *graph = exec->graph;
     const struct dqg_value *out = value_of(exec, node->out);
-    struct dqg_patches patches = {graph->samples, graph->channels, graph->height, graph->width, graph->patch};
+    struct dqg_patches patches = {graph->samples, graph->channels, graph->height, graph->width, graph->patch, 0};
     switch (node->kind) {
     case DQG_NODE_TIMESTEP:
         dqg_op_timestep(floats_of(exec, node->out), io->timesteps, graph->samples, out->columns);
@@ -150,6 +150,7 @@ static void run_node(const struct dqg_exec *exec, const struct dqg_node *node, c
                      graph->samples);
         break;
     case DQG_NODE_PATCHIFY:
+        patches.pixel_padded = dqg_dtype_is_quantized(node->weight->dtype) ? node->weight->size.tap_padded : 0;
         dqg_op_patchify(&exec->ops, floats_of(exec, node->out), io->x, &patches);
         break;
     case DQG_NODE_UNPATCHIFY:

@@ -47,9 +47,12 @@ int32_t dqg_graph_label(struct dqg_graph *graph, const char *name, int32_t x, co
     return append(graph, node, graph->samples, table->size.columns);
 }
 
-int32_t dqg_graph_patchify(struct dqg_graph *graph, const char *name) {
-    return append(graph, make_node(DQG_NODE_PATCHIFY, name, DQG_NO_VALUE), graph->samples * graph->tokens,
-                  graph->channels * graph->patch * graph->patch);
+int32_t dqg_graph_patchify(struct dqg_graph *graph, const char *name, const struct dqg_weight *weight) {
+    const struct dqg_matrix_size *size = &weight->size;
+    struct dqg_node node = make_node(DQG_NODE_PATCHIFY, name, DQG_NO_VALUE);
+    node.weight = weight;
+    return append(graph, node, graph->samples * graph->tokens,
+                  dqg_dtype_is_quantized(weight->dtype) ? size->columns_padded : size->columns);
 }
 
 int32_t dqg_graph_linear(struct dqg_graph *graph, const char *name, int32_t x, const struct dqg_weight *weight,

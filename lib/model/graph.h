@@ -81,7 +81,8 @@ void dqg_graph_free(struct dqg_graph *graph);
 /* Each returns the value it makes. name: of the operator, for taps and messages; kept by pointer. */
 int32_t dqg_graph_timestep(struct dqg_graph *graph, const char *name, size_t width);
 int32_t dqg_graph_label(struct dqg_graph *graph, const char *name, int32_t x, const struct dqg_weight *table);
-int32_t dqg_graph_patchify(struct dqg_graph *graph, const char *name);
+/* In the order of columns of weight, which is multiplied next. */
+int32_t dqg_graph_patchify(struct dqg_graph *graph, const char *name, const struct dqg_weight *weight);
 int32_t dqg_graph_linear(struct dqg_graph *graph, const char *name, int32_t x, const struct dqg_weight *weight,
                          const float *bias);
 int32_t dqg_graph_activate(struct dqg_graph *graph, const char *name, int32_t x, enum dqg_activation activation);
