@@ -68,7 +68,8 @@ dqg_status dqg_model_graph(struct dqg_context *context, const struct dqg_model *
     graph->tokens = graph->height / graph->patch * (graph->width / graph->patch);
     dqg_status status = model->family->build(model, graph);
     if (status >= 0 && graph->failed) {
-        status = dqg_fail_memory(context, "the network graph", graph->arena.total);
+        status = graph->status < 0 ? graph->status
+                                   : dqg_fail_memory(context, "the network graph", graph->arena.total);
     }
     if (status >= 0) {
         status = dqg_graph_fuse(graph);
