@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * Convolutions with quantized weights, as products of the int8 image's windows with weight panels; no window is ever
- * copied to memory. Results are cut into blocks of DQG_BLOCK_COLUMNS output channels by some pixels; a lane decodes the
+ * copied to memory. Results are cut into blocks of output channels by pixels; a lane decodes the
  * block's weights once, in cache. Float weights: conv_float.c.
  *
  * A doubled image is never made. Of the results, those in even or odd lines and columns see its pixels in four
@@ -9,7 +9,13 @@
  */
 #include "ops/conv.h"
 
-enum { BLOCK_PIXELS = 1024 /* decoding the weights costs as much as some 12 pixels */ };
+enum {
+    BLOCK_PIXELS = 1024, /* decoding the weights costs as much as some 12 pixels */
+    MOST_PANELS = 8,     /* of weights decoded together; each strip of pixels is gathered once for all of them */
+    MOST_COLUMNS = MOST_PANELS * DQG_PANEL,
+    FEWEST_PANELS = 4,
+    MOST_BLOCK = 768 << 10 /* bytes of weights decoded together: they stay in the second-level cache */
+};
 
 /* Every result, or one of the four patterns of a doubled image. */
 struct pattern {
@@ -24,7 +30,7 @@ struct conv_task {
     const struct dqg_conv *args;
     struct pattern patterns[4];
     size_t out[3];
-    size_t block_pixels;
+    size_t block_pixels, block_columns;
     size_t column_blocks;
     size_t runs, run_taps; /* taps next to each other along a line are one run */
 };
@@ -74,16 +80,16 @@ static struct dqg_conv_rows place_rows(const struct conv_task *task, const struc
 static void multiply_block(const struct conv_task *task, const struct pattern *pattern, size_t pixel, size_t end,
                            size_t column, char *scratch) {
     const struct dqg_conv *args = task->args;
-    size_t columns = dqg_min_size(DQG_BLOCK_COLUMNS, args->weight->size.rows - column);
+    size_t columns = dqg_min_size(task->block_columns, args->weight->size.rows - column);
     size_t depth = args->weight->size.columns_padded, sample = SIZE_MAX;
     struct dqg_conv_rows rows[DQG_CONV_TILE];
     size_t row[DQG_CONV_TILE];
-    float bias[DQG_BLOCK_COLUMNS];
-    int32_t *c = (int32_t *)(scratch + DQG_BLOCK_COLUMNS * dqg_round_up(depth, DQG_ALIGNMENT));
-    size_t *run = (size_t *)(c + DQG_CONV_TILE * DQG_BLOCK_COLUMNS);
+    float bias[MOST_COLUMNS];
+    int32_t *c = (int32_t *)(scratch + dqg_round_up(task->block_columns * depth, DQG_ALIGNMENT));
+    size_t *run = (size_t *)(c + DQG_CONV_TILE * MOST_COLUMNS);
     place_runs(task, pattern, run);
     struct dqg_gemm_i8 product = {.c = c,
-                                  .ldc = DQG_BLOCK_COLUMNS,
+                                  .ldc = MOST_COLUMNS,
                                   .a = args->image->codes,
                                   .row = row,
                                   .run = run,
@@ -110,8 +116,8 @@ static void multiply_block(const struct conv_task *task, const struct pattern *p
                 sample = rows[i].sample;
                 dqg_conv_bias(args, sample, column, columns, bias);
             }
-            dqg_conv_finish(task->ops, args, sums, bias, &rows[i], column, columns);
-            sums += rows[i].count * DQG_BLOCK_COLUMNS;
+            dqg_conv_finish(task->ops, args, sums, MOST_COLUMNS, bias, &rows[i], column, columns);
+            sums += rows[i].count * MOST_COLUMNS;
         }
     }
 }
@@ -125,11 +131,18 @@ static void conv_tile(void *argument, size_t index, size_t lane) {
     }
     size_t first = block * task->block_pixels;
     multiply_block(task, pattern, first, dqg_min_size(first + task->block_pixels, pattern->pixels),
-                   index % task->column_blocks * DQG_BLOCK_COLUMNS,
+                   index % task->column_blocks * task->block_columns,
                    task->ops->scratch + lane * task->ops->lane_bytes);
 }
 
 /* ---- operator ---- */
+
+/* Even, because kernels take panels in pairs. */
+static size_t block_panels(const struct dqg_weight *weight) {
+    size_t panels = MOST_BLOCK / (DQG_PANEL * weight->size.columns_padded) / 2 * 2;
+    panels = panels < FEWEST_PANELS ? FEWEST_PANELS : panels;
+    return panels < MOST_PANELS ? panels : MOST_PANELS;
+}
 
 static size_t count_blocks(const struct conv_task *task, size_t pixels) {
     return (pixels + task->block_pixels - 1) / task->block_pixels;
@@ -152,7 +165,8 @@ void dqg_op_conv(const struct dqg_ops *ops, const struct dqg_conv *args) {
     }
     const struct dqg_conv_shape *shape = args->shape;
     struct conv_task task = {.ops = ops, .args = args};
-    task.column_blocks = (args->weight->size.rows + DQG_BLOCK_COLUMNS - 1) / DQG_BLOCK_COLUMNS;
+    task.block_columns = DQG_PANEL * block_panels(args->weight);
+    task.column_blocks = (args->weight->size.rows + task.block_columns - 1) / task.block_columns;
     task.run_taps = shape->dilation[2] == 1 && !shape->upsample ? shape->kernel[2] : 1;
     task.runs = args->weight->size.taps / task.run_taps;
     size_t patterns = shape->upsample ? 4 : 1, step = shape->upsample ? 2 : 1, blocks = 0;
@@ -178,8 +192,8 @@ size_t dqg_op_conv_scratch(const struct dqg_weight *weight) {
     if (!dqg_dtype_is_quantized(weight->dtype)) {
         return dqg_conv_float_scratch(weight);
     }
-    return DQG_BLOCK_COLUMNS * (dqg_round_up(weight->size.columns_padded, DQG_ALIGNMENT) +
-                                DQG_CONV_TILE * sizeof(int32_t)) +
+    size_t block = DQG_PANEL * block_panels(weight) * weight->size.columns_padded;
+    return dqg_round_up(block, DQG_ALIGNMENT) + DQG_CONV_TILE * MOST_COLUMNS * sizeof(int32_t) +
            weight->size.taps * sizeof(size_t);
 }
 
@@ -197,8 +211,8 @@ void dqg_conv_bias(const struct dqg_conv *args, size_t sample, size_t column, si
     }
 }
 
-void dqg_conv_finish(const struct dqg_ops *ops, const struct dqg_conv *args, const void *c, const float *bias,
-                     const struct dqg_conv_rows *rows, size_t column, size_t columns) {
+void dqg_conv_finish(const struct dqg_ops *ops, const struct dqg_conv *args, const void *c, size_t ldc,
+                     const float *bias, const struct dqg_conv_rows *rows, size_t column, size_t columns) {
     size_t ld_out = args->ld_out * rows->distance;
     float *out = args->out + rows->pixel * args->ld_out + column;
     struct dqg_epilogue epilogue = {.bias = bias, .activation = args->activation};
@@ -210,7 +224,7 @@ void dqg_conv_finish(const struct dqg_ops *ops, const struct dqg_conv *args, con
         epilogue.ld_residual = args->ld_residual * rows->distance;
     }
     if (args->image == NULL) {
-        ops->kernels->epilogue_f32_f32(out, ld_out, c, DQG_BLOCK_COLUMNS, rows->count, columns, &epilogue);
+        ops->kernels->epilogue_f32_f32(out, ld_out, c, ldc, rows->count, columns, &epilogue);
         return;
     }
     float scale[DQG_CONV_TILE];
@@ -219,5 +233,5 @@ void dqg_conv_finish(const struct dqg_ops *ops, const struct dqg_conv *args, con
     }
     epilogue.row_scale = scale;
     epilogue.column_scale = args->weight->column_scale + column;
-    ops->kernels->epilogue_i32_f32(out, ld_out, c, DQG_BLOCK_COLUMNS, rows->count, columns, &epilogue);
+    ops->kernels->epilogue_i32_f32(out, ld_out, c, ldc, rows->count, columns, &epilogue);
 }

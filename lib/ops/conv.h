@@ -94,14 +94,14 @@ struct dqg_conv_rows {
     size_t count;    /* at most DQG_CONV_TILE */
 };
 
-enum { DQG_CONV_TILE = 48 };
+enum { DQG_CONV_TILE = 48 /* accumulators of one kernel call stay in the first-level cache */ };
 
-/* Fills bias[DQG_BLOCK_COLUMNS] with what is added to every pixel of a sample, for columns of results. */
+/* Fills bias[columns] with what is added to every pixel of a sample, for columns of results. */
 void dqg_conv_bias(const struct dqg_conv *args, size_t sample, size_t column, size_t columns, float *bias);
 
-/* Hands c, DQG_BLOCK_COLUMNS a row, to the epilogue; c is int32 sums where the args have an image, else floats. */
-void dqg_conv_finish(const struct dqg_ops *ops, const struct dqg_conv *args, const void *c, const float *bias,
-                     const struct dqg_conv_rows *rows, size_t column, size_t columns);
+/* Hands c, [rows][ldc], to the epilogue; c is int32 sums where the args have an image, else floats. */
+void dqg_conv_finish(const struct dqg_ops *ops, const struct dqg_conv *args, const void *c, size_t ldc,
+                     const float *bias, const struct dqg_conv_rows *rows, size_t column, size_t columns);
 
 void dqg_conv_float(const struct dqg_ops *ops, const struct dqg_conv *args);
 size_t dqg_conv_float_scratch(const struct dqg_weight *weight);

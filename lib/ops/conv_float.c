@@ -63,27 +63,32 @@ static void decode_part(const struct float_task *task, const struct areas *areas
     }
 }
 
+/* The input pixel along an axis under a tap of a result's window; -1 for a zero. */
+static ptrdiff_t source_at(const struct dqg_conv_shape *shape, int axis, size_t result, size_t tap) {
+    size_t position = result * shape->stride[axis] + tap * shape->dilation[axis];
+    return dqg_conv_source(shape, axis, (ptrdiff_t)position - (ptrdiff_t)shape->before[axis]);
+}
+
 /* Channels [first, first + count) of a result's window: pixel is its number in the sample. */
 static void gather_window(const struct float_task *task, float *to, size_t sample, size_t pixel, size_t first,
                           size_t count) {
     const struct dqg_conv_shape *shape = task->args->shape;
-    const size_t at[3] = {pixel / task->out[2] / task->out[1], pixel / task->out[2] % task->out[1],
-                          pixel % task->out[2]};
-    for (size_t tap = 0; tap < task->args->weight->size.taps; tap++, to += count) {
-        const size_t in_window[3] = {tap / shape->kernel[2] / shape->kernel[1],
-                                     tap / shape->kernel[2] % shape->kernel[1], tap % shape->kernel[2]};
-        size_t from = sample;
-        bool outside = false;
-        for (int axis = 0; axis < 3 && !outside; axis++) {
-            size_t position = at[axis] * shape->stride[axis] + in_window[axis] * shape->dilation[axis];
-            ptrdiff_t source = dqg_conv_source(shape, axis, (ptrdiff_t)position - (ptrdiff_t)shape->before[axis]);
-            outside = source < 0;
-            from = from * shape->size[axis] + (size_t)source;
-        }
-        if (outside) {
-            memset(to, 0, count * sizeof *to);
-        } else {
-            memcpy(to, task->args->x + from * task->args->ldx + first, count * sizeof *to);
+    size_t x = pixel % task->out[2], y = pixel / task->out[2] % task->out[1], z = pixel / task->out[2] / task->out[1];
+    for (size_t tap_z = 0; tap_z < shape->kernel[0]; tap_z++) {
+        ptrdiff_t from_z = source_at(shape, 0, z, tap_z);
+        for (size_t tap_y = 0; tap_y < shape->kernel[1]; tap_y++) {
+            ptrdiff_t from_y = source_at(shape, 1, y, tap_y);
+            bool outside = from_z < 0 || from_y < 0;
+            size_t line = ((sample * shape->size[0] + (size_t)from_z) * shape->size[1] + (size_t)from_y) *
+                          shape->size[2];
+            for (size_t tap_x = 0; tap_x < shape->kernel[2]; tap_x++, to += count) {
+                ptrdiff_t from_x = source_at(shape, 2, x, tap_x);
+                if (outside || from_x < 0) {
+                    memset(to, 0, count * sizeof *to);
+                } else {
+                    memcpy(to, task->args->x + (line + (size_t)from_x) * task->args->ldx + first, count * sizeof *to);
+                }
+            }
         }
     }
 }
@@ -129,7 +134,7 @@ static void float_tile(void *argument, size_t index, size_t lane) {
     for (const float *c = areas.c; pixel < end; pixel += rows.count, c += rows.count * DQG_BLOCK_COLUMNS) {
         rows.pixel = sample * task->sample_pixels + pixel;
         rows.count = dqg_min_size(DQG_CONV_TILE, end - pixel);
-        dqg_conv_finish(task->ops, args, c, bias, &rows, column, columns);
+        dqg_conv_finish(task->ops, args, c, DQG_BLOCK_COLUMNS, bias, &rows, column, columns);
     }
 }
 

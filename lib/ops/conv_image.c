@@ -146,7 +146,7 @@ static void fill_line(void *argument, size_t index, size_t lane) {
         return;
     }
     size_t from = ((sample * shape->size[0] + (size_t)z) * shape->size[1] + (size_t)y) * shape->size[2];
-    task->ops->kernels->affine_f32_i8(line + image->border[2] * image->pixel, image->pixel, task->x + from * task->ldx,
+    task->ops->kernels->offset_f32_i8(line + image->border[2] * image->pixel, image->pixel, task->x + from * task->ldx,
                                       task->ldx, shape->size[2], shape->channels, image->pixel,
                                       code_factor(image->ranges + 2 * RANGE_PARTS * sample), zero);
     fill_ends(task, line, zero);
