@@ -55,7 +55,7 @@ static void keep_group(const struct pack_task *task, size_t row, size_t g, const
 /* Weights of a group without what pads its tap; a row that is one group keeps the zeros between its taps. */
 static size_t group_count(const struct dqg_matrix_size *size, size_t g, size_t n) {
     size_t channels = size->columns / size->taps;
-    return n > size->tap_padded ? n : dqg_min_size(n, channels - g * n % size->tap_padded);
+    return n > size->tap_padded ? dqg_matrix_extent(size) : dqg_min_size(n, channels - g * n % size->tap_padded);
 }
 
 /* All groups of one row. values: room for a row. */

@@ -27,6 +27,11 @@ static inline size_t dqg_matrix_column(const struct dqg_matrix_size *size, size_
     return k % size->taps * size->tap_padded + k / size->taps;
 }
 
+/* Columns up to the last one that is not padding. */
+static inline size_t dqg_matrix_extent(const struct dqg_matrix_size *size) {
+    return size->columns_padded - size->tap_padded + size->columns / size->taps;
+}
+
 /* How a format stores weights. Panels of codes are described in kernel/kernel.h. */
 enum dqg_format_kind {
     DQG_FORMAT_IMAGE,  /* no weights */

@@ -303,6 +303,8 @@ static const struct {
 } formats[] = {
     {DQG_DTYPE_F32, 0, 2e-6},   {DQG_DTYPE_F16, 0, 2e-6},   {DQG_DTYPE_BF16, 0, 2e-6}, {DQG_DTYPE_INT8, 0, 0.02},
     {DQG_DTYPE_INT4, 32, 0.03}, {DQG_DTYPE_INT4Z, 64, 0.03}, {DQG_DTYPE_INT4, 128, 0.03},
+    {DQG_DTYPE_INT3Z, 32, 0.03}, {DQG_DTYPE_BIN2, 64, 0.03}, {DQG_DTYPE_E4M3, 0, 0.03}, {DQG_DTYPE_VQ2, 0, 0.03},
+    {DQG_DTYPE_VQ4, 0, 0.03},
 };
 
 static void check_floats(const struct problem *p, const double *sums, const double *norms, double limit) {
@@ -369,7 +371,7 @@ static struct dqg_conv_shape random_shape(void) {
 static void test_random(void **state) {
     (void)state;
     int tried = 0;
-    for (int found = 0; found < 120; tried++) {
+    for (int found = 0; found < 180; tried++) {
         struct dqg_conv_shape shape = random_shape();
         size_t outputs = 1 + random_bits() % 40, format = random_bits() % DQG_COUNT_OF(formats);
         struct dqg_weight weight = {.rank = 5, .shape = {1, (int64_t)shape.channels}};
@@ -379,7 +381,7 @@ static void test_random(void **state) {
             found++;
         }
     }
-    assert_true(tried < 600);
+    assert_true(tried < 900);
 }
 
 /* Several blocks of columns and pixels, lines longer than a tile, an odd number of results in a doubled image. */

@@ -153,7 +153,7 @@ static void test_decode_taps(void **state) {
             codes[tap * 8 + c] = (int8_t)(10 * c + tap);
         }
     }
-    dqg_pack_i8_panel(weight.codes, codes, 32);
+    dqg_pack_panel(dqg_format_find(weight.dtype), weight.codes, (const uint8_t *)codes, 32);
     assert_ok(dqg_weight_finish(context, &weight));
     void *scratch = malloc(dqg_weight_scratch(&weight));
     dqg_weight_decode_rows(&weight, 0, 1, out, scratch);
