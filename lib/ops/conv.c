@@ -48,7 +48,8 @@ static void place_runs(const struct conv_task *task, const struct pattern *patte
         for (int axis = 0; axis < 3; axis++) {
             offset[axis] = at[axis] * shape->dilation[axis];
             if (shape->upsample && axis > 0) { /* not negative: the border is at least half the padding */
-                offset[axis] = (offset[axis] + pattern->parity[axis] + 2 * image->border[axis] - shape->before[axis]) / 2;
+                offset[axis] += pattern->parity[axis] + 2 * image->border[axis] - shape->before[axis];
+                offset[axis] /= 2;
             }
         }
         run[i] = ((offset[0] * image->size[1] + offset[1]) * image->size[2] + offset[2]) * image->pixel;
@@ -176,7 +177,8 @@ void dqg_op_conv(const struct dqg_ops *ops, const struct dqg_conv *args) {
         pattern->parity[2] = i % 2;
         for (int axis = 0; axis < 3; axis++) {
             task.out[axis] = dqg_conv_out(shape, axis);
-            pattern->size[axis] = axis > 0 ? (task.out[axis] + step - 1 - pattern->parity[axis]) / step : task.out[axis];
+            size_t every = axis > 0 ? step : 1;
+            pattern->size[axis] = (task.out[axis] + every - 1 - pattern->parity[axis]) / every;
         }
         pattern->pixels = shape->samples * pattern->size[0] * pattern->size[1] * pattern->size[2];
         if (i == 0) {

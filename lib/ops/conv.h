@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Convolutions of images and volumes: the geometry, the int8 image, the operator. Axes are depth, height, width, in this
- * order; an image has depth 1. Pixels are rows of channels: (samples, depth, height, width, channels).
+ * Convolutions of images and volumes: the geometry, the int8 image, the operator. Axes are depth, height, width, in
+ * this order; an image has depth 1. Pixels are rows of channels: (samples, depth, height, width, channels).
  *
  * With quantized weights the input is first made an int8 image with a border (conv_image.c): padding is solved there,
  * once. A window is then a list of runs at fixed distances from its first pixel, and the product (conv.c) reads the
@@ -35,8 +35,8 @@ size_t dqg_conv_out(const struct dqg_conv_shape *shape, int axis);
 size_t dqg_conv_out_pixels(const struct dqg_conv_shape *shape);
 
 /*
- * The input pixel at a position of the padded, doubled axis, counted from the first real pixel; -1 for a zero. Positions
- * reach from -before to the end of the last window.
+ * The input pixel at a position of the padded, doubled axis, counted from the first real pixel; -1 for a zero.
+ * Positions reach from -before to the end of the last window.
  */
 ptrdiff_t dqg_conv_source(const struct dqg_conv_shape *shape, int axis, ptrdiff_t position);
 

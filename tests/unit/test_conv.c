@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * Convolutions against plain loops: float weights in double precision, quantized ones bit for bit against integer sums
- * over the same codes. Every backend, several numbers of threads, guard bytes behind each lane's scratch and in the gaps
- * of the output.
+ * over the same codes. Every backend, several numbers of threads, guard bytes behind each lane's scratch and in the
+ * gaps of the output.
  */
 #include <math.h>
 #include <stdlib.h>
@@ -375,7 +375,8 @@ static void test_random(void **state) {
         struct dqg_conv_shape shape = random_shape();
         size_t outputs = 1 + random_bits() % 40, format = random_bits() % DQG_COUNT_OF(formats);
         struct dqg_weight weight = {.rank = 5, .shape = {1, (int64_t)shape.channels}};
-        weight.size = (struct dqg_matrix_size){.rows = outputs, .taps = shape.kernel[0] * shape.kernel[1] * shape.kernel[2]};
+        weight.size.rows = outputs;
+        weight.size.taps = shape.kernel[0] * shape.kernel[1] * shape.kernel[2];
         if (dqg_conv_valid(&shape, &weight)) {
             check_problem(&shape, outputs, format);
             found++;

@@ -192,7 +192,8 @@ static void test_refused(void **state) {
     struct dqg_graph graph;
     (void)state;
     make_network(&net, DQG_DTYPE_F32);
-    graph = (struct dqg_graph){.context = context, .samples = SAMPLES, .channels = IN, .patch = 1, .tokens = SIDE * SIDE};
+    graph = (struct dqg_graph){.context = context, .samples = SAMPLES, .channels = IN, .patch = 1};
+    graph.tokens = SIDE * SIDE;
     assert_ok(dqg_graph_init(context, &graph, 4));
     int32_t x = dqg_graph_patchify(&graph, "pixels", NULL);
     dqg_graph_conv(&graph, "bad", x, &net.wide, &net.first, NULL, DQG_NO_VALUE, 0);
