@@ -257,7 +257,8 @@ void dqg_weight_decode_rows(const struct dqg_weight *weight, size_t first, size_
         }
         const uint8_t *codes = (const uint8_t *)scratch + row % DQG_PANEL * size->columns_padded;
         for (size_t k = 0; k < size->columns; k++) {
-            *out++ = decode_code(weight, format, codes[k], row, k);
+            size_t column = dqg_matrix_column(size, k);
+            *out++ = decode_code(weight, format, codes[column], row, column);
         }
     }
 }
