@@ -96,10 +96,10 @@ class Refused(Case):
         self.refused('generate', TINY, '-o', 'a.png', '--class', 'class1,dragon', says="no class 'dragon'")
 
     def test_rules(self):
-        for rule in ['x', '=int8', 'x=', 'x=int5', 'x=int4:33']:
+        for rule in ['x', '=int8', 'x=', 'x=int7', 'x=int4:33']:
             self.refused('quantize', TINY, '-o', 'a.dqg', '--rule', rule, says='--rule')
         self.refused('quantize', TINY, '-o', 'a.dqg', '--meta', 'novalue', says='--meta')
-        self.refused('quantize', TINY, '-o', 'a.dqg', '--bits', '3', says='--bits')
+        self.refused('quantize', TINY, '-o', 'a.dqg', '--bits', '7', says='--bits')
         self.assertFalse((self.folder / 'a.dqg').exists())
 
 
