@@ -326,8 +326,8 @@ DQG_API dqg_status dqg_context_set_parallel(dqg_context *context, dqg_parallel_f
 
 /*
  * Choose the kernels: "auto" (the default: the best this CPU has), "scalar", "avx2", "avx512" (needs VNNI), "neon",
- * "neon-dot", and others that dqg_backend_name() tells. Integer results are equal on all of them; float results differ in rounding. Takes effect for runs created
- * and evaluations made later.
+ * "neon-dot", and others that dqg_backend_name() tells. Integer results are equal on all of them; float results differ
+ * in rounding. Takes effect for runs created and evaluations made later.
  * Errors: DQG_ERROR_ARGUMENT, DQG_ERROR_NAME (unknown), DQG_ERROR_UNSUPPORTED (known, but this CPU or build lacks it).
  */
 DQG_API dqg_status dqg_context_set_backend(dqg_context *context, const char *name);
