@@ -105,7 +105,7 @@ static void multiply_part(const struct float_task *task, const struct areas *are
         }
         float *sums = first == 0 ? c : areas->sums;
         task->ops->kernels->gemm_f32(sums, DQG_BLOCK_COLUMNS, areas->a, depth, areas->b, DQG_BLOCK_COLUMNS, rows,
-                                     padded, depth);
+                                     padded, depth, 0);
         for (size_t i = 0; first > 0 && i < rows * DQG_BLOCK_COLUMNS; i++) {
             c[i] += sums[i];
         }
