@@ -8,11 +8,16 @@ struct made {
     void *user;
 };
 
-static dqg_status read_made(struct dqg_source *source, size_t tensor, enum dqg_plane plane, uint64_t offset,
-                            void *buffer, size_t size) {
+static dqg_status read_made(struct dqg_source *source, const struct dqg_plane_read *reads, size_t count,
+                            struct dqg_work *work) {
     const struct made *made = source->detail;
-    (void)offset; /* planes are read whole */
-    made->make(made->user, &source->tensors[tensor], plane, buffer, size);
+    for (size_t i = 0; i < count; i++) { /* planes are read whole */
+        const struct dqg_tensor_desc *desc = &source->tensors[reads[i].tensor];
+        made->make(made->user, desc, reads[i].plane, reads[i].out, (size_t)reads[i].size);
+        if (work != NULL) {
+            DQG_TRY(dqg_work_set(work, work->done + reads[i].size, desc->name));
+        }
+    }
     return DQG_OK;
 }
 

@@ -66,7 +66,7 @@ static dqg_status describe(struct dqg_probe *probe, struct dqg_weight *weight) {
 /* Scratch of a lane: for products, and for a decoded panel. */
 static size_t lane_bytes(const struct dqg_probe *probe, const struct dqg_weight *weight) {
     size_t panel = DQG_PANEL * weight->size.columns_padded;
-    size_t product = probe->spec->operation == DQG_MEASURE_LINEAR ? dqg_op_linear_scratch(weight, false) : 0;
+    size_t product = probe->spec->operation == DQG_MEASURE_LINEAR ? dqg_op_linear_scratch(weight, probe->ops.bf16) : 0;
     return product > panel ? product : panel;
 }
 
