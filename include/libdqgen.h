@@ -838,7 +838,7 @@ enum {
     /* Weights come from memory and not from a cache: calls take copies of them in turn, memory_bytes together. Always
      * so for products of up to 16 rows, which are bound by reading weights. */
     DQG_MEASURE_COLD = 1,
-    /* Products with weights kept as floats round both factors to bfloat16, as the "bf16" of DQG_RUN_FLOAT_COMPUTE does. */
+    /* Products with weights kept as floats round both factors to bfloat16: DQG_RUN_FLOAT_COMPUTE "bf16". */
     DQG_MEASURE_BF16 = 2
 };
 
