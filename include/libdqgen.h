@@ -831,7 +831,10 @@ enum {
     DQG_MEASURE_DECODE = 5,      /* weights to int8 [outputs, inputs, dtype, group] */
     DQG_MEASURE_NORM = 6,        /* layer norm, modulation, to int8 [rows, inputs] */
     DQG_MEASURE_QUANTIZE = 7,    /* floats to int8 [rows, inputs] */
-    DQG_MEASURE_ATTENTION = 8    /* self-attention [samples, heads, rows: tokens, inputs: width of a head] */
+    DQG_MEASURE_ATTENTION = 8,   /* self-attention [samples, heads, rows: tokens, inputs: width of a head] */
+    /* A 3 x 3 convolution that keeps the size of square images, conversion of its input to int8 included
+     * [samples, rows: height and width, outputs, inputs: channels, dtype, group] */
+    DQG_MEASURE_CONV = 9
 };
 
 enum {
@@ -881,8 +884,8 @@ typedef struct dqg_measure_spec {
  *   bytes       that one call has to move at least: weights as stored, inputs, results
  *   ceiling     operations a second on registers alone, the best of several runs between the calls, all threads at
  *               once, by their processor time, with the instructions that the product in question uses; 0: none
- *   error       relative error of the result: of linear against a float product of the exactly decoded weights with
- *               the unrounded input; -1 where it is not measured
+ *   error       relative error of the result: of linear and conv against float products of the exactly decoded
+ *               weights with the unrounded input; -1 where it is not measured
  *   processor_seconds  processor time of the process in one call, all threads together, the mean: on a machine that
  *               others use too, this divided by the threads is nearer to the truth than the clock
  */

@@ -22,6 +22,8 @@ dqg_gemm_bf16_f32_fn dqg_gemm_bf16_f32_avx2;
 dqg_epilogue_i32_f32_fn dqg_epilogue_i32_f32_avx2;
 dqg_epilogue_f32_f32_fn dqg_epilogue_f32_f32_avx2;
 dqg_quantize_f32_i8_fn dqg_quantize_f32_i8_avx2;
+dqg_range_f32_fn dqg_range_f32_avx2;
+dqg_offset_f32_i8_fn dqg_offset_f32_i8_avx2;
 dqg_norm_f32_f32_fn dqg_norm_f32_f32_avx2;
 dqg_attention_f32_f32_fn dqg_attention_f32_f32_avx2;
 dqg_activate_f32_f32_fn dqg_activate_f32_f32_avx2;

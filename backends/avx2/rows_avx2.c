@@ -12,7 +12,9 @@
 #include "template/reduce.inc"
 
 #include "template/elementwise.inc"
+#include "template/offset_f32_i8.inc"
 #include "template/quantize_f32_i8.inc"
+#include "template/range_f32.inc"
 #include "template/rope_f32_f32.inc"
 #include "template/softmax_f32_f32.inc"
 
@@ -21,6 +23,15 @@
 void dqg_quantize_f32_i8_avx2(int8_t *q, size_t ldq, float *scale, const float *x, size_t ldx, size_t rows, size_t k,
                               size_t k_padded) {
     quantize_f32_i8(q, ldq, scale, x, ldx, rows, k, k_padded);
+}
+
+void dqg_range_f32_avx2(float range[2], const float *x, size_t n) {
+    range_f32(range, x, n);
+}
+
+void dqg_offset_f32_i8_avx2(int8_t *q, size_t ldq, const float *x, size_t ldx, size_t rows, size_t k, size_t k_padded,
+                            float inverse, int32_t zero) {
+    offset_f32_i8(q, ldq, x, ldx, rows, k, k_padded, inverse, zero);
 }
 
 void dqg_norm_f32_f32_avx2(float *y, size_t ldy, const float *x, size_t ldx, size_t rows, size_t n,

@@ -26,6 +26,14 @@ static const struct op_shape matmul[] = {
     {"modulation", "sd3", 0, 1, 9216, 1536},    {"modulation", "flux", 0, 1, 18432, 3072},
 };
 
+/* height and width, outputs, channels */
+static const struct op_shape conv[] = {
+    {"sd15", "64x64", 0, 64, 320, 320},     {"sd15", "32x32", 0, 32, 640, 640},   {"sd15", "16x16", 0, 16, 1280, 1280},
+    {"sd15", "8x8", 0, 8, 1280, 1280},      {"sd15", "64x64 up", 0, 64, 320, 960}, {"vae", "64x64", 0, 64, 512, 512},
+    {"vae", "128x128", 0, 128, 512, 512},   {"vae", "256x256", 0, 256, 256, 512}, {"vae", "512x512", 0, 512, 128, 256},
+    {"vae", "512x512 last", 0, 512, 128, 128},
+};
+
 /* heads, tokens, width of a head */
 static const struct op_shape attention[] = {
     {"sd15", "64x64", 8, 4096, 0, 40},  {"sd15", "32x32", 8, 1024, 0, 80}, {"dit-xl", "256", 16, 256, 0, 72},
@@ -53,6 +61,8 @@ static const struct op_shape none[] = {{"", "", 0, 0, 0, 0}};
 const struct op_kind op_kinds[] = {
     {"matmul", "Measures products of rows with weights in a storage format.", DQG_MEASURE_LINEAR, true, "OP",
      SHAPES(matmul, "dit-xl")},
+    {"conv", "Measures 3 x 3 convolutions of square images: height, outputs, channels.", DQG_MEASURE_CONV, true, "OP",
+     SHAPES(conv, "all")},
     {"attention", "Measures self-attention.", DQG_MEASURE_ATTENTION, false, "OP", SHAPES(attention, "all")},
     {"norm", "Measures layer norm with modulation, to int8.", DQG_MEASURE_NORM, false, "element", SHAPES(rows, "all")},
     {"quantize", "Measures the conversion of rows from float to int8.", DQG_MEASURE_QUANTIZE, false, "element",

@@ -8,14 +8,18 @@ struct made {
     void *user;
 };
 
+/* Planes are read whole. */
 static dqg_status read_made(struct dqg_source *source, const struct dqg_plane_read *reads, size_t count,
                             struct dqg_work *work) {
     const struct made *made = source->detail;
-    for (size_t i = 0; i < count; i++) { /* planes are read whole */
+    for (size_t i = 0; i < count; i++) {
         const struct dqg_tensor_desc *desc = &source->tensors[reads[i].tensor];
+        if (work != NULL) {
+            DQG_TRY(dqg_work_set(work, work->done, desc->name));
+        }
         made->make(made->user, desc, reads[i].plane, reads[i].out, (size_t)reads[i].size);
         if (work != NULL) {
-            DQG_TRY(dqg_work_set(work, work->done + reads[i].size, desc->name));
+            work->done += reads[i].size;
         }
     }
     return DQG_OK;

@@ -238,6 +238,15 @@ typedef void dqg_epilogue_f32_f32_fn(float *out, size_t ld_out, const float *c, 
 typedef void dqg_quantize_f32_i8_fn(int8_t *q, size_t ldq, float *scale, const float *x, size_t ldx, size_t rows,
                                     size_t k, size_t k_padded);
 
+/* range[0] = min(0, x[0], x[1], ...), range[1] = max(0, x[0], x[1], ...), never -0; -infinity and infinity where any
+ * value is not finite. */
+typedef void dqg_range_f32_fn(float range[2], const float *x, size_t n);
+
+/* q = round_to_nearest_even(x * inverse) + zero, which the caller knows to lie in -127..127. Columns k..k_padded-1 are
+ * set to zero, the code of 0.0f. */
+typedef void dqg_offset_f32_i8_fn(int8_t *q, size_t ldq, const float *x, size_t ldx, size_t rows, size_t k,
+                                  size_t k_padded, float inverse, int32_t zero);
+
 /* y = ((x - mean) / sqrt(var + eps) * weight + bias) * (1 + scale) + shift for each row; rms takes the mean as 0. Any
  * stride: the heads of packed rows are rows too. y may be x. */
 typedef void dqg_norm_f32_f32_fn(float *y, size_t ldy, const float *x, size_t ldx, size_t rows, size_t n,

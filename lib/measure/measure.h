@@ -29,6 +29,7 @@ struct dqg_probe {
 dqg_status dqg_probe_ceiling(struct dqg_probe *probe); /* both */
 dqg_status dqg_probe_bandwidth(struct dqg_probe *probe);
 dqg_status dqg_probe_linear(struct dqg_probe *probe);
+dqg_status dqg_probe_conv(struct dqg_probe *probe);
 dqg_status dqg_probe_decode(struct dqg_probe *probe);
 dqg_status dqg_probe_norm(struct dqg_probe *probe);
 dqg_status dqg_probe_quantize(struct dqg_probe *probe);

@@ -3,6 +3,7 @@
 #include <math.h>
 
 #include "measure/measure.h"
+#include "ops/conv.h"
 
 /* Most memory that one measurement takes: sizes typed by mistake must not bring the machine down. */
 static const size_t memory_limit = (size_t)6 << 30;
@@ -55,18 +56,24 @@ static dqg_status describe(struct dqg_probe *probe, struct dqg_weight *weight) {
     }
     weight->shape[0] = spec->outputs;
     weight->shape[1] = spec->inputs;
-    if (!dqg_format_plane_bytes(weight->dtype, weight->group, 2, weight->shape, weight->bytes)) {
+    if (spec->operation == DQG_MEASURE_CONV) {
+        weight->rank = 4;
+        weight->shape[2] = weight->shape[3] = 3;
+    }
+    if (!dqg_format_plane_bytes(weight->dtype, weight->group, weight->rank, weight->shape, weight->bytes)) {
         return dqg_fail(probe->context, DQG_ERROR_ARGUMENT, "dtype %d with groups of %d is no format of weights",
                         (int)weight->dtype, (int)weight->group);
     }
-    dqg_matrix_size(weight->dtype, weight->group, 2, weight->shape, &weight->size);
+    dqg_matrix_size(weight->dtype, weight->group, weight->rank, weight->shape, &weight->size);
     return DQG_OK;
 }
 
 /* Scratch of a lane: for products, and for a decoded panel. */
 static size_t lane_bytes(const struct dqg_probe *probe, const struct dqg_weight *weight) {
     size_t panel = DQG_PANEL * weight->size.columns_padded;
-    size_t product = probe->spec->operation == DQG_MEASURE_LINEAR ? dqg_op_linear_scratch(weight, probe->ops.bf16) : 0;
+    size_t product = probe->spec->operation == DQG_MEASURE_LINEAR ? dqg_op_linear_scratch(weight, probe->ops.bf16)
+                     : probe->spec->operation == DQG_MEASURE_CONV ? dqg_op_conv_scratch(weight)
+                                                                  : 0;
     return product > panel ? product : panel;
 }
 

@@ -149,6 +149,7 @@ static const struct maker {
     {DQG_MEASURE_BANDWIDTH, dqg_probe_bandwidth}, {DQG_MEASURE_LINEAR, dqg_probe_linear},
     {DQG_MEASURE_DECODE, dqg_probe_decode},       {DQG_MEASURE_NORM, dqg_probe_norm},
     {DQG_MEASURE_QUANTIZE, dqg_probe_quantize},   {DQG_MEASURE_ATTENTION, dqg_probe_attention},
+    {DQG_MEASURE_CONV, dqg_probe_conv},
 };
 
 static dqg_status make(struct dqg_probe *probe) {

@@ -69,7 +69,7 @@ static dqg_status check_tensors(struct dqg_context *context, const struct dqg_mo
     const struct dqg_hyper *hyper = &model->hyper;
     size_t d = hyper->hidden;
     size_t pixels = hyper->patch * hyper->patch;
-    DQG_TRY(need_linear(context, model, "x_embedder.proj", d, hyper->channels * pixels));
+    DQG_TRY(dqg_model_need(context, model, "x_embedder.proj.bias", d, 0)); /* its weights gave the sizes */
     DQG_TRY(need_linear(context, model, "t_embedder.mlp.0", d, hyper->frequencies));
     DQG_TRY(need_linear(context, model, "t_embedder.mlp.2", d, d));
     DQG_TRY(dqg_model_need(context, model, "y_embedder.embedding_table.weight", hyper->classes + 1, d));
@@ -230,7 +230,7 @@ static dqg_status build(const struct dqg_model *model, struct dqg_graph *graph) 
     c = linear(model, graph, "t_embedder.mlp.2", c);
     c = dqg_graph_label(graph, "y_embedder", c, dqg_model_find(model, "y_embedder.embedding_table.weight"));
     c = dqg_graph_activate(graph, "condition", c, DQG_ACT_SILU);
-    int32_t x = dqg_graph_patchify(graph, "patchify");
+    int32_t x = dqg_graph_patchify(graph, "patchify", dqg_model_find(model, "x_embedder.proj.weight"));
     x = linear(model, graph, "x_embedder.proj", x);
     x = dqg_graph_add_table(graph, "pos_embed", x, position_table(model, graph));
     for (size_t i = 0; i < hyper->depth; i++) {

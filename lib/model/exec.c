@@ -90,6 +90,54 @@ static void run_linear(const struct dqg_exec *exec, const struct dqg_node *node)
     dqg_op_linear(&exec->ops, &args);
 }
 
+/* The int8 image in a value's memory. */
+static struct dqg_conv_image image_of(const struct dqg_exec *exec, const struct dqg_node *node, int32_t value) {
+    return dqg_conv_image_at(node->conv, node->weight, exec->memory + value_of(exec, value)->offset);
+}
+
+static void run_conv(const struct dqg_exec *exec, const struct dqg_node *node) {
+    struct dqg_conv_image image;
+    struct dqg_conv args = {
+        .shape = node->conv,
+        .weight = node->weight,
+        .bias = node->bias,
+        .out = floats_of(exec, node->out),
+        .ld_out = value_of(exec, node->out)->ld,
+        .activation = node->activation,
+    };
+    if (value_of(exec, node->x)->int8) {
+        image = image_of(exec, node, node->x);
+        args.image = &image;
+    } else {
+        args.x = floats_of(exec, node->x);
+        args.ldx = value_of(exec, node->x)->ld;
+    }
+    if (node->addend != DQG_NO_VALUE) {
+        args.addend = floats_of(exec, node->addend) + node->addend_column;
+        args.ld_addend = value_of(exec, node->addend)->ld;
+    }
+    if (node->residual != DQG_NO_VALUE) {
+        args.residual = floats_of(exec, node->residual);
+        args.ld_residual = value_of(exec, node->residual)->ld;
+    }
+    if (node->modulation != DQG_NO_VALUE) {
+        args.gate = floats_of(exec, node->modulation) + node->gate_column;
+        args.ld_gate = value_of(exec, node->modulation)->ld;
+    }
+    dqg_op_conv(&exec->ops, &args);
+}
+
+static void run_quantize(const struct dqg_exec *exec, const struct dqg_node *node) {
+    const struct dqg_value *x = value_of(exec, node->x), *out = value_of(exec, node->out);
+    if (node->conv != NULL) {
+        struct dqg_conv_image image = image_of(exec, node, node->out);
+        dqg_op_conv_image(&exec->ops, node->conv, &image, floats_of(exec, node->x), x->ld);
+    } else {
+        dqg_op_quantize(&exec->ops, floats_of(exec, node->x), x->ld, rows_of(exec, node->out), out->rows, out->columns,
+                        out->ld);
+    }
+}
+
 static void run_norm(const struct dqg_exec *exec, const struct dqg_node *node) {
     const struct dqg_value *x = value_of(exec, node->x);
     struct dqg_norm args = {
@@ -140,7 +188,7 @@ static void run_attention(const struct dqg_exec *exec, const struct dqg_node *no
 static void run_node(const struct dqg_exec *exec, const struct dqg_node *node, const struct dqg_exec_io *io) {
     const struct dqg_graph *graph = exec->graph;
     const struct dqg_value *out = value_of(exec, node->out);
-    struct dqg_patches patches = {graph->samples, graph->channels, graph->height, graph->width, graph->patch};
+    struct dqg_patches patches = {graph->samples, graph->channels, graph->height, graph->width, graph->patch, 0};
     switch (node->kind) {
     case DQG_NODE_TIMESTEP:
         dqg_op_timestep(floats_of(exec, node->out), io->timesteps, graph->samples, out->columns);
@@ -150,6 +198,7 @@ static void run_node(const struct dqg_exec *exec, const struct dqg_node *node, c
                      graph->samples);
         break;
     case DQG_NODE_PATCHIFY:
+        patches.pixel_padded = node->pixel_padded;
         dqg_op_patchify(&exec->ops, floats_of(exec, node->out), io->x, &patches);
         break;
     case DQG_NODE_UNPATCHIFY:
@@ -158,6 +207,9 @@ static void run_node(const struct dqg_exec *exec, const struct dqg_node *node, c
         break;
     case DQG_NODE_LINEAR:
         run_linear(exec, node);
+        break;
+    case DQG_NODE_CONV:
+        run_conv(exec, node);
         break;
     case DQG_NODE_NORM:
         run_norm(exec, node);
@@ -173,8 +225,7 @@ static void run_node(const struct dqg_exec *exec, const struct dqg_node *node, c
                         node->activation);
         break;
     case DQG_NODE_QUANTIZE:
-        dqg_op_quantize(&exec->ops, floats_of(exec, node->x), value_of(exec, node->x)->ld, rows_of(exec, node->out),
-                        out->rows, out->columns, out->ld);
+        run_quantize(exec, node);
         break;
     default:
         DQG_ASSERT(false);

@@ -37,8 +37,10 @@ dqg_status dqg_model_need(struct dqg_context *context, const struct dqg_model *m
         return dqg_fail(context, DQG_ERROR_FORMAT, "tensor '%s' is missing; the file is not a whole %s model", name,
                         model->family->name);
     }
+    /* The columns of a quantized convolution stand in another order than a matrix product wants. */
+    bool matrix = weight->size.taps == 1 || dqg_dtype_is_float(weight->dtype);
     bool fits = columns == 0 ? weight->rank == 1 && (uint64_t)weight->shape[0] == rows
-                             : weight->size.rows == rows && weight->size.columns == columns;
+                             : matrix && weight->size.rows == rows && weight->size.columns == columns;
     if (!fits) {
         return dqg_fail(context, DQG_ERROR_FORMAT,
                         columns == 0 ? "tensor '%s' is not a vector of %zu elements"
@@ -66,7 +68,8 @@ dqg_status dqg_model_graph(struct dqg_context *context, const struct dqg_model *
     graph->tokens = graph->height / graph->patch * (graph->width / graph->patch);
     dqg_status status = model->family->build(model, graph);
     if (status >= 0 && graph->failed) {
-        status = dqg_fail_memory(context, "the network graph", graph->arena.total);
+        status = graph->status < 0 ? graph->status
+                                   : dqg_fail_memory(context, "the network graph", graph->arena.total);
     }
     if (status >= 0) {
         status = dqg_graph_fuse(graph);

@@ -10,7 +10,8 @@ static int32_t only_reader(const struct dqg_graph *graph, int32_t value) {
     int32_t reader = -1;
     for (int32_t i = 0; i < graph->node_count; i++) {
         const struct dqg_node *node = &graph->nodes[i];
-        int uses = (node->x == value) + (node->modulation == value) + (node->residual == value);
+        int uses = (node->x == value) + (node->modulation == value) + (node->residual == value) +
+                   (node->addend == value);
         if (node->kind == DQG_NODE_REMOVED || uses == 0) {
             continue;
         }
@@ -27,49 +28,59 @@ static bool ready_before(const struct dqg_graph *graph, int32_t value, int32_t n
     return value == DQG_NO_VALUE || graph->values[value].producer < node;
 }
 
+static bool is_product(const struct dqg_node *node) {
+    return node->kind == DQG_NODE_LINEAR || node->kind == DQG_NODE_CONV;
+}
+
 static bool wants_int8(const struct dqg_node *node) {
-    return node->kind == DQG_NODE_LINEAR && dqg_dtype_is_quantized(node->weight->dtype);
+    return is_product(node) && dqg_dtype_is_quantized(node->weight->dtype);
+}
+
+/* int8 rows, which any number of products can read; a convolution wants an image of its own. */
+static bool wants_int8_rows(const struct dqg_node *node) {
+    return node->kind == DQG_NODE_LINEAR && wants_int8(node);
 }
 
 /* Quantized products multiply both halves of a gated unit at once where panels do not straddle them. */
-static bool can_be_gated(const struct dqg_node *linear) {
-    return wants_int8(linear) && linear->weight->size.rows % (2 * DQG_PANEL) == 0;
+static bool can_be_gated(const struct dqg_node *product) {
+    return wants_int8_rows(product) && product->weight->size.rows % (2 * DQG_PANEL) == 0;
 }
 
-static bool fold_into_linear(struct dqg_graph *graph, int32_t at) {
-    struct dqg_node *linear = &graph->nodes[at];
-    int32_t reader = only_reader(graph, linear->out);
+/* Fold the only reader of a matrix product or convolution into it. */
+static bool fold_into_product(struct dqg_graph *graph, int32_t at) {
+    struct dqg_node *product = &graph->nodes[at];
+    int32_t reader = only_reader(graph, product->out);
     if (reader < 0) {
         return false;
     }
     struct dqg_node *next = &graph->nodes[reader];
-    bool plain = linear->residual == DQG_NO_VALUE && linear->table == NULL;
-    if (next->x != linear->out || !plain) {
+    bool plain = product->residual == DQG_NO_VALUE && product->table == NULL;
+    if (next->x != product->out || !plain) {
         return false;
     }
-    bool bare = linear->activation == DQG_ACT_NONE && !linear->gated;
+    bool bare = product->activation == DQG_ACT_NONE && !product->gated;
     if (next->kind == DQG_NODE_ACTIVATE && bare) {
-        linear->activation = next->activation;
-    } else if (next->kind == DQG_NODE_GLU && bare && can_be_gated(linear)) {
-        linear->activation = next->activation;
-        linear->gated = true;
+        product->activation = next->activation;
+    } else if (next->kind == DQG_NODE_GLU && bare && can_be_gated(product)) {
+        product->activation = next->activation;
+        product->gated = true;
     } else if (next->kind == DQG_NODE_ADD && ready_before(graph, next->residual, at) &&
                ready_before(graph, next->modulation, at)) {
-        linear->residual = next->residual;
-        linear->modulation = next->modulation;
-        linear->gate_column = next->gate_column;
-    } else if (next->kind == DQG_NODE_ADD_TABLE) {
-        linear->table = next->table;
+        product->residual = next->residual;
+        product->modulation = next->modulation;
+        product->gate_column = next->gate_column;
+    } else if (next->kind == DQG_NODE_ADD_TABLE && product->kind == DQG_NODE_LINEAR) {
+        product->table = next->table;
     } else {
         return false;
     }
-    linear->out = next->out;
-    graph->values[linear->out].producer = at;
+    product->out = next->out;
+    graph->values[product->out].producer = at;
     next->kind = DQG_NODE_REMOVED;
     return true;
 }
 
-/* Is a value read as the input of quantized products, and by nothing else? */
+/* Is a value read as the input of quantized matrix products, and by nothing else? */
 static bool only_int8_readers(const struct dqg_graph *graph, int32_t value) {
     bool any = false;
     for (int32_t i = 0; i < graph->node_count; i++) {
@@ -77,7 +88,8 @@ static bool only_int8_readers(const struct dqg_graph *graph, int32_t value) {
         if (node->kind == DQG_NODE_REMOVED) {
             continue;
         }
-        if (node->modulation == value || node->residual == value || (node->x == value && !wants_int8(node))) {
+        if (node->modulation == value || node->residual == value || node->addend == value ||
+            (node->x == value && !wants_int8_rows(node))) {
             return false;
         }
         any = any || node->x == value;
@@ -103,10 +115,18 @@ static void insert_quantizations(struct dqg_graph *graph, struct dqg_node *from,
                                         .x = node.x,
                                         .modulation = DQG_NO_VALUE,
                                         .residual = DQG_NO_VALUE,
+                                        .addend = DQG_NO_VALUE,
                                         .out = graph->value_count};
-            /* Later readers of the same value share it. */
-            for (int32_t j = i; j < count; j++) {
-                if (wants_int8(&from[j]) && from[j].x == quantize.x) {
+            if (node.kind == DQG_NODE_CONV) {
+                quantize.conv = node.conv;
+                quantize.weight = node.weight;
+                if (!dqg_conv_image_bytes(node.conv, node.weight, &value.image_bytes)) {
+                    value.image_bytes = SIZE_MAX; /* refused by the plan */
+                }
+            }
+            /* Later readers of the same value share rows. */
+            for (int32_t j = i; j < count && node.kind == DQG_NODE_LINEAR; j++) {
+                if (wants_int8_rows(&from[j]) && from[j].x == quantize.x) {
                     from[j].x = quantize.out;
                 }
             }
@@ -121,7 +141,7 @@ static void insert_quantizations(struct dqg_graph *graph, struct dqg_node *from,
 
 dqg_status dqg_graph_fuse(struct dqg_graph *graph) {
     for (int32_t i = 0; i < graph->node_count; i++) {
-        while (graph->nodes[i].kind == DQG_NODE_LINEAR && fold_into_linear(graph, i)) {
+        while (is_product(&graph->nodes[i]) && fold_into_product(graph, i)) {
         }
     }
     for (int32_t i = 0; i < graph->node_count; i++) {

@@ -34,7 +34,12 @@ static int32_t append(struct dqg_graph *graph, struct dqg_node node, size_t rows
 }
 
 static struct dqg_node make_node(enum dqg_node_kind kind, const char *name, int32_t x) {
-    return (struct dqg_node){.kind = kind, .name = name, .x = x, .modulation = DQG_NO_VALUE, .residual = DQG_NO_VALUE};
+    return (struct dqg_node){.kind = kind,
+                             .name = name,
+                             .x = x,
+                             .modulation = DQG_NO_VALUE,
+                             .residual = DQG_NO_VALUE,
+                             .addend = DQG_NO_VALUE};
 }
 
 int32_t dqg_graph_timestep(struct dqg_graph *graph, const char *name, size_t width) {
@@ -47,9 +52,13 @@ int32_t dqg_graph_label(struct dqg_graph *graph, const char *name, int32_t x, co
     return append(graph, node, graph->samples, table->size.columns);
 }
 
-int32_t dqg_graph_patchify(struct dqg_graph *graph, const char *name) {
-    return append(graph, make_node(DQG_NODE_PATCHIFY, name, DQG_NO_VALUE), graph->samples * graph->tokens,
-                  graph->channels * graph->patch * graph->patch);
+int32_t dqg_graph_patchify(struct dqg_graph *graph, const char *name, const struct dqg_weight *weight) {
+    struct dqg_node node = make_node(DQG_NODE_PATCHIFY, name, DQG_NO_VALUE);
+    size_t pixels = graph->patch * graph->patch, pixel = graph->channels;
+    if (weight != NULL && dqg_dtype_is_quantized(weight->dtype)) {
+        pixel = node.pixel_padded = weight->size.tap_padded;
+    }
+    return append(graph, node, graph->samples * graph->tokens, pixels * pixel);
 }
 
 int32_t dqg_graph_linear(struct dqg_graph *graph, const char *name, int32_t x, const struct dqg_weight *weight,
@@ -58,6 +67,43 @@ int32_t dqg_graph_linear(struct dqg_graph *graph, const char *name, int32_t x, c
     node.weight = weight;
     node.bias = bias;
     return append(graph, node, graph->values[x].rows, weight->size.rows);
+}
+
+/* No window to speak of: a matrix product, with scales for each pixel. */
+static bool is_pointwise(const struct dqg_conv_shape *shape) {
+    bool plain = !shape->upsample;
+    for (int axis = 0; axis < 3; axis++) {
+        plain = plain && shape->kernel[axis] == 1 && shape->stride[axis] == 1 && shape->before[axis] == 0 &&
+                shape->after[axis] == 0;
+    }
+    return plain;
+}
+
+int32_t dqg_graph_conv(struct dqg_graph *graph, const char *name, int32_t x, const struct dqg_conv_shape *shape,
+                       const struct dqg_weight *weight, const float *bias, int32_t addend, size_t addend_column) {
+    if (!dqg_conv_valid(shape, weight)) {
+        graph->failed = true;
+        graph->status = dqg_fail(graph->context, DQG_ERROR_RANGE,
+                                 "'%s' cannot be applied to an image of %zu x %zu with %zu channels", name,
+                                 shape->size[1], shape->size[2], shape->channels);
+        return x;
+    }
+    if (is_pointwise(shape) && addend == DQG_NO_VALUE) {
+        return dqg_graph_linear(graph, name, x, weight, bias);
+    }
+    struct dqg_conv_shape *kept = dqg_arena_alloc(&graph->context->alloc, &graph->arena, sizeof *kept);
+    if (kept == NULL) {
+        graph->failed = true;
+        return x;
+    }
+    *kept = *shape;
+    struct dqg_node node = make_node(DQG_NODE_CONV, name, x);
+    node.weight = weight;
+    node.bias = bias;
+    node.conv = kept;
+    node.addend = addend;
+    node.addend_column = addend_column;
+    return append(graph, node, dqg_conv_out_pixels(shape), weight->size.rows);
 }
 
 int32_t dqg_graph_activate(struct dqg_graph *graph, const char *name, int32_t x, enum dqg_activation activation) {

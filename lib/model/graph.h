@@ -7,6 +7,7 @@
 #ifndef DQG_GRAPH_H
 #define DQG_GRAPH_H
 
+#include "ops/conv.h"
 #include "ops/ops.h"
 
 enum dqg_node_kind {
@@ -14,6 +15,7 @@ enum dqg_node_kind {
     DQG_NODE_LABEL,
     DQG_NODE_PATCHIFY,
     DQG_NODE_LINEAR,
+    DQG_NODE_CONV,
     DQG_NODE_ACTIVATE,
     DQG_NODE_NORM,
     DQG_NODE_GLU,
@@ -27,10 +29,11 @@ enum dqg_node_kind {
 
 enum { DQG_NO_VALUE = -1 };
 
-/* A result: rows x columns, floats, or int8 with a scale for each row. */
+/* A result: rows x columns, floats, or int8 with a scale for each row, or the int8 image of a convolution's input. */
 struct dqg_value {
     size_t rows, columns;
     bool int8;
+    size_t image_bytes; /* of an int8 image, else 0 */
     int32_t producer; /* node */
     int32_t last_use; /* node, or -1 */
     size_t ld;        /* columns in memory: padded with zeros for int8 */
@@ -44,17 +47,20 @@ struct dqg_node {
     int32_t x;          /* main input, or DQG_NO_VALUE for the evaluation's own inputs */
     int32_t modulation; /* shift and scale of a norm, gate of an addition: columns of this value, or DQG_NO_VALUE */
     int32_t residual;
+    int32_t addend; /* of a convolution: columns of this value are added in each sample */
     int32_t out;
-    size_t shift_column, scale_column, gate_column;
+    size_t shift_column, scale_column, gate_column, addend_column;
     const struct dqg_weight *weight;
     const float *bias;
     const float *factor; /* of a norm: learned weights, or NULL */
+    const struct dqg_conv_shape *conv; /* of a convolution, or of the quantization of its input */
     const float *table; /* [rows of a sample][columns]: added to every sample */
     enum dqg_activation activation;
     float epsilon;
     bool rms;   /* a norm that takes no mean off */
     bool gated; /* a product that a gated unit was folded into */
     size_t heads;
+    size_t pixel_padded; /* of patches, see struct dqg_patches */
 };
 
 struct dqg_graph {
@@ -70,7 +76,8 @@ struct dqg_graph {
     size_t memory_bytes; /* of the arena of values */
     size_t lane_bytes;   /* scratch of a lane */
     bool bf16;           /* products with float weights round both factors to bfloat16 */
-    bool failed;         /* out of memory while building */
+    bool failed;         /* while building: out of memory, or as status says */
+    dqg_status status;   /* what a failing builder call reported, or DQG_OK */
 };
 
 /* ---- builder ---- */
@@ -81,9 +88,15 @@ void dqg_graph_free(struct dqg_graph *graph);
 /* Each returns the value it makes. name: of the operator, for taps and messages; kept by pointer. */
 int32_t dqg_graph_timestep(struct dqg_graph *graph, const char *name, size_t width);
 int32_t dqg_graph_label(struct dqg_graph *graph, const char *name, int32_t x, const struct dqg_weight *table);
-int32_t dqg_graph_patchify(struct dqg_graph *graph, const char *name);
+/* In the order of columns of weight, which is multiplied next; NULL: by channels, which for patches of one pixel makes
+ * rows of channels, what convolutions read. */
+int32_t dqg_graph_patchify(struct dqg_graph *graph, const char *name, const struct dqg_weight *weight);
 int32_t dqg_graph_linear(struct dqg_graph *graph, const char *name, int32_t x, const struct dqg_weight *weight,
                          const float *bias);
+/* The shape is copied; rows of x are its pixels. addend: a value with a row for each sample, or DQG_NO_VALUE. A shape
+ * that the weights or the image size do not allow fails with DQG_ERROR_RANGE. */
+int32_t dqg_graph_conv(struct dqg_graph *graph, const char *name, int32_t x, const struct dqg_conv_shape *shape,
+                       const struct dqg_weight *weight, const float *bias, int32_t addend, size_t addend_column);
 int32_t dqg_graph_activate(struct dqg_graph *graph, const char *name, int32_t x, enum dqg_activation activation);
 int32_t dqg_graph_norm(struct dqg_graph *graph, const char *name, int32_t x, int32_t modulation, size_t shift_column,
                        size_t scale_column, float epsilon);

@@ -11,6 +11,10 @@ enum { INT8_COLUMNS = 128 };
 static bool set_size(struct dqg_value *value) {
     size_t element = value->int8 ? 1 : sizeof(float);
     size_t bytes;
+    if (value->image_bytes > 0) {
+        value->bytes = value->image_bytes;
+        return value->bytes <= SIZE_MAX / 4;
+    }
     value->ld = value->int8 ? dqg_round_up(value->columns, INT8_COLUMNS) : value->columns;
     if (!dqg_mul_size(value->ld, value->rows, &bytes) || !dqg_mul_size(bytes, element, &bytes) ||
         bytes > SIZE_MAX / 4) {
@@ -55,6 +59,8 @@ static size_t node_scratch(const struct dqg_graph *graph, const struct dqg_node 
     switch (node->kind) {
     case DQG_NODE_LINEAR:
         return dqg_op_linear_scratch(node->weight, graph->bf16);
+    case DQG_NODE_CONV:
+        return dqg_op_conv_scratch(node->weight);
     case DQG_NODE_NORM:
         return dqg_op_norm_scratch(graph->values[node->x].columns);
     case DQG_NODE_ATTENTION:
@@ -77,6 +83,7 @@ dqg_status dqg_graph_plan(struct dqg_graph *graph) {
         note_use(graph, graph->nodes[i].x, i);
         note_use(graph, graph->nodes[i].modulation, i);
         note_use(graph, graph->nodes[i].residual, i);
+        note_use(graph, graph->nodes[i].addend, i);
     }
     for (int32_t i = 0; i < graph->node_count; i++) {
         const struct dqg_node *node = &graph->nodes[i];

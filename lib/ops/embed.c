@@ -37,23 +37,46 @@ struct patch_task {
     struct dqg_patches shape;
     float *out;
     const float *in;
-    size_t values; /* of one sample */
+    size_t values; /* of one sample, in the image */
 };
+
+/* One patch in the order (p, q, c); image: its first pixel. */
+static void patch_by_pixels(float *row, const float *image, const struct dqg_patches *args) {
+    size_t plane = args->height * args->width;
+    for (size_t p = 0; p < args->patch; p++) {
+        for (size_t q = 0; q < args->patch; q++, row += args->pixel_padded) {
+            memset(row, 0, args->pixel_padded * sizeof *row);
+            for (size_t c = 0; c < args->channels; c++) {
+                row[c] = image[c * plane + p * args->width + q];
+            }
+        }
+    }
+}
+
+/* One patch in the order (c, p, q). */
+static void patch_by_channels(float *row, const float *image, const struct dqg_patches *args) {
+    for (size_t c = 0; c < args->channels; c++) {
+        for (size_t p = 0; p < args->patch; p++, row += args->patch) {
+            memcpy(row, image + (c * args->height + p) * args->width, args->patch * sizeof *row);
+        }
+    }
+}
 
 static void patchify_sample(void *argument, size_t index, size_t lane) {
     const struct patch_task *task = argument;
     const struct dqg_patches *args = &task->shape;
     const float *image = task->in + index * task->values;
-    float *rows = task->out + index * task->values;
     size_t patch = args->patch;
+    size_t columns = patch * patch * (args->pixel_padded > 0 ? args->pixel_padded : args->channels);
+    float *row = task->out + index * (args->height / patch) * (args->width / patch) * columns;
     (void)lane;
     for (size_t y = 0; y < args->height; y += patch) {
-        for (size_t x = 0; x < args->width; x += patch) {
-            for (size_t c = 0; c < args->channels; c++) {
-                for (size_t p = 0; p < patch; p++) {
-                    memcpy(rows, image + (c * args->height + y + p) * args->width + x, patch * sizeof(float));
-                    rows += patch;
-                }
+        for (size_t x = 0; x < args->width; x += patch, row += columns) {
+            const float *first = image + y * args->width + x;
+            if (args->pixel_padded > 0) {
+                patch_by_pixels(row, first, args);
+            } else {
+                patch_by_channels(row, first, args);
             }
         }
     }

@@ -146,10 +146,12 @@ void dqg_op_timestep(float *out, const double *timesteps, size_t samples, size_t
 void dqg_op_label(const struct dqg_ops *ops, float *out, const float *in, const struct dqg_weight *table,
                   const int32_t *labels, size_t samples);
 
-/* Images (samples, channels, height, width) to rows of patches (samples * tokens, channels * patch * patch), the order
- * of a convolution's weights (c, p, q); and rows in the order (p, q, c) back to images. */
+/* Images (samples, channels, height, width) to rows of patches (samples * tokens, columns) in the order of a
+ * convolution's weights: (c, p, q) of float ones; (p, q, c) of quantized ones, each pixel padded with zeros. And rows
+ * in the order (p, q, c) back to images. */
 struct dqg_patches {
     size_t samples, channels, height, width, patch;
+    size_t pixel_padded; /* columns of a pixel in the order (p, q, c), or 0 for the order (c, p, q); patchify only */
 };
 void dqg_op_patchify(const struct dqg_ops *ops, float *rows, const float *images, const struct dqg_patches *args);
 void dqg_op_unpatchify(const struct dqg_ops *ops, float *images, const float *rows, const struct dqg_patches *args);

@@ -88,11 +88,12 @@ struct training {
 static void take_sample(struct training *training, const struct dqg_packing *packing, size_t rows, size_t vectors,
                         float *row) {
     size_t width = training->book.width;
-    size_t in_row = (packing->size.columns + width - 1) / width;
+    size_t columns = dqg_matrix_extent(&packing->size);
+    size_t in_row = (columns + width - 1) / width;
     float *out = training->sample;
     for (size_t r = 0; r < rows; r++) {
         dqg_packing_row(packing, r * packing->size.rows / rows, row);
-        float scale = dqg_row_scale(row, packing->size.columns);
+        float scale = dqg_row_scale(row, columns);
         for (size_t v = 0; v < vectors; v++, out += width) {
             for (size_t i = 0; i < width; i++) {
                 out[i] = scale > 0.0f ? row[v * in_row / vectors * width + i] / scale : 0.0f;
@@ -184,7 +185,7 @@ dqg_status dqg_codebook_train(struct dqg_context *context, struct dqg_packing *p
     }
     size_t width = dqg_vector_width(dqg_format_find(packing->to->dtype));
     size_t rows = dqg_min_size(packing->size.rows, MOST_ROWS);
-    size_t vectors = dqg_min_size((packing->size.columns + width - 1) / width, MOST_VECTORS);
+    size_t vectors = dqg_min_size((dqg_matrix_extent(&packing->size) + width - 1) / width, MOST_VECTORS);
     training->book.width = width;
     training->count = rows * vectors;
     training->entries = ENTRIES;

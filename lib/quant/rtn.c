@@ -17,15 +17,22 @@ struct pack_task {
     double (*errors)[2]; /* for each panel: squared error, squared norm */
 };
 
+enum { PIECE = 256 };
+
+/* Rows of panels stand in another order than those of convolutions in the checkpoint. */
 void dqg_packing_row(const struct dqg_packing *packing, size_t row, float *out) {
     const struct dqg_tensor_desc *from = packing->from;
-    size_t columns = packing->size.columns;
-    const char *in = (const char *)packing->in + row * columns * dqg_dtype_size(from->dtype);
-    dqg_floats_decode(out, in, from->dtype, columns);
-    for (size_t i = 0; i < columns; i++) {
-        out[i] *= packing->inverse_scale;
+    size_t columns = packing->size.columns, element = dqg_dtype_size(from->dtype);
+    const char *in = (const char *)packing->in + row * columns * element;
+    float piece[PIECE];
+    memset(out, 0, dqg_packing_width(packing) * sizeof *out);
+    for (size_t at = 0; at < columns; at += PIECE) {
+        size_t count = dqg_min_size(PIECE, columns - at);
+        dqg_floats_decode(piece, in + at * element, from->dtype, count);
+        for (size_t i = 0; i < count; i++) {
+            out[dqg_matrix_column(&packing->size, at + i)] = piece[i] * packing->inverse_scale;
+        }
     }
-    memset(out + columns, 0, (dqg_packing_width(packing) - columns) * sizeof *out);
 }
 
 /* Scales and zero point of row and group to their planes. */
@@ -45,6 +52,12 @@ static void keep_group(const struct pack_task *task, size_t row, size_t g, const
     }
 }
 
+/* Weights of a group without what pads its tap; a row that is one group keeps the zeros between its taps. */
+static size_t group_count(const struct dqg_matrix_size *size, size_t g, size_t n) {
+    size_t channels = size->columns / size->taps;
+    return n > size->tap_padded ? dqg_matrix_extent(size) : dqg_min_size(n, channels - g * n % size->tap_padded);
+}
+
 /* All groups of one row. values: room for a row. */
 static void pack_row(const struct pack_task *task, size_t row, const float *x, float *values, uint8_t *codes,
                      double sums[2]) {
@@ -52,7 +65,7 @@ static void pack_row(const struct pack_task *task, size_t row, const float *x, f
     size_t n = size->columns_padded / size->groups;
     for (size_t g = 0; g < size->groups; g++) {
         struct dqg_rounded rounded = {.codes = codes + g * n, .values = values};
-        size_t count = dqg_min_size(n, size->columns - g * n);
+        size_t count = group_count(size, g, n);
         dqg_round_group(&task->rounding, x + g * n, count, dqg_round_up(n, DQG_ROUND_PARTS), &rounded);
         keep_group(task, row, g, &rounded);
         for (size_t i = 0; i < count; i++) {

@@ -58,11 +58,16 @@ bool dqg_matrix_size(int32_t dtype, int32_t group, int32_t rank, const int64_t *
     size->rows = (size_t)shape[0];
     size->columns = (size_t)count / size->rows;
     size->rows_padded = dqg_round_up(size->rows, DQG_PANEL);
-    size->columns_padded = dqg_round_up(size->columns, grouped ? (size_t)group : 8);
-    size->groups = grouped ? size->columns_padded / (size_t)group : 1;
+    size->taps = size->columns / (size_t)shape[1];
+    size->tap_padded = dqg_round_up((size_t)shape[1], grouped ? (size_t)group : 8);
+    /* A long thin matrix can grow much by padding: check the products again. */
     size_t codes;
-    /* A long thin matrix can grow much by padding: check the product again. */
-    return dqg_mul_size(size->rows_padded, size->columns_padded, &codes) && codes <= SIZE_MAX / 16;
+    if (!dqg_mul_size(size->taps, size->tap_padded, &size->columns_padded) ||
+        !dqg_mul_size(size->rows_padded, size->columns_padded, &codes) || codes > SIZE_MAX / 16) {
+        return false;
+    }
+    size->groups = grouped ? size->columns_padded / (size_t)group : 1;
+    return true;
 }
 
 bool dqg_format_plane_bytes(int32_t dtype, int32_t group, int32_t rank, const int64_t *shape, uint64_t bytes[3]) {

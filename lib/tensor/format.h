@@ -9,13 +9,28 @@
 #include "kernel/kernel.h"
 #include "support/support.h"
 
-/* A matrix as panels: rows are output channels, columns inputs. */
+/*
+ * A matrix as panels: rows are output channels, columns inputs. The weights of a convolution, (outputs, channels,
+ * kernel sizes), are a matrix too; its panels hold the channels of the window's first pixel, then those of the next.
+ */
 struct dqg_matrix_size {
     size_t rows, columns;
     size_t rows_padded;    /* to a multiple of DQG_PANEL */
-    size_t columns_padded; /* to a multiple of the group, or of 8 where there is none */
+    size_t columns_padded; /* taps * tap_padded */
+    size_t taps;           /* pixels of a convolution's window; 1 for plain matrices */
+    size_t tap_padded;     /* columns of a tap, to a multiple of the group, or of 8 where there is none */
     size_t groups;         /* scales of an output channel */
 };
+
+/* Where input k of the row-major shape stands among the padded columns. */
+static inline size_t dqg_matrix_column(const struct dqg_matrix_size *size, size_t k) {
+    return k % size->taps * size->tap_padded + k / size->taps;
+}
+
+/* Columns up to the last one that is not padding. */
+static inline size_t dqg_matrix_extent(const struct dqg_matrix_size *size) {
+    return size->columns_padded - size->tap_padded + size->columns / size->taps;
+}
 
 /* How a format stores weights. Panels of codes are described in kernel/kernel.h. */
 enum dqg_format_kind {

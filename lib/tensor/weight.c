@@ -92,14 +92,13 @@ static float zero_range(const struct dqg_format *format, int zero) {
     return (float)(zero > top - zero ? zero : top - zero);
 }
 
-/* What one output's decoded levels may reach, in units of scale * level: the largest of its groups. */
-static dqg_status largest_level(struct dqg_context *context, const struct dqg_weight *weight,
-                                const struct dqg_format *format, size_t n, float *largest) {
+/* Raise largest[n] to what the decoded levels of each output n may reach in group g, in units of scale * level. */
+static dqg_status add_group(struct dqg_context *context, const struct dqg_weight *weight,
+                            const struct dqg_format *format, size_t g, float *largest) {
     size_t stride = weight->size.rows_padded;
     size_t bases = format->kind == DQG_FORMAT_SIGN ? (size_t)format->bits : 1;
     float range = level_range(format);
-    *largest = 0.0f;
-    for (size_t g = 0; g < weight->size.groups; g++) {
+    for (size_t n = 0; n < stride; n++) {
         float sum = 0.0f;
         for (size_t b = 0; b < bases; b++) {
             float scale = dqg_f16_to_f32(((const uint16_t *)weight->scales)[(g * bases + b) * stride + n]);
@@ -116,7 +115,7 @@ static dqg_status largest_level(struct dqg_context *context, const struct dqg_we
             }
             range = zero_range(format, zero);
         }
-        *largest = fmaxf(*largest, sum * range);
+        largest[n] = sum * range > largest[n] ? sum * range : largest[n];
     }
     return DQG_OK;
 }
@@ -124,10 +123,13 @@ static dqg_status largest_level(struct dqg_context *context, const struct dqg_we
 /* int8 = level * scale / output scale must stay within 127 for every group of an output. */
 static dqg_status derive_group_scales(struct dqg_context *context, struct dqg_weight *weight,
                                       const struct dqg_format *format) {
+    float *largest = weight->column_scale; /* at first: groups are looked at in the order of memory */
+    memset(largest, 0, scale_bytes(weight));
+    for (size_t g = 0; g < weight->size.groups; g++) {
+        DQG_TRY(add_group(context, weight, format, g, largest));
+    }
     for (size_t n = 0; n < weight->size.rows_padded; n++) {
-        float largest;
-        DQG_TRY(largest_level(context, weight, format, n, &largest));
-        float channel = largest / 127.0f;
+        float channel = largest[n] / 127.0f;
         weight->inverse[n] = channel > 0.0f ? 128.0f / channel : 0.0f;
         weight->column_scale[n] = channel * format->unit * weight->scale;
     }
@@ -255,7 +257,8 @@ void dqg_weight_decode_rows(const struct dqg_weight *weight, size_t first, size_
         }
         const uint8_t *codes = (const uint8_t *)scratch + row % DQG_PANEL * size->columns_padded;
         for (size_t k = 0; k < size->columns; k++) {
-            *out++ = decode_code(weight, format, codes[k], row, k);
+            size_t column = dqg_matrix_column(size, k);
+            *out++ = decode_code(weight, format, codes[column], row, column);
         }
     }
 }

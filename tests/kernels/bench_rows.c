@@ -8,6 +8,14 @@ static void call_quantize_f32_i8(const struct bench *b) {
     b->kernels->quantize_f32_i8(b->a8.data, DEPTH, b->b.data, b->x.data, WIDTH, FEW_ROWS, WIDTH, DEPTH);
 }
 
+static void call_range_f32(const struct bench *b) {
+    b->kernels->range_f32(b->b.data, b->x.data, FEW_ROWS * WIDTH);
+}
+
+static void call_offset_f32_i8(const struct bench *b) {
+    b->kernels->offset_f32_i8(b->a8.data, DEPTH, b->x.data, WIDTH, FEW_ROWS, WIDTH, DEPTH, 100.0f, 7);
+}
+
 static void call_norm_f32_f32(const struct bench *b) {
     struct dqg_norm_form form = {.scale = b->b.data, .shift = b->b.data, .eps = 1e-6f};
     b->kernels->norm_f32_f32(b->y.data, WIDTH, b->x.data, WIDTH, FEW_ROWS, WIDTH, &form);
@@ -54,6 +62,14 @@ static void call_rope_f32_f32(const struct bench *b) {
 
 struct rate bench_quantize_f32_i8(const struct dqg_kernels *kernels) {
     return measure(kernels, call_quantize_f32_i8, (double)FEW_ROWS * WIDTH, "element");
+}
+
+struct rate bench_range_f32(const struct dqg_kernels *kernels) {
+    return measure(kernels, call_range_f32, (double)FEW_ROWS * WIDTH, "element");
+}
+
+struct rate bench_offset_f32_i8(const struct dqg_kernels *kernels) {
+    return measure(kernels, call_offset_f32_i8, (double)FEW_ROWS * WIDTH, "element");
 }
 
 struct rate bench_norm_f32_f32(const struct dqg_kernels *kernels) {

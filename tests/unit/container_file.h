@@ -81,7 +81,7 @@ static inline void describe_small(struct dqg_tensor_desc tensors[SMALL_TENSORS])
     tensors[0] = describe("x_embedder.proj.weight", DQG_DTYPE_F16, 0, 2, 5, 7, 0);
     tensors[1] = describe("blocks.0.attn.qkv.weight", DQG_DTYPE_INT4, 32, 2, 17, 40, 0);
     tensors[2] = describe("nothing", DQG_DTYPE_F32, 0, 2, 0, 3, 0);
-    tensors[3] = describe("blocks.0.mlp.fc1.weight", DQG_DTYPE_INT4Z, 64, 3, 3, 2, 31);
+    tensors[3] = describe("blocks.0.mlp.fc1.weight", DQG_DTYPE_INT4Z, 64, 3, 3, 31, 2);
     tensors[4] = describe("scalar", DQG_DTYPE_BF16, 0, 0, 0, 0, 0);
     tensors[5] = describe("final_layer.linear.weight", DQG_DTYPE_INT8, 0, 2, 6, 9, 0);
     tensors[6] = describe("final_layer.linear.bias", DQG_DTYPE_F32, 0, 1, 29, 0, 0);

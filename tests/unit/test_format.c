@@ -8,7 +8,8 @@
 #include "tensor/weight.h"
 
 static void test_plane_bytes(void **state) {
-    const int64_t shape[4] = {20, 3, 5, 7}; /* a matrix of 20 x 105 */
+    const int64_t shape[4] = {20, 3, 5, 7}; /* a convolution: 35 taps of 3 channels */
+    const int64_t matrix[2] = {20, 105};
     const int64_t huge[2] = {INT64_MAX / 2, 3};
     const int64_t negative[2] = {4, -1};
     uint64_t bytes[3];
@@ -16,10 +17,14 @@ static void test_plane_bytes(void **state) {
     assert_true(dqg_format_plane_bytes(DQG_DTYPE_F16, 0, 4, shape, bytes));
     assert_true(bytes[0] == 20 * 105 * 2 && bytes[1] == 0 && bytes[2] == 0);
     assert_true(dqg_format_plane_bytes(DQG_DTYPE_INT8, 0, 4, shape, bytes));
-    assert_true(bytes[0] == 32 * 112 && bytes[1] == 32 * 4 && bytes[2] == 0);
+    assert_true(bytes[0] == 32 * 35 * 8 && bytes[1] == 32 * 4 && bytes[2] == 0);
     assert_true(dqg_format_plane_bytes(DQG_DTYPE_INT4, 32, 4, shape, bytes));
+    assert_true(bytes[0] == 32 * 35 * 32 / 2 && bytes[1] == 32 * 35 * 2 && bytes[2] == 0);
+    assert_true(dqg_format_plane_bytes(DQG_DTYPE_INT8, 0, 2, matrix, bytes));
+    assert_true(bytes[0] == 32 * 112 && bytes[1] == 32 * 4 && bytes[2] == 0);
+    assert_true(dqg_format_plane_bytes(DQG_DTYPE_INT4, 32, 2, matrix, bytes));
     assert_true(bytes[0] == 32 * 128 / 2 && bytes[1] == 32 * 4 * 2 && bytes[2] == 0);
-    assert_true(dqg_format_plane_bytes(DQG_DTYPE_INT4Z, 128, 4, shape, bytes));
+    assert_true(dqg_format_plane_bytes(DQG_DTYPE_INT4Z, 128, 2, matrix, bytes));
     assert_true(bytes[0] == 32 * 128 / 2 && bytes[1] == 32 * 2 && bytes[2] == 32);
     assert_false(dqg_format_plane_bytes(DQG_DTYPE_INT4, 16, 4, shape, bytes));
     assert_false(dqg_format_plane_bytes(DQG_DTYPE_INT8, 32, 4, shape, bytes));
@@ -129,12 +134,44 @@ static void test_decode(void **state) {
     dqg_context_destroy(context);
 }
 
+/* Convolution weights: (outputs, channels, 2, 2) in panels as (tap, channel padded to 8), back in their own order. */
+static void test_decode_taps(void **state) {
+    dqg_context *context;
+    struct dqg_weight weight = {.name = "w", .dtype = DQG_DTYPE_INT8, .rank = 4, .shape = {1, 3, 2, 2}, .scale = 1.0f};
+    int8_t codes[16 * 32] = {0};
+    float out[12];
+    (void)state;
+    assert_ok(dqg_context_create(NULL, &context));
+    assert_true(dqg_matrix_size(weight.dtype, 0, 4, weight.shape, &weight.size));
+    assert_true(weight.size.taps == 4 && weight.size.tap_padded == 8 && weight.size.columns_padded == 32);
+    assert_true(dqg_format_plane_bytes(weight.dtype, 0, 4, weight.shape, weight.bytes));
+    assert_ok(dqg_weight_allocate(context, &weight));
+    memset(weight.scales, 0, (size_t)weight.bytes[1]);
+    ((float *)weight.scales)[0] = 0.5f;
+    for (int tap = 0; tap < 4; tap++) {
+        for (int c = 0; c < 3; c++) {
+            codes[tap * 8 + c] = (int8_t)(10 * c + tap);
+        }
+    }
+    dqg_pack_panel(dqg_format_find(weight.dtype), weight.codes, (const uint8_t *)codes, 32);
+    assert_ok(dqg_weight_finish(context, &weight));
+    void *scratch = malloc(dqg_weight_scratch(&weight));
+    dqg_weight_decode_rows(&weight, 0, 1, out, scratch);
+    for (int k = 0; k < 12; k++) {
+        assert_true(out[k] == 0.5f * (float)(k / 4 * 10 + k % 4));
+    }
+    free(scratch);
+    dqg_weight_free(&context->alloc, &weight);
+    dqg_context_destroy(context);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_plane_bytes),
         cmocka_unit_test(test_half),
         cmocka_unit_test(test_panels),
         cmocka_unit_test(test_decode),
+        cmocka_unit_test(test_decode_taps),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -88,7 +88,47 @@ static void test_quantized(void **state) {
     check(true);
 }
 
+/* Patches follow the order of the weights that embed them, whatever they are stored in. */
+static void test_patches(void **state) {
+    static const char *const formats[] = {"f32", "int8", "int4:32"};
+    static const double limits[] = {0.0, 0.02, 0.15};
+    static float x[4 * 64], out[3][4 * 64];
+    const double timestep = 500.0;
+    const int32_t label = 1;
+    char directory[128], float_path[256], path[256];
+    dqg_context *context;
+    (void)state;
+    for (size_t i = 0; i < sizeof x / sizeof *x; i++) {
+        x[i] = (float)(i * 37 % 251) / 125.0f - 1.0f; /* other values in each channel */
+    }
+    assert_int_equal(tiny_dir_make(directory, sizeof directory), 0);
+    assert_ok(dqg_context_create(NULL, &context));
+    assert_int_equal(tiny_dit_write_default(tiny_path(float_path, sizeof float_path, directory, "p.safetensors")), 0);
+    for (int i = 0; i < 3; i++) {
+        dqg_quantizer *quantizer;
+        dqg_model *model;
+        assert_ok(dqg_quantizer_create(context, NULL, &quantizer));
+        assert_ok(dqg_quantizer_add_rule(quantizer, "x_embedder.proj.weight", formats[i]));
+        assert_ok(dqg_quantizer_add_rule(quantizer, "*", "f32"));
+        assert_ok(dqg_quantizer_run(quantizer, float_path, tiny_path(path, sizeof path, directory, "p.dqg")));
+        dqg_quantizer_destroy(quantizer);
+        assert_ok(dqg_model_load(context, path, NULL, &model));
+        dqg_tensor_view in = view_f32(x, 1, 4, 8, 8), result = view_f32(out[i], 1, 4, 8, 8);
+        assert_ok(dqg_model_evaluate(context, model, &in, &timestep, &label, NULL, NULL, &result));
+        dqg_model_release(model);
+        double difference = 0.0, norm = 0.0;
+        for (size_t j = 0; j < sizeof x / sizeof *x; j++) {
+            difference += ((double)out[i][j] - out[0][j]) * ((double)out[i][j] - out[0][j]);
+            norm += (double)out[0][j] * out[0][j];
+        }
+        assert_true(norm > 0.0 && difference <= limits[i] * limits[i] * norm);
+    }
+    dqg_context_destroy(context);
+    tiny_dir_remove(directory);
+}
+
 int main(void) {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(test_float), cmocka_unit_test(test_quantized)};
+    const struct CMUnitTest tests[] = {cmocka_unit_test(test_float), cmocka_unit_test(test_quantized),
+                                       cmocka_unit_test(test_patches)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

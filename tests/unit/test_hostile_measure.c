@@ -54,7 +54,7 @@ static void wrong_records(void **state) {
 static void wrong_numbers(void **state) {
     dqg_context *context = context_of(state);
     static const int64_t sizes[] = {-1, INT64_MIN, INT64_MAX, ((int64_t)1 << 20) + 1};
-    for (int32_t operation = DQG_MEASURE_LINEAR; operation <= DQG_MEASURE_ATTENTION; operation++) {
+    for (int32_t operation = DQG_MEASURE_LINEAR; operation <= DQG_MEASURE_CONV; operation++) {
         for (size_t i = 0; i < sizeof(sizes) / sizeof(sizes[0]); i++) {
             dqg_measure_spec spec = spec_of(operation);
             spec.inputs = sizes[i];
@@ -164,9 +164,26 @@ static void plausible(void **state) {
     }
 }
 
+/* Convolutions compare with plain loops too. */
+static void plausible_conv(void **state) {
+    static const int32_t dtypes[] = {DQG_DTYPE_F16, DQG_DTYPE_INT8, DQG_DTYPE_INT4};
+    static const double limits[] = {1e-6, 0.03, 0.03};
+    dqg_context *context = context_of(state);
+    for (size_t i = 0; i < sizeof(dtypes) / sizeof(dtypes[0]); i++) {
+        dqg_measure_spec spec = spec_of(DQG_MEASURE_CONV);
+        dqg_measure_result result;
+        DQG_INIT(&result);
+        spec.dtype = dtypes[i];
+        spec.rows = 9;
+        assert_ok(dqg_measure(context, &spec, &result));
+        assert_true(result.operations == 2.0 * 81 * 24 * 40 * 9 && result.ceiling > 0);
+        assert_true(result.error >= 0 && result.error < limits[i]);
+    }
+}
+
 static void all_operations(void **state) {
     dqg_context *context = context_of(state);
-    for (int32_t operation = DQG_MEASURE_CEILING_I8; operation <= DQG_MEASURE_ATTENTION; operation++) {
+    for (int32_t operation = DQG_MEASURE_CEILING_I8; operation <= DQG_MEASURE_CONV; operation++) {
         dqg_measure_spec spec = spec_of(operation);
         struct {
             dqg_measure_result result;
@@ -186,7 +203,7 @@ static void all_operations(void **state) {
 static void allocations_fail(void **state) {
     (void)state;
     static const int32_t operations[] = {DQG_MEASURE_BANDWIDTH, DQG_MEASURE_LINEAR, DQG_MEASURE_NORM,
-                                         DQG_MEASURE_ATTENTION};
+                                         DQG_MEASURE_ATTENTION, DQG_MEASURE_CONV};
     for (size_t i = 0; i < sizeof(operations) / sizeof(operations[0]); i++) {
         int failed = 1;
         for (int64_t n = 1; failed; n++) {
@@ -428,6 +445,7 @@ int main(void) {
         cmocka_unit_test(wrong_records),  cmocka_unit_test(wrong_numbers),
         cmocka_unit_test(wrong_kinds),    cmocka_unit_test(too_large),
         cmocka_unit_test(cancelled),      cmocka_unit_test(plausible),
+        cmocka_unit_test(plausible_conv),
         cmocka_unit_test(all_operations), cmocka_unit_test(allocations_fail),
         cmocka_unit_test(wrong_models),   cmocka_unit_test(networks),
         cmocka_unit_test(wrong_networks), cmocka_unit_test(network_allocations_fail),
