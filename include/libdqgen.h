@@ -840,13 +840,15 @@ enum {
 enum {
     /* Weights come from memory and not from a cache: calls take copies of them in turn, memory_bytes together. Always
      * so for products of up to 16 rows, which are bound by reading weights. */
-    DQG_MEASURE_COLD = 1
+    DQG_MEASURE_COLD = 1,
+    /* Products with weights kept as floats round both factors to bfloat16: DQG_RUN_FLOAT_COMPUTE "bf16". */
+    DQG_MEASURE_BF16 = 2
 };
 
 /*
  * One measurement, on random data. Sizes that do not count for it are ignored.
  *
- *   flags         DQG_MEASURE_COLD or 0
+ *   flags         DQG_MEASURE_COLD, DQG_MEASURE_BF16
  *   operation     DQG_MEASURE_*
  *   dtype, group  of weights; 0, 0 is DQG_DTYPE_INT4 with groups of 64
  *   repeats       times to take at least, 0..500; 0 is 7. Calls shorter than half a millisecond are repeated for each

@@ -17,7 +17,7 @@ static dqg_status read_spec(struct dqg_context *context, const dqg_measure_spec 
     }
     memset(spec, 0, sizeof *spec);
     memcpy(spec, from, dqg_min_size(from->struct_size, sizeof *spec));
-    if ((spec->flags & ~(uint32_t)DQG_MEASURE_COLD) != 0) {
+    if ((spec->flags & ~(uint32_t)(DQG_MEASURE_COLD | DQG_MEASURE_BF16)) != 0) {
         return dqg_fail(context, DQG_ERROR_ARGUMENT, "flags %u are not known", spec->flags);
     }
     if (!(spec->seconds >= 0.0 && spec->seconds <= 60.0)) {

@@ -71,7 +71,7 @@ static dqg_status describe(struct dqg_probe *probe, struct dqg_weight *weight) {
 /* Scratch of a lane: for products, and for a decoded panel. */
 static size_t lane_bytes(const struct dqg_probe *probe, const struct dqg_weight *weight) {
     size_t panel = DQG_PANEL * weight->size.columns_padded;
-    size_t product = probe->spec->operation == DQG_MEASURE_LINEAR ? dqg_op_linear_scratch(weight, false)
+    size_t product = probe->spec->operation == DQG_MEASURE_LINEAR ? dqg_op_linear_scratch(weight, probe->ops.bf16)
                      : probe->spec->operation == DQG_MEASURE_CONV ? dqg_op_conv_scratch(weight)
                                                                   : 0;
     return product > panel ? product : panel;

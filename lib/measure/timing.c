@@ -163,7 +163,10 @@ static dqg_status make(struct dqg_probe *probe) {
 
 dqg_status dqg_measure_run(struct dqg_context *context, const dqg_measure_spec *spec, dqg_measure_result *result) {
     struct dqg_probe probe = {
-        .context = context, .spec = spec, .ops = {.context = context, .kernels = context->kernels}, .error = -1.0};
+        .context = context,
+        .spec = spec,
+        .ops = {.context = context, .kernels = context->kernels, .bf16 = (spec->flags & DQG_MEASURE_BF16) != 0},
+        .error = -1.0};
     dqg_status status = make(&probe);
     if (status >= 0) {
         status = take_times(&probe, result);
