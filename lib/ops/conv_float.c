@@ -24,7 +24,6 @@ struct areas {
     float *natural; /* [part depth][columns]: weights as they are stored, channel by channel */
     float *b;       /* [part depth][columns]: tap by tap */
     float *a;       /* [DQG_CONV_TILE][part depth] */
-    float *sums;    /* [DQG_CONV_TILE][columns] of one part */
     float *c;       /* [BLOCK_PIXELS][columns] */
 };
 
@@ -35,16 +34,14 @@ static size_t part_channels(const struct dqg_weight *weight) {
 
 size_t dqg_conv_float_scratch(const struct dqg_weight *weight) {
     size_t depth = part_channels(weight) * weight->size.taps;
-    return sizeof(float) * (depth * (2 * DQG_BLOCK_COLUMNS + DQG_CONV_TILE) +
-                            (DQG_CONV_TILE + BLOCK_PIXELS) * DQG_BLOCK_COLUMNS);
+    return sizeof(float) * (depth * (2 * DQG_BLOCK_COLUMNS + DQG_CONV_TILE) + BLOCK_PIXELS * DQG_BLOCK_COLUMNS);
 }
 
 static struct areas make_areas(const struct float_task *task, size_t lane) {
     size_t depth = part_channels(task->args->weight) * task->args->weight->size.taps;
     struct areas areas = {.natural = (float *)(task->ops->scratch + lane * task->ops->lane_bytes)};
     areas.b = areas.natural + depth * DQG_BLOCK_COLUMNS;
-    areas.sums = areas.b + depth * DQG_BLOCK_COLUMNS;
-    areas.c = areas.sums + DQG_CONV_TILE * DQG_BLOCK_COLUMNS;
+    areas.c = areas.b + depth * DQG_BLOCK_COLUMNS;
     areas.a = areas.c + BLOCK_PIXELS * DQG_BLOCK_COLUMNS;
     return areas;
 }
@@ -103,12 +100,8 @@ static void multiply_part(const struct float_task *task, const struct areas *are
         for (size_t m = 0; m < rows; m++) {
             gather_window(task, areas->a + m * depth, sample, pixel++, first, count);
         }
-        float *sums = first == 0 ? c : areas->sums;
-        task->ops->kernels->gemm_f32(sums, DQG_BLOCK_COLUMNS, areas->a, depth, areas->b, DQG_BLOCK_COLUMNS, rows,
-                                     padded, depth);
-        for (size_t i = 0; first > 0 && i < rows * DQG_BLOCK_COLUMNS; i++) {
-            c[i] += sums[i];
-        }
+        task->ops->kernels->gemm_f32(c, DQG_BLOCK_COLUMNS, areas->a, depth, areas->b, DQG_BLOCK_COLUMNS, rows, padded,
+                                     depth, first > 0);
     }
 }
 

@@ -45,7 +45,8 @@ static void make_weight(struct dqg_weight *weight, int32_t dtype, int64_t output
     assert_ok(dqg_weight_finish(context, weight));
     free(values);
     if (dqg_dtype_is_quantized(dtype)) {
-        struct dqg_ops ops = {context, context->kernels, malloc(DQG_PANEL * weight->size.columns_padded), 0};
+        struct dqg_ops ops = {.context = context, .kernels = context->kernels};
+        ops.scratch = malloc(DQG_PANEL * weight->size.columns_padded);
         dqg_op_weight_sums(&ops, weight); /* one lane: see setup() */
         free(ops.scratch);
     }
@@ -135,7 +136,7 @@ static void evaluate(const struct network *net, const struct dqg_ops *ops, const
     time.rows = SAMPLES;
     time.rows_per_sample = 1;
     dqg_op_linear(ops, &time);
-    dqg_op_patchify(pixels, image, &patches);
+    dqg_op_patchify(ops, pixels, image, &patches);
     convolve(ops, &net->small, &net->first, (struct dqg_conv){0}, pixels, x);
     struct dqg_linear skip = {.weight = &net->skip, .x = {.f32 = x, .ld = WIDTH}, .out = y, .ld_out = WIDTH};
     skip.rows = PIXELS;

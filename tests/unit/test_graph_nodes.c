@@ -57,7 +57,7 @@ static void run_graph(const struct fixture *f, float *out, bool rms, int32_t nod
     graph.patch = PATCH;
     graph.tokens = TOKENS;
     graph.out_channels = columns / (PATCH * PATCH);
-    int32_t x = dqg_graph_patchify(&graph, "patches");
+    int32_t x = dqg_graph_patchify(&graph, "patches", NULL);
     x = dqg_graph_norm_learned(&graph, "norm", x, f->factor, f->bias, rms, 1e-5f);
     x = dqg_graph_linear(&graph, "product", x, &f->weight, NULL);
     x = dqg_graph_glu(&graph, "gated", x, DQG_ACT_SILU);
@@ -79,7 +79,7 @@ static void run_graph(const struct fixture *f, float *out, bool rms, int32_t nod
 /* The same by operators. */
 static void run_operators(const struct fixture *f, float *out, bool rms) {
     size_t rows = SAMPLES * TOKENS, outputs = f->weight.size.rows, half = outputs / 2;
-    struct dqg_patches patches = {SAMPLES, CHANNELS, SIDE, SIDE, PATCH};
+    struct dqg_patches patches = {SAMPLES, CHANNELS, SIDE, SIDE, PATCH, 0};
     float *x = random_floats(rows * COLUMNS), *row_scale = random_floats(rows);
     float *product = random_floats(rows * outputs), *gated = random_floats(rows * half);
     int8_t *q8 = malloc(rows * DEPTH);
