@@ -45,8 +45,8 @@ static void make_weight(struct dqg_weight *weight, int32_t dtype, int64_t output
     assert_ok(dqg_weight_finish(context, weight));
     free(values);
     if (dqg_dtype_is_quantized(dtype)) {
-        struct dqg_ops ops = {context, context->kernels, malloc(DQG_PANEL * weight->size.columns_padded), 0,
-                              false};
+        struct dqg_ops ops = {.context = context, .kernels = context->kernels};
+        ops.scratch = malloc(DQG_PANEL * weight->size.columns_padded);
         dqg_op_weight_sums(&ops, weight); /* one lane: see setup() */
         free(ops.scratch);
     }
