@@ -385,6 +385,9 @@ enum {
     DQG_RUN_FLOAT_COMPUTE = 309, /* text: how matrices kept in F32, F16 or BF16 are multiplied: "f32", exact products;
                                    or "bf16": both factors are rounded to bfloat16 (relative error 2^-8 each), which is
                                    faster on CPUs with instructions for it (backend "avx512-bf16") */
+    DQG_RUN_ATTENTION = 310, /* text: "float", or "int8": 16-bit scores, 8-bit probabilities and values, relative error
+                                about 0.9 % of an attention's results; or "auto": int8 where it is faster and the model
+                                has quantized matrices */
 
     DQG_QUANTIZER_BITS = 400,          /* int: 2 to 6, 8 or 16 bits for matrices that no rule names */
     DQG_QUANTIZER_GROUP = 401,         /* int: inputs that share a group scale: 32, 64 or 128 */
@@ -831,7 +834,7 @@ enum {
     DQG_MEASURE_DECODE = 5,      /* weights to int8 [outputs, inputs, dtype, group] */
     DQG_MEASURE_NORM = 6,        /* layer norm, modulation, to int8 [rows, inputs] */
     DQG_MEASURE_QUANTIZE = 7,    /* floats to int8 [rows, inputs] */
-    DQG_MEASURE_ATTENTION = 8,   /* self-attention [samples, heads, rows: tokens, inputs: width of a head] */
+    DQG_MEASURE_ATTENTION = 8,   /* self-attention [samples, heads, rows: tokens, inputs: width of a head, dtype] */
     /* A 3 x 3 convolution that keeps the size of square images, conversion of its input to int8 included
      * [samples, rows: height and width, outputs, inputs: channels, dtype, group] */
     DQG_MEASURE_CONV = 9
@@ -850,7 +853,8 @@ enum {
  *
  *   flags         DQG_MEASURE_COLD, DQG_MEASURE_BF16
  *   operation     DQG_MEASURE_*
- *   dtype, group  of weights; 0, 0 is DQG_DTYPE_INT4 with groups of 64
+ *   dtype, group  of weights; 0, 0 is DQG_DTYPE_INT4 with groups of 64. Attention: DQG_DTYPE_INT8 for the integer
+ *                 kernels, DQG_DTYPE_F32 for the float ones, 0 for what a quantized network uses
  *   repeats       times to take at least, 0..500; 0 is 7. Calls shorter than half a millisecond are repeated for each
  *   seconds       time to spend at least, 0..60; 0 is 0.25
  *   memory_bytes  more than the caches hold; 0 is 512 MiB

@@ -15,7 +15,6 @@
 
 #include "template/product_f32.inc"
 
-#include "template/attention_f32_f32.inc"
 #include "template/decode_float_f32.inc"
 #include "template/epilogue.inc"
 #include "template/gemm_f32.inc"
@@ -44,8 +43,4 @@ void dqg_epilogue_i32_f32_avx2(float *out, size_t ld_out, const int32_t *c, size
 void dqg_epilogue_f32_f32_avx2(float *out, size_t ld_out, const float *c, size_t ldc, size_t rows, size_t columns,
                                const struct dqg_epilogue *epilogue) {
     epilogue_f32_f32(out, ld_out, c, ldc, rows, columns, epilogue);
-}
-
-void dqg_attention_f32_f32_avx2(const struct dqg_attention *attention) {
-    attention_f32_f32(attention);
 }

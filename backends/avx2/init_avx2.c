@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* The tables of the avx2 and avxvnni backends, which differ in the integer product. Compiled without instruction set
+/* The tables of the avx2 and avxvnni backends, which differ in the integer products. Compiled without instruction set
  * flags: it runs before the CPU is checked. */
 #include "avx2/avx2.h"
 
@@ -20,6 +20,8 @@
     .quantize_f32_i8 = dqg_quantize_f32_i8_avx2,                                                                       \
     .norm_f32_f32 = dqg_norm_f32_f32_avx2,                                                                             \
     .attention_f32_f32 = dqg_attention_f32_f32_avx2,                                                                   \
+    .attention_pack_f32_i8 = dqg_attention_pack_f32_i8_avx2,                                                           \
+    .int8_attention_keys = 64,                                                                                         \
     .activate_f32_f32 = dqg_activate_f32_f32_avx2,                                                                     \
     .norm_f32_i8 = dqg_norm_f32_i8_avx2,                                                                               \
     .moments_f32 = dqg_moments_f32_avx2,                                                                               \
@@ -35,12 +37,14 @@
 static const struct dqg_kernels table = {
     .name = "avx2",
     .gemm_i8_i32 = dqg_gemm_i8_i32_avx2,
+    .attention_i8_f32 = dqg_attention_i8_f32_avx2,
     .ceiling_i8 = dqg_ceiling_i8_avx2,
     DQG_AVX2_SHARED,
 };
 static const struct dqg_kernels table_vnni = {
     .name = "avxvnni",
     .gemm_i8_i32 = dqg_gemm_i8_i32_avxvnni,
+    .attention_i8_f32 = dqg_attention_i8_f32_avxvnni,
     .ceiling_i8 = dqg_ceiling_i8_avxvnni,
     DQG_AVX2_SHARED,
 };

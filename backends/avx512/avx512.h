@@ -27,6 +27,8 @@ dqg_range_f32_fn dqg_range_f32_avx512;
 dqg_offset_f32_i8_fn dqg_offset_f32_i8_avx512;
 dqg_norm_f32_f32_fn dqg_norm_f32_f32_avx512;
 dqg_attention_f32_f32_fn dqg_attention_f32_f32_avx512;
+dqg_attention_i8_f32_fn dqg_attention_i8_f32_avx512;
+dqg_attention_pack_f32_i8_fn dqg_attention_pack_f32_i8_avx512;
 dqg_activate_f32_f32_fn dqg_activate_f32_f32_avx512;
 dqg_norm_f32_i8_fn dqg_norm_f32_i8_avx512;
 dqg_moments_f32_fn dqg_moments_f32_avx512;

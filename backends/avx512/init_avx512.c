@@ -18,6 +18,9 @@
     .quantize_f32_i8 = dqg_quantize_f32_i8_avx512,                                                                     \
     .norm_f32_f32 = dqg_norm_f32_f32_avx512,                                                                           \
     .attention_f32_f32 = dqg_attention_f32_f32_avx512,                                                                 \
+    .attention_i8_f32 = dqg_attention_i8_f32_avx512,                                                                   \
+    .attention_pack_f32_i8 = dqg_attention_pack_f32_i8_avx512,                                                         \
+    .int8_attention_keys = 64,                                                                                         \
     .activate_f32_f32 = dqg_activate_f32_f32_avx512,                                                                   \
     .norm_f32_i8 = dqg_norm_f32_i8_avx512,                                                                             \
     .moments_f32 = dqg_moments_f32_avx512,                                                                             \

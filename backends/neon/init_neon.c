@@ -20,6 +20,8 @@
     .quantize_f32_i8 = dqg_quantize_f32_i8_neon,                                                                       \
     .norm_f32_f32 = dqg_norm_f32_f32_neon,                                                                             \
     .attention_f32_f32 = dqg_attention_f32_f32_neon,                                                                   \
+    .attention_i8_f32 = dqg_attention_i8_f32_neon,                                                                     \
+    .attention_pack_f32_i8 = dqg_attention_pack_f32_i8_neon,                                                           \
     .activate_f32_f32 = dqg_activate_f32_f32_neon,                                                                     \
     .norm_f32_i8 = dqg_norm_f32_i8_neon,                                                                               \
     .moments_f32 = dqg_moments_f32_neon,                                                                               \

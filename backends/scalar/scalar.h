@@ -24,6 +24,8 @@ dqg_range_f32_fn dqg_range_f32_scalar;
 dqg_offset_f32_i8_fn dqg_offset_f32_i8_scalar;
 dqg_norm_f32_f32_fn dqg_norm_f32_f32_scalar;
 dqg_attention_f32_f32_fn dqg_attention_f32_f32_scalar;
+dqg_attention_i8_f32_fn dqg_attention_i8_f32_scalar;
+dqg_attention_pack_f32_i8_fn dqg_attention_pack_f32_i8_scalar;
 dqg_activate_f32_f32_fn dqg_activate_f32_f32_scalar;
 dqg_norm_f32_i8_fn dqg_norm_f32_i8_scalar;
 dqg_moments_f32_fn dqg_moments_f32_scalar;

@@ -31,6 +31,7 @@ typedef float dqg_vf __attribute__((vector_size(DQG_LANES * 4)));
 typedef int32_t dqg_vi __attribute__((vector_size(DQG_LANES * 4)));
 typedef uint32_t dqg_vu __attribute__((vector_size(DQG_LANES * 4)));
 typedef int8_t dqg_vb __attribute__((vector_size(DQG_LANES)));
+typedef int16_t dqg_vs __attribute__((vector_size(DQG_LANES * 2)));
 typedef float dqg_vf_memory __attribute__((vector_size(DQG_LANES * 4), aligned(4), may_alias));
 typedef int32_t dqg_vi_memory __attribute__((vector_size(DQG_LANES * 4), aligned(4), may_alias));
 
@@ -52,6 +53,20 @@ DQG_INLINE dqg_vi dqg_vload_int(const int32_t *p) {
 
 DQG_INLINE dqg_vf dqg_vto_float(dqg_vi v) {
     return __builtin_convertvector(v, dqg_vf);
+}
+
+/* Bits of |v|: as integers they order NaN above infinity above all numbers. */
+DQG_INLINE dqg_vi dqg_magnitude(dqg_vf v) {
+    return (dqg_vi)v & 0x7fffffff;
+}
+
+/* Low halves of integers within int16. */
+DQG_INLINE dqg_vs dqg_vnarrow_words(dqg_vi v) {
+#if DQG_LANES == 16
+    return (dqg_vs)_mm512_cvtepi32_epi16((__m512i)v);
+#else
+    return __builtin_convertvector(v, dqg_vs);
+#endif
 }
 
 /* mask is all ones or all zeros in each lane: a where set, else b. */
@@ -91,6 +106,16 @@ DQG_INLINE dqg_vb dqg_vnarrow(dqg_vi v) {
 
 DQG_INLINE dqg_vf dqg_vload_half(const uint16_t *p) {
     return (dqg_vf)_mm512_cvtph_ps(_mm256_loadu_si256((const __m256i *)p));
+}
+
+/* Is a lane of a mask set? */
+DQG_INLINE int dqg_vany(dqg_vi mask) {
+    return _mm512_movepi32_mask((__m512i)mask) != 0;
+}
+
+/* The largest lane. */
+DQG_INLINE int32_t dqg_vlargest(dqg_vi v) {
+    return _mm512_reduce_max_epi32((__m512i)v);
 }
 
 /* The first count lanes, zeros in the others. */
@@ -200,6 +225,23 @@ DQG_INLINE dqg_vf dqg_vload_half(const uint16_t *p) {
 
 #endif
 #endif
+
+DQG_INLINE int dqg_vany(dqg_vi mask) {
+    int64_t pairs[DQG_LANES / 2], any = 0;
+    memcpy(pairs, &mask, sizeof pairs);
+    for (int i = 0; i < DQG_LANES / 2; i++) {
+        any |= pairs[i];
+    }
+    return any != 0;
+}
+
+DQG_INLINE int32_t dqg_vlargest(dqg_vi v) {
+    int32_t most = v[0];
+    for (int lane = 1; lane < DQG_LANES; lane++) {
+        most = v[lane] > most ? v[lane] : most;
+    }
+    return most;
+}
 
 DQG_INLINE dqg_vf dqg_vload_part(const float *p, size_t count) {
     dqg_vf v = {0};

@@ -248,7 +248,7 @@ dqg_status dqg_model_evaluate(dqg_context *context, const dqg_model *model, cons
     DQG_TRY(check_evaluation(context, model, x, timesteps, labels, output));
     struct dqg_graph graph;
     DQG_TRY(dqg_model_graph(context, model, (size_t)x->shape[0], (size_t)x->shape[2], (size_t)x->shape[3], false,
-                            &graph));
+                            DQG_ATTENTION_AUTO, &graph));
     size_t plane = graph.height * graph.width * graph.samples;
     struct evaluation evaluation = {graph.samples, plane * graph.channels, plane * graph.out_channels, NULL, NULL};
     struct dqg_exec exec = {0};

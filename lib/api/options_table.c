@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* The option table: one row drives setter, range check, command line, help text and docs/options.md. */
 #include "api/api.h"
+#include "model/graph.h"
 #include "sched/sched.h"
 #include "tensor/format.h"
 
@@ -46,6 +47,8 @@ const struct dqg_option_row dqg_option_rows[] = {
     INT(CFG_CHANNELS, RUN, "cfg-channels", 0, 4096, 0, "guide the first channels only; 0 guides all"),
     INT(HEIGHT, RUN, "height", 0, 65536, 0, "latent rows; 0: the model's own"),
     INT(WIDTH, RUN, "width", 0, 65536, 0, "latent columns; 0: the model's own"),
+    TEXT(ATTENTION, RUN, "attention", dqg_attention_names, "auto",
+         "numbers in attention; auto: int8 where it is faster and weights are quantized"),
     INT(MEMORY_LIMIT, RUN, "run-memory-limit", 0, EXACT, 0, "most bytes the run may take; 0 is no limit"),
     TEXT(FLOAT_COMPUTE, RUN, "float-compute", "f32|bf16", "f32", "numbers that matrices kept as floats compute with"),
 

@@ -5,6 +5,12 @@
 #include "tensor/format.h"
 #include "tensor/view.h"
 
+static enum dqg_attention_mode attention_mode(const char *name) {
+    return strcmp(name, "float") == 0  ? DQG_ATTENTION_FLOAT
+           : strcmp(name, "int8") == 0 ? DQG_ATTENTION_INT8
+                                       : DQG_ATTENTION_AUTO;
+}
+
 static struct dqg_run_config read_options(const dqg_options *options) {
     struct dqg_option_value seeds = dqg_option(options, DQG_RUN_SEEDS);
     struct dqg_option_value classes = dqg_option(options, DQG_RUN_CLASSES);
@@ -19,6 +25,7 @@ static struct dqg_run_config read_options(const dqg_options *options) {
         .cfg_channels = (int32_t)dqg_option(options, DQG_RUN_CFG_CHANNELS).integer,
         .height = (int32_t)dqg_option(options, DQG_RUN_HEIGHT).integer,
         .width = (int32_t)dqg_option(options, DQG_RUN_WIDTH).integer,
+        .attention = attention_mode(dqg_option(options, DQG_RUN_ATTENTION).text),
         .memory_limit = (uint64_t)dqg_option(options, DQG_RUN_MEMORY_LIMIT).integer,
         .bf16 = strcmp(dqg_option(options, DQG_RUN_FLOAT_COMPUTE).text, "bf16") == 0,
     };

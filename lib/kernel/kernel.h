@@ -24,8 +24,8 @@
 #include "libdqgen.h" /* DQG_DTYPE_* */
 
 enum {
-    DQG_PANEL = 16,        /* output channels in a panel */
-    DQG_BLOCK_PANELS = 4,  /* most panels that one gemm call takes */
+    DQG_PANEL = 16,         /* output channels in a panel */
+    DQG_BLOCK_PANELS = 4,   /* most panels that one gemm call takes */
     DQG_BLOCK_COLUMNS = 64, /* DQG_PANEL * DQG_BLOCK_PANELS */
     DQG_FEW_ROWS = 8        /* most rows of gemm_float_f32 */
 };
@@ -80,36 +80,60 @@ struct dqg_affine {
 
 /* Rotary position embedding of some rows: heads of width columns side by side, the same angles for all. */
 struct dqg_rope {
-    float *y;                    /* [rows][ldy] */
-    const float *x;              /* [rows][ldx] */
-    const float *cosine, *sine;  /* [rows][ld_table], width / 2 of them */
+    float *y;                   /* [rows][ldy] */
+    const float *x;             /* [rows][ldx] */
+    const float *cosine, *sine; /* [rows][ld_table], width / 2 of them */
     size_t ldy, ldx, ld_table;
-    size_t rows, heads, width;   /* width even */
-    int neighbours;              /* pairs are columns 2 i and 2 i + 1 of a head, else i and i + width / 2 */
+    size_t rows, heads, width; /* width even */
+    int neighbours;            /* pairs are columns 2 i and 2 i + 1 of a head, else i and i + width / 2 */
 };
 
 /* One head of one sample for a block of queries. */
 struct dqg_attention {
-    const float *q; /* [queries][ld_q] */
-    const float *k; /* [keys][ld_kv] */
-    const float *v; /* [keys][ld_kv] */
-    float *out;     /* [queries][ld_out] */
-    size_t ld_q, ld_kv, ld_out;
+    const float *q;     /* [queries][ld_q] */
+    const float *k, *v; /* [keys][ld_k], [keys][ld_v]; the float kernel */
+    const void *packed; /* what attention_pack_f32_i8 made of all keys; the integer kernel */
+    float *out;         /* [queries][ld_out] */
+    size_t ld_q, ld_k, ld_v, ld_out;
     size_t queries; /* at most DQG_ATTENTION_QUERIES */
     size_t keys;
-    size_t width;   /* of a head; at most DQG_ATTENTION_WIDTH */
-    float scale;    /* on q k^T */
-    float *scratch; /* DQG_ATTENTION_SCRATCH floats, 64-byte aligned */
+    size_t width;      /* of a head; at most DQG_ATTENTION_WIDTH */
+    float scale;       /* on q k^T */
+    const float *bias; /* added to scaled scores, -infinity hides a key: [queries][ld_bias], or NULL */
+    size_t ld_bias;    /* 0: all queries have the same row */
+    size_t visible;    /* query i sees the first visible + i keys; 0: all see all */
+    float *scratch;    /* DQG_ATTENTION_SCRATCH floats, 64-byte aligned */
 };
 
 enum {
-    DQG_ATTENTION_QUERIES = 32,
+    DQG_ATTENTION_QUERIES = 64,
     DQG_ATTENTION_KEYS = 64, /* keys in one block of the running softmax */
     DQG_ATTENTION_WIDTH = 256,
+    DQG_ATTENTION_HEADER = 64,  /* bytes before the blocks of packed keys and values */
+    DQG_ATTENTION_LIMIT = 2880, /* of queries and keys in 16 bits: sums over a head's width fit int32 */
     /* transposed queries and running output, V block, scores, maxima and sums */
     DQG_ATTENTION_SCRATCH = DQG_ATTENTION_QUERIES * DQG_ATTENTION_WIDTH * 2 + DQG_ATTENTION_KEYS * DQG_ATTENTION_WIDTH +
                             DQG_ATTENTION_QUERIES * DQG_ATTENTION_KEYS + DQG_ATTENTION_QUERIES * 4
 };
+
+/*
+ * Keys and values of a head, packed: DQG_ATTENTION_HEADER bytes that begin with the scale of the keys, then for each
+ * block of DQG_ATTENTION_KEYS keys, with wide = width rounded up to 16,
+ *
+ *   float   [wide]               scale of each channel's values in this block
+ *   int8    [keys / 4][wide][4]  values: the four consecutive keys of each channel
+ *   int16   [keys][wide]         keys, less their mean over all keys
+ *
+ * Channels and keys past the last are 0.
+ */
+static inline size_t dqg_attention_block_bytes(size_t width) {
+    return (width + 15) / 16 * 16 * (sizeof(float) + DQG_ATTENTION_KEYS * (sizeof(int8_t) + sizeof(int16_t)));
+}
+
+static inline size_t dqg_attention_packed_bytes(size_t keys, size_t width) {
+    size_t blocks = (keys + DQG_ATTENTION_KEYS - 1) / DQG_ATTENTION_KEYS;
+    return DQG_ATTENTION_HEADER + blocks * dqg_attention_block_bytes(width);
+}
 
 /* One panel of stored weights, for the decoders; each says which members it reads. */
 struct dqg_codes {
@@ -283,8 +307,26 @@ typedef void dqg_softmax_f32_f32_fn(float *y, size_t ldy, const float *x, size_t
 /* Rotates pairs of columns: (a, b) becomes (a cos - b sin, b cos + a sin). y may be x. */
 typedef void dqg_rope_f32_f32_fn(const struct dqg_rope *rope);
 
-/* out = softmax(q k^T * scale) v with a running softmax over blocks of keys. */
+/* out = softmax(q k^T * scale + bias) v with a running softmax over blocks of keys; zeros for a query that sees no key.
+ * A bias is a number or -infinity. */
 typedef void dqg_attention_f32_f32_fn(const struct dqg_attention *attention);
+
+/*
+ * The same on packed keys and values. Scores are sums of 16-bit products, exact; probabilities are rounded to 0..255
+ * for the largest of each block of keys, and their products with int8 values are exact too.
+ */
+typedef void dqg_attention_i8_f32_fn(const struct dqg_attention *attention);
+
+/*
+ * Pack k and v [keys][ld] for attention_i8_f32. Keys have one scale, values one for each block and channel:
+ *
+ *   scale = max|x| / limit, q = round_to_nearest_even(x * (limit / max|x|))
+ *
+ * with limit = 127 for values, DQG_ATTENTION_LIMIT for keys. Where max|x| is 0 or not a number, or limit / max|x|
+ * is, scale and q are 0. packed is 64-byte aligned.
+ */
+typedef void dqg_attention_pack_f32_i8_fn(void *packed, const float *k, size_t ld_k, const float *v, size_t ld_v,
+                                          size_t keys, size_t width);
 
 /* y = activation(x), n elements; y may be x. */
 typedef void dqg_activate_f32_f32_fn(float *y, const float *x, size_t n, enum dqg_activation activation);
@@ -300,6 +342,7 @@ typedef uint64_t dqg_ceiling_f32_fn(uint64_t rounds);
 /* One backend. */
 struct dqg_kernels {
     const char *name;
+    size_t int8_attention_keys; /* from so many keys on attention_i8_f32 is the faster one; 0: never */
     int portable; /* written for no CPU in particular: BLIS, where it is built in, multiplies floats faster */
 #define DQG_KERNEL(op, tolerance) dqg_##op##_fn *op;
 #include "kernel/kernel_list.inc"

@@ -204,7 +204,7 @@ dqg_status dqg_measure_evaluations(struct dqg_context *context, const struct dqg
                                    dqg_measure_result *result) {
     struct evaluations e = {.context = context, .spec = spec, .fn = fn, .user = user};
     DQG_TRY(dqg_model_graph(context, model, (size_t)spec->samples, (size_t)spec->height, (size_t)spec->width,
-                            (spec->flags & DQG_MEASURE_BF16) != 0, &e.graph));
+                            (spec->flags & DQG_MEASURE_BF16) != 0, DQG_ATTENTION_AUTO, &e.graph));
     dqg_status status = make_inputs(&e, model);
     if (status >= 0) {
         status = dqg_exec_init(context, &e.graph, &e.exec);

@@ -119,32 +119,53 @@ dqg_status dqg_probe_norm(struct dqg_probe *probe) {
 /* ---- attention ---- */
 
 static void call_attention(struct dqg_probe *probe) {
-    dqg_op_self_attention(&probe->ops, probe->task);
+    dqg_op_attention(&probe->ops, probe->task);
+}
+
+/* Memory that the integer kernels share. */
+static dqg_status make_shared(struct dqg_probe *probe, const struct dqg_attention_args *task) {
+    size_t bytes;
+    if (!dqg_op_attention_shared(probe->context, task->samples, task->heads, task->keys, task->width, &bytes)) {
+        return dqg_fail(probe->context, DQG_ERROR_LIMIT, "keys of this size do not fit the address space");
+    }
+    return dqg_probe_alloc(probe, bytes, 1, &probe->ops.shared);
 }
 
 dqg_status dqg_probe_attention(struct dqg_probe *probe) {
     const dqg_measure_spec *spec = probe->spec;
-    struct dqg_self_attention *task;
+    const struct dqg_kernels *kernels = probe->ops.kernels;
+    struct dqg_attention_args *task;
     float *qkv;
     DQG_TRY(dqg_probe_range(probe, "samples", spec->samples, 1, 4096));
     DQG_TRY(dqg_probe_range(probe, "heads", spec->heads, 1, 1024));
     DQG_TRY(dqg_probe_range(probe, "rows", spec->rows, 1, MOST_ROWS));
     DQG_TRY(dqg_probe_range(probe, "inputs", spec->inputs, 1, DQG_ATTENTION_WIDTH));
     DQG_TRY(dqg_probe_alloc(probe, 1, sizeof *task, &task));
-    *task = (struct dqg_self_attention){.samples = (size_t)spec->samples,
-                                        .tokens = (size_t)spec->rows,
-                                        .heads = (size_t)spec->heads,
-                                        .width = (size_t)spec->inputs};
-    size_t values = task->samples * task->tokens * task->heads * task->width;
+    size_t columns = (size_t)spec->heads * (size_t)spec->inputs, tokens = (size_t)spec->rows;
+    size_t values = (size_t)spec->samples * tokens * columns;
+    bool fast = kernels->int8_attention_keys > 0 && tokens >= kernels->int8_attention_keys;
     DQG_TRY(dqg_probe_alloc(probe, 3 * values, sizeof *qkv, &qkv));
+    *task = (struct dqg_attention_args){.q = qkv,
+                                        .k = qkv + columns,
+                                        .v = qkv + 2 * columns,
+                                        .ld_q = 3 * columns,
+                                        .ld_k = 3 * columns,
+                                        .ld_v = 3 * columns,
+                                        .ld_out = columns,
+                                        .samples = (size_t)spec->samples,
+                                        .heads = (size_t)spec->heads,
+                                        .width = (size_t)spec->inputs,
+                                        .queries = tokens,
+                                        .keys = tokens,
+                                        .int8 = spec->dtype == DQG_DTYPE_INT8 || (spec->dtype == 0 && fast)};
     DQG_TRY(dqg_probe_alloc(probe, values, sizeof *task->out, &task->out));
     DQG_TRY(dqg_probe_scratch(probe, dqg_op_attention_scratch()));
+    DQG_TRY(task->int8 ? make_shared(probe, task) : DQG_OK);
     dqg_random_floats(1, qkv, 3 * values);
-    task->qkv = qkv;
     probe->task = task;
     probe->call = call_attention;
-    probe->ceiling = probe->ops.kernels->ceiling_f32;
-    probe->operations = 4.0 * (double)values * (double)task->tokens;
+    probe->ceiling = task->int8 ? kernels->ceiling_i8 : kernels->ceiling_f32;
+    probe->operations = 4.0 * (double)values * (double)tokens;
     probe->bytes = 16.0 * (double)values;
     return DQG_OK;
 }

@@ -5,7 +5,7 @@
 bool dqg_exec_bytes(struct dqg_context *context, const struct dqg_graph *graph, size_t *bytes) {
     size_t scratch;
     return dqg_mul_size(graph->lane_bytes, dqg_concurrency(context), &scratch) &&
-           dqg_add_size(scratch, graph->memory_bytes, bytes);
+           dqg_add_size(scratch, graph->shared_bytes, &scratch) && dqg_add_size(scratch, graph->memory_bytes, bytes);
 }
 
 dqg_status dqg_exec_init(struct dqg_context *context, const struct dqg_graph *graph, struct dqg_exec *exec) {
@@ -19,10 +19,12 @@ dqg_status dqg_exec_init(struct dqg_context *context, const struct dqg_graph *gr
     }
     exec->graph = graph;
     exec->next = 0;
+    char *shared = exec->memory + graph->memory_bytes;
     exec->ops = (struct dqg_ops){.context = context,
                                  .kernels = context->kernels,
-                                 .scratch = exec->memory + graph->memory_bytes,
+                                 .scratch = shared + graph->shared_bytes,
                                  .lane_bytes = graph->lane_bytes,
+                                 .shared = shared,
                                  .bf16 = graph->bf16};
     return DQG_OK;
 }
@@ -173,16 +175,29 @@ static void run_glu(const struct dqg_exec *exec, const struct dqg_node *node) {
 }
 
 static void run_attention(const struct dqg_exec *exec, const struct dqg_node *node) {
-    const struct dqg_graph *graph = exec->graph;
-    struct dqg_self_attention args = {
-        .qkv = floats_of(exec, node->x),
+    const struct dqg_value *out = value_of(exec, node->out);
+    struct dqg_attention_args args = {
+        .q = floats_of(exec, node->x) + node->q_column,
+        .k = floats_of(exec, node->k) + node->k_column,
+        .v = floats_of(exec, node->v) + node->v_column,
         .out = floats_of(exec, node->out),
-        .samples = graph->samples,
-        .tokens = graph->tokens,
+        .ld_q = value_of(exec, node->x)->ld,
+        .ld_k = value_of(exec, node->k)->ld,
+        .ld_v = value_of(exec, node->v)->ld,
+        .ld_out = out->ld,
+        .samples = exec->graph->samples,
         .heads = node->heads,
-        .width = value_of(exec, node->out)->columns / node->heads,
+        .width = out->columns / node->heads,
+        .queries = sample_rows(exec, out->rows),
+        .keys = sample_rows(exec, value_of(exec, node->k)->rows),
+        .causal = node->causal,
+        .int8 = node->int8,
     };
-    dqg_op_self_attention(&exec->ops, &args);
+    if (node->mask != DQG_NO_VALUE) {
+        args.bias = floats_of(exec, node->mask);
+        args.bias_sample = value_of(exec, node->mask)->ld;
+    }
+    dqg_op_attention(&exec->ops, &args);
 }
 
 static void run_node(const struct dqg_exec *exec, const struct dqg_node *node, const struct dqg_exec_io *io) {

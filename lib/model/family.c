@@ -51,14 +51,15 @@ dqg_status dqg_model_need(struct dqg_context *context, const struct dqg_model *m
 }
 
 dqg_status dqg_model_graph(struct dqg_context *context, const struct dqg_model *model, size_t samples, size_t height,
-                           size_t width, bool bf16, struct dqg_graph *graph) {
+                           size_t width, bool bf16, enum dqg_attention_mode attention, struct dqg_graph *graph) {
     const struct dqg_hyper *hyper = &model->hyper;
     *graph = (struct dqg_graph){.context = context,
                                 .samples = samples,
                                 .channels = hyper->channels,
                                 .out_channels = hyper->out_channels,
                                 .patch = hyper->patch,
-                                .bf16 = bf16};
+                                .bf16 = bf16,
+                                .attention = attention};
     graph->height = height > 0 ? height : hyper->height;
     graph->width = width > 0 ? width : hyper->width;
     if (graph->height % graph->patch != 0 || graph->width % graph->patch != 0) {

@@ -11,7 +11,7 @@ static int32_t only_reader(const struct dqg_graph *graph, int32_t value) {
     for (int32_t i = 0; i < graph->node_count; i++) {
         const struct dqg_node *node = &graph->nodes[i];
         int uses = (node->x == value) + (node->modulation == value) + (node->residual == value) +
-                   (node->addend == value);
+                   (node->addend == value) + (node->k == value) + (node->v == value) + (node->mask == value);
         if (node->kind == DQG_NODE_REMOVED || uses == 0) {
             continue;
         }
@@ -88,8 +88,8 @@ static bool only_int8_readers(const struct dqg_graph *graph, int32_t value) {
         if (node->kind == DQG_NODE_REMOVED) {
             continue;
         }
-        if (node->modulation == value || node->residual == value || node->addend == value ||
-            (node->x == value && !wants_int8_rows(node))) {
+        if (node->modulation == value || node->residual == value || node->addend == value || node->k == value ||
+            node->v == value || node->mask == value || (node->x == value && !wants_int8_rows(node))) {
             return false;
         }
         any = any || node->x == value;
@@ -113,6 +113,9 @@ static void insert_quantizations(struct dqg_graph *graph, struct dqg_node *from,
             struct dqg_node quantize = {.kind = DQG_NODE_QUANTIZE,
                                         .name = node.name,
                                         .x = node.x,
+                                        .k = DQG_NO_VALUE,
+                                        .v = DQG_NO_VALUE,
+                                        .mask = DQG_NO_VALUE,
                                         .modulation = DQG_NO_VALUE,
                                         .residual = DQG_NO_VALUE,
                                         .addend = DQG_NO_VALUE,

@@ -37,6 +37,9 @@ static struct dqg_node make_node(enum dqg_node_kind kind, const char *name, int3
     return (struct dqg_node){.kind = kind,
                              .name = name,
                              .x = x,
+                             .k = DQG_NO_VALUE,
+                             .v = DQG_NO_VALUE,
+                             .mask = DQG_NO_VALUE,
                              .modulation = DQG_NO_VALUE,
                              .residual = DQG_NO_VALUE,
                              .addend = DQG_NO_VALUE};
@@ -139,9 +142,29 @@ int32_t dqg_graph_glu(struct dqg_graph *graph, const char *name, int32_t x, enum
 }
 
 int32_t dqg_graph_attention(struct dqg_graph *graph, const char *name, int32_t qkv, size_t heads) {
-    struct dqg_node node = make_node(DQG_NODE_ATTENTION, name, qkv);
-    node.heads = heads;
-    return append(graph, node, graph->values[qkv].rows, graph->values[qkv].columns / 3);
+    size_t width = graph->values[qkv].columns / 3;
+    struct dqg_graph_attention_args args = {.q = qkv,
+                                            .k = qkv,
+                                            .v = qkv,
+                                            .k_column = width,
+                                            .v_column = 2 * width,
+                                            .width = width,
+                                            .heads = heads,
+                                            .mask = DQG_NO_VALUE};
+    return dqg_graph_attention_to(graph, name, &args);
+}
+
+int32_t dqg_graph_attention_to(struct dqg_graph *graph, const char *name, const struct dqg_graph_attention_args *args) {
+    struct dqg_node node = make_node(DQG_NODE_ATTENTION, name, args->q);
+    node.k = args->k;
+    node.v = args->v;
+    node.mask = args->mask;
+    node.q_column = args->q_column;
+    node.k_column = args->k_column;
+    node.v_column = args->v_column;
+    node.heads = args->heads;
+    node.causal = args->causal;
+    return append(graph, node, graph->values[args->q].rows, args->width);
 }
 
 int32_t dqg_graph_add(struct dqg_graph *graph, const char *name, int32_t residual, int32_t modulation,

@@ -34,17 +34,23 @@ struct dqg_value {
     size_t rows, columns;
     bool int8;
     size_t image_bytes; /* of an int8 image, else 0 */
-    int32_t producer; /* node */
-    int32_t last_use; /* node, or -1 */
-    size_t ld;        /* columns in memory: padded with zeros for int8 */
-    size_t bytes;     /* in the arena: rows, then for int8 the row scales */
+    int32_t producer;   /* node */
+    int32_t last_use;   /* node, or -1 */
+    size_t ld;          /* columns in memory: padded with zeros for int8 */
+    size_t bytes;       /* in the arena: rows, then for int8 the row scales */
     size_t offset;
 };
+
+/* Which attention kernels a graph uses. Names in this order: dqg_attention_names. */
+enum dqg_attention_mode { DQG_ATTENTION_AUTO, DQG_ATTENTION_FLOAT, DQG_ATTENTION_INT8 };
+extern const char dqg_attention_names[];
 
 struct dqg_node {
     enum dqg_node_kind kind;
     const char *name;
-    int32_t x;          /* main input, or DQG_NO_VALUE for the evaluation's own inputs */
+    int32_t x;          /* main input, or DQG_NO_VALUE for the evaluation's own inputs; queries of an attention */
+    int32_t k, v;       /* keys and values of an attention */
+    int32_t mask;       /* (samples, keys), added to the scores of an attention, or DQG_NO_VALUE */
     int32_t modulation; /* shift and scale of a norm, gate of an addition: columns of this value, or DQG_NO_VALUE */
     int32_t residual;
     int32_t addend; /* of a convolution: columns of this value are added in each sample */
@@ -52,15 +58,18 @@ struct dqg_node {
     size_t shift_column, scale_column, gate_column, addend_column;
     const struct dqg_weight *weight;
     const float *bias;
-    const float *factor; /* of a norm: learned weights, or NULL */
+    const float *factor;               /* of a norm: learned weights, or NULL */
     const struct dqg_conv_shape *conv; /* of a convolution, or of the quantization of its input */
-    const float *table; /* [rows of a sample][columns]: added to every sample */
+    const float *table;                /* [rows of a sample][columns]: added to every sample */
     enum dqg_activation activation;
     float epsilon;
     bool rms;   /* a norm that takes no mean off */
     bool gated; /* a product that a gated unit was folded into */
     size_t heads;
-    size_t pixel_padded; /* of patches, see struct dqg_patches */
+    size_t pixel_padded;                 /* of patches, see struct dqg_patches */
+    size_t q_column, k_column, v_column; /* of an attention, in its inputs' rows */
+    bool causal;                         /* a token sees none that come after it */
+    bool int8;                           /* integer attention */
 };
 
 struct dqg_graph {
@@ -72,8 +81,10 @@ struct dqg_graph {
     int32_t value_count, value_capacity;
     size_t samples, channels, height, width, patch;
     size_t out_channels;
-    size_t tokens;       /* of a sample */
+    size_t tokens; /* of a sample */
+    enum dqg_attention_mode attention;
     size_t memory_bytes; /* of the arena of values */
+    size_t shared_bytes; /* scratch that lanes share */
     size_t lane_bytes;   /* scratch of a lane */
     bool bf16;           /* products with float weights round both factors to bfloat16 */
     bool failed;         /* while building: out of memory, or as status says */
@@ -105,7 +116,18 @@ int32_t dqg_graph_norm_learned(struct dqg_graph *graph, const char *name, int32_
                                const float *bias, bool rms, float epsilon);
 /* The first half of the columns times the activation of the second. */
 int32_t dqg_graph_glu(struct dqg_graph *graph, const char *name, int32_t x, enum dqg_activation activation);
+/* Self-attention on rows of q, k, v one after the other. */
 int32_t dqg_graph_attention(struct dqg_graph *graph, const char *name, int32_t qkv, size_t heads);
+
+/* Attention of any queries to any keys and values, each from its column on; width columns, cut into heads. The rows of
+ * a value are those of all samples; every sample has as many. */
+struct dqg_graph_attention_args {
+    int32_t q, k, v;
+    size_t q_column, k_column, v_column, width, heads;
+    int32_t mask; /* (samples, keys) or DQG_NO_VALUE: added to scores, -infinity hides a key */
+    bool causal;
+};
+int32_t dqg_graph_attention_to(struct dqg_graph *graph, const char *name, const struct dqg_graph_attention_args *args);
 int32_t dqg_graph_add(struct dqg_graph *graph, const char *name, int32_t residual, int32_t modulation,
                       size_t gate_column, int32_t x);
 int32_t dqg_graph_add_table(struct dqg_graph *graph, const char *name, int32_t x, const float *table);

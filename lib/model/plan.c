@@ -5,6 +5,8 @@
  */
 #include "model/graph.h"
 
+const char dqg_attention_names[] = "auto|float|int8";
+
 /* Columns of an int8 row in memory: a multiple of every group size. */
 enum { INT8_COLUMNS = 128 };
 
@@ -72,6 +74,34 @@ static size_t node_scratch(const struct dqg_graph *graph, const struct dqg_node 
     }
 }
 
+/* Integer attention where it is wanted, or where it pays and the network is quantized anyway. */
+static bool choose_int8(const struct dqg_graph *graph, size_t keys) {
+    size_t enough = graph->context->kernels->int8_attention_keys;
+    if (graph->attention != DQG_ATTENTION_AUTO) {
+        return graph->attention == DQG_ATTENTION_INT8;
+    }
+    bool quantized = false;
+    for (int32_t i = 0; i < graph->node_count; i++) {
+        const struct dqg_weight *weight = graph->nodes[i].kind == DQG_NODE_LINEAR ? graph->nodes[i].weight : NULL;
+        quantized = quantized || (weight != NULL && dqg_dtype_is_quantized(weight->dtype));
+    }
+    return quantized && enough > 0 && keys >= enough;
+}
+
+static bool plan_attention(struct dqg_graph *graph, struct dqg_node *node) {
+    size_t keys = graph->values[node->k].rows / graph->samples, bytes;
+    node->int8 = choose_int8(graph, keys);
+    if (!node->int8) {
+        return true;
+    }
+    if (!dqg_op_attention_shared(graph->context, graph->samples, node->heads, keys,
+                                 graph->values[node->out].columns / node->heads, &bytes)) {
+        return false;
+    }
+    graph->shared_bytes = bytes > graph->shared_bytes ? bytes : graph->shared_bytes;
+    return true;
+}
+
 dqg_status dqg_graph_plan(struct dqg_graph *graph) {
     for (int32_t i = 0; i < graph->value_count; i++) {
         graph->values[i].last_use = -1;
@@ -81,12 +111,15 @@ dqg_status dqg_graph_plan(struct dqg_graph *graph) {
     }
     for (int32_t i = 0; i < graph->node_count; i++) {
         note_use(graph, graph->nodes[i].x, i);
+        note_use(graph, graph->nodes[i].k, i);
+        note_use(graph, graph->nodes[i].v, i);
+        note_use(graph, graph->nodes[i].mask, i);
         note_use(graph, graph->nodes[i].modulation, i);
         note_use(graph, graph->nodes[i].residual, i);
         note_use(graph, graph->nodes[i].addend, i);
     }
     for (int32_t i = 0; i < graph->node_count; i++) {
-        const struct dqg_node *node = &graph->nodes[i];
+        struct dqg_node *node = &graph->nodes[i];
         struct dqg_value *out = &graph->values[node->out];
         const struct dqg_value *residual = node->residual != DQG_NO_VALUE ? &graph->values[node->residual] : NULL;
         if (residual != NULL && residual->last_use == i && node->residual != node->x) {
@@ -95,7 +128,8 @@ dqg_status dqg_graph_plan(struct dqg_graph *graph) {
             out->offset = first_fit(graph, i, out);
         }
         size_t end;
-        if (!dqg_add_size(out->offset, out->bytes, &end)) {
+        if (!dqg_add_size(out->offset, out->bytes, &end) ||
+            (node->kind == DQG_NODE_ATTENTION && !plan_attention(graph, node))) {
             return dqg_fail(graph->context, DQG_ERROR_LIMIT, "a run of this size does not fit the address space");
         }
         graph->memory_bytes = end > graph->memory_bytes ? end : graph->memory_bytes;

@@ -15,6 +15,7 @@ struct dqg_ops {
     const struct dqg_kernels *kernels;
     char *scratch; /* dqg_concurrency() areas of lane_bytes */
     size_t lane_bytes;
+    char *shared; /* one area for what lanes make for each other, as large as the operator says */
     bool bf16; /* products with float weights round both factors to bfloat16 */
 };
 
@@ -130,14 +131,25 @@ void dqg_op_rope(const struct dqg_ops *ops, const struct dqg_rotary *args);
 /* Images in NHWC to twice the height and width, each pixel four times. lines: samples * height of the input. */
 void dqg_op_upsample(const struct dqg_ops *ops, float *y, const float *x, size_t lines, size_t width, size_t channels);
 
-/* Self-attention on qkv rows [samples * tokens][3 * heads * width] (q, k, v one after the other). */
-struct dqg_self_attention {
-    const float *qkv;
-    float *out; /* [samples * tokens][heads * width] */
-    size_t samples, tokens, heads, width;
+/* softmax(q k^T * scale + bias) v for each head of each sample. A row holds the heads one after the other. */
+struct dqg_attention_args {
+    const float *q;     /* [samples * queries][ld_q], heads * width of it */
+    const float *k, *v; /* [samples * keys][ld_k], [ld_v] */
+    float *out;         /* [samples * queries][ld_out] */
+    size_t ld_q, ld_k, ld_v, ld_out;
+    size_t samples, heads, width, queries, keys;
+    float scale;       /* 0: 1 / sqrt(width) */
+    const float *bias; /* added to scaled scores, -infinity hides a key: [samples][heads][queries][keys], or NULL */
+    size_t bias_sample, bias_head, bias_query; /* its strides in floats; 0: the same for all */
+    bool causal;                               /* query i sees keys 0..i */
+    bool int8;                                 /* integer kernels, which need shared memory */
 };
-void dqg_op_self_attention(const struct dqg_ops *ops, const struct dqg_self_attention *args);
+void dqg_op_attention(const struct dqg_ops *ops, const struct dqg_attention_args *args);
 size_t dqg_op_attention_scratch(void);
+
+/* Shared memory that int8 needs: packed keys and values of some heads. False on overflow. */
+bool dqg_op_attention_shared(const struct dqg_context *context, size_t samples, size_t heads, size_t keys, size_t width,
+                             size_t *bytes);
 
 /* out[s] = [cos(t f), sin(t f)], f_k = exp(-ln(10000) k / (width / 2)); (samples, width). */
 void dqg_op_timestep(float *out, const double *timesteps, size_t samples, size_t width);

@@ -112,7 +112,7 @@ static dqg_status prepare(struct dqg_run *run, const struct dqg_run_config *conf
     run->cfg_channels = config->cfg_channels;
     run->copies = conditional && config->guidance != 1.0 ? 2 : 1;
     DQG_TRY(dqg_model_graph(run->context, run->model, run->copies * run->images, (size_t)shape[2], (size_t)shape[3],
-                            config->bf16, &run->graph));
+                            config->bf16, config->attention, &run->graph));
     size_t total = 0;
     if (!lay_out(run) || !total_bytes(run, &total)) {
         return dqg_fail(run->context, DQG_ERROR_LIMIT, "a run of this size does not fit the address space");

@@ -35,6 +35,7 @@ struct dqg_run_config {
     double guidance;
     int32_t cfg_channels;
     int32_t height, width;
+    enum dqg_attention_mode attention;
     uint64_t memory_limit;
     bool bf16; /* products with float weights */
 };

@@ -40,18 +40,6 @@ static struct bench make_bench(const struct dqg_kernels *kernels) {
     for (size_t i = 0; i < (size_t)ROWS * DQG_BLOCK_COLUMNS; i++) {
         ((int32_t *)b.c32.data)[i] = (int32_t)random_bits() >> 12;
     }
-    b.attention = (struct dqg_attention){.q = b.x.data,
-                                         .k = (float *)b.x.data + HEAD,
-                                         .v = (float *)b.x.data + 2 * HEAD,
-                                         .out = b.y.data,
-                                         .ld_q = WIDTH,
-                                         .ld_kv = WIDTH,
-                                         .ld_out = WIDTH,
-                                         .queries = DQG_ATTENTION_QUERIES,
-                                         .keys = ROWS,
-                                         .width = HEAD,
-                                         .scale = 0.125f,
-                                         .scratch = b.scratch.data};
     b.epilogue = (struct dqg_epilogue){.row_scale = b.x.data,
                                        .column_scale = b.x.data,
                                        .bias = b.x.data,
@@ -176,10 +164,6 @@ static void call_epilogue_f32_f32(const struct bench *b) {
     b->kernels->epilogue_f32_f32(b->y.data, WIDTH, b->x.data, WIDTH, ROWS, DQG_BLOCK_COLUMNS, &b->epilogue);
 }
 
-static void call_attention_f32_f32(const struct bench *b) {
-    b->kernels->attention_f32_f32(&b->attention);
-}
-
 struct rate bench_sum_i8_i32(const struct dqg_kernels *kernels) {
     return measure(kernels, call_sum_i8_i32, (double)DQG_PANEL * DEPTH, "weight");
 }
@@ -218,10 +202,6 @@ struct rate bench_epilogue_i32_f32(const struct dqg_kernels *kernels) {
 
 struct rate bench_epilogue_f32_f32(const struct dqg_kernels *kernels) {
     return measure(kernels, call_epilogue_f32_f32, (double)ROWS * DQG_BLOCK_COLUMNS, "element");
-}
-
-struct rate bench_attention_f32_f32(const struct dqg_kernels *kernels) {
-    return measure(kernels, call_attention_f32_f32, 4.0 * DQG_ATTENTION_QUERIES * ROWS * HEAD, "OP");
 }
 
 struct rate bench_ceiling_i8(const struct dqg_kernels *kernels) {

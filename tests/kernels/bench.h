@@ -10,9 +10,7 @@ enum { ROWS = 256, DEPTH = 1024, WIDTH = 1024, HEAD = 64 };
 /* Everything that a call may need. */
 struct bench {
     const struct dqg_kernels *kernels;
-    struct buffer a8, w8, c32, x, y, b;
-    struct dqg_attention attention;
-    struct buffer scratch;
+    struct buffer a8, w8, c32, x, y, b, scratch;
     struct dqg_epilogue epilogue;
 };
 

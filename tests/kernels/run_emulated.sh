@@ -80,7 +80,7 @@ elif [ "$(uname -m)" != x86_64 ]; then
 else
     backend "$host_cc" scalar
     backend "$host_cc" avx2 -mavx2 -mfma -mf16c
-    for file in ceiling gemm_i8_i32; do
+    for file in attention_i8_f32 ceiling gemm_i8_i32; do
         compile "$host_cc" backends/avx2/${file}_avxvnni.c -mavx2 -mfma -mf16c -mavxvnni
     done
     avx512="-mavx2 -mfma -mf16c -mavx512f -mavx512bw -mavx512vl -mavx512dq -mavx512vnni -mprefer-vector-width=512"
