@@ -10,6 +10,7 @@ dqg_decode_group_i8_fn dqg_decode_group_i8_avx2;
 dqg_decode_sign_i8_fn dqg_decode_sign_i8_avx2;
 dqg_decode_f8_i8_fn dqg_decode_f8_i8_avx2;
 dqg_decode_vector_i8_fn dqg_decode_vector_i8_scalar;
+dqg_gemm_group_i32_fn dqg_gemm_group_i32_scalar;
 dqg_gemm_i8_i32_fn dqg_gemm_i8_i32_avx2;
 dqg_gemm_i8_i32_fn dqg_gemm_i8_i32_avxvnni;
 dqg_sum_i8_i32_fn dqg_sum_i8_i32_avx2;

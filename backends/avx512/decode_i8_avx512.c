@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: MIT */
-/* Stored weights to int8 panels: the templates with what AVX-512 has for them. */
+/* Stored weights to int8 panels: the templates with what AVX-512 has for them; and products of few rows, which decode
+ * on the way. */
 #include <immintrin.h>
+#include <string.h>
 
 #include "avx512/avx512.h"
 
@@ -39,6 +41,89 @@ void dqg_decode_sign_i8_avx512(int8_t *panel, const struct dqg_codes *codes) {
 
 void dqg_decode_f8_i8_avx512(int8_t *panel, const struct dqg_codes *codes) {
     decode_f8_i8(panel, codes);
+}
+
+/* ---- products of few rows ---- */
+
+/* vpdpbusd of the rows' four inputs at i with the weights of the panel's outputs; rows are a + 128 there. */
+static inline __attribute__((always_inline)) void add_products(__m512i *sum, const int8_t *const *a, size_t i,
+                                                               dqg_v8 weights, const int rows) {
+    const __m512i top = _mm512_set1_epi8(-128);
+    DQG_UNROLL
+    for (int m = 0; m < rows; m++) {
+        int32_t four;
+        memcpy(&four, a[m] + i, sizeof four);
+        __m512i left = _mm512_xor_si512(_mm512_set1_epi32(four), top);
+        sum[m] = _mm512_dpbusd_epi32(sum[m], left, (__m512i)weights);
+    }
+}
+
+static inline __attribute__((always_inline)) void group_rows(const struct dqg_gemm_i8 *args,
+                                                             const struct dqg_codes *codes, const int bits,
+                                                             const dqg_v8 *levels, const int rows) {
+    __m512i start = _mm512_slli_epi32(_mm512_loadu_si512(args->sums), 7);
+    __m512i sum[2][DQG_FEW_ROWS]; /* of even and odd fours of inputs */
+    const int8_t *a[DQG_FEW_ROWS];
+    DQG_UNROLL
+    for (int m = 0; m < rows; m++) {
+        sum[0][m] = _mm512_sub_epi32(_mm512_setzero_si512(), start);
+        sum[1][m] = _mm512_setzero_si512();
+        a[m] = args->a + args->row[m];
+    }
+    const uint8_t *block = codes->codes;
+    dqg_v8 zero = dqg_v8_set1((uint8_t)(1 << (bits - 1)));
+    for (size_t k0 = 0, row = 0; k0 < codes->k; k0 += codes->group, row += codes->scale_stride) {
+        dqg_vs32 r = multipliers(codes->scales + row, codes->inverse);
+        if (codes->zeros && !levels) {
+            zero = (dqg_v8)(dqg_v8_widen(codes->zeros + row) * 0x01010101);
+        }
+        size_t end = k0 + group_inputs(codes, k0);
+        for (size_t k = k0; k < end; k += BLOCK, block += 64 * bits) {
+            dqg_v8 planes[MOST_BITS];
+            group_load(planes, block, bits);
+            DQG_UNROLL
+            for (int v = 0; v < BLOCK_VECTORS; v++) {
+                dqg_v8 weights = group_inputs_at(planes, bits, v, levels, zero, (dqg_v16)(r | r << 16));
+                add_products(sum[v % 2], a, k + 4 * (size_t)v, weights, rows);
+            }
+        }
+    }
+    DQG_UNROLL
+    for (int m = 0; m < rows; m++) {
+        _mm512_storeu_si512(args->c + (size_t)m * args->ldc, _mm512_add_epi32(sum[0][m], sum[1][m]));
+    }
+}
+
+static inline __attribute__((always_inline)) void group_all(const struct dqg_gemm_i8 *args,
+                                                            const struct dqg_codes *codes, const int rows) {
+    if (codes->bits == 2) {
+        group_rows(args, codes, 2, NULL, rows);
+    } else if (codes->bits == 3) {
+        group_rows(args, codes, 3, NULL, rows);
+    } else if (codes->bits == 5) {
+        group_rows(args, codes, 5, NULL, rows);
+    } else if (codes->bits == 6) {
+        group_rows(args, codes, 6, NULL, rows);
+    } else if (codes->levels) {
+        dqg_v8 levels = dqg_v8_repeat(codes->levels);
+        group_rows(args, codes, 4, &levels, rows);
+    } else {
+        group_rows(args, codes, 4, NULL, rows);
+    }
+}
+
+void dqg_gemm_group_i32_avx512(const struct dqg_gemm_i8 *args, const struct dqg_codes *codes) {
+    struct dqg_gemm_i8 part = *args;
+    for (; part.rows >= 4; part.rows -= 4, part.row += 4, part.c += 4 * part.ldc) {
+        group_all(&part, codes, 4);
+    }
+    if (part.rows == 3) {
+        group_all(&part, codes, 3);
+    } else if (part.rows == 2) {
+        group_all(&part, codes, 2);
+    } else if (part.rows == 1) {
+        group_all(&part, codes, 1);
+    }
 }
 
 /* ---- codebooks: 256 words are eight registers, two of which a shuffle reads ---- */

@@ -10,6 +10,7 @@
     .decode_vector_i8 = dqg_decode_vector_i8_avx512,                                                                   \
     .sum_i8_i32 = dqg_sum_i8_i32_avx512,                                                                               \
     .gemm_i8_i32 = dqg_gemm_i8_i32_avx512,                                                                             \
+    .gemm_group_i32 = dqg_gemm_group_i32_avx512,                                                                       \
     .gemm_f32 = dqg_gemm_f32_avx512,                                                                                   \
     .decode_float_f32 = dqg_decode_float_f32_avx512,                                                                   \
     .gemm_float_f32 = dqg_gemm_float_f32_avx512,                                                                       \
@@ -21,6 +22,7 @@
     .attention_i8_f32 = dqg_attention_i8_f32_avx512,                                                                   \
     .attention_pack_f32_i8 = dqg_attention_pack_f32_i8_avx512,                                                         \
     .int8_attention_keys = 64,                                                                                         \
+    .few_rows = 4,                                                                                                     \
     .activate_f32_f32 = dqg_activate_f32_f32_avx512,                                                                   \
     .norm_f32_i8 = dqg_norm_f32_i8_avx512,                                                                             \
     .moments_f32 = dqg_moments_f32_avx512,                                                                             \

@@ -8,6 +8,7 @@
     .decode_sign_i8 = dqg_decode_sign_i8_neon,                                                                         \
     .decode_f8_i8 = dqg_decode_f8_i8_neon,                                                                             \
     .decode_vector_i8 = dqg_decode_vector_i8_scalar,                                                                   \
+    .gemm_group_i32 = dqg_gemm_group_i32_scalar,                                                                       \
     .sum_i8_i32 = dqg_sum_i8_i32_neon,                                                                                 \
     .gemm_f32 = dqg_gemm_f32_neon,                                                                                     \
     .decode_float_f32 = dqg_decode_float_f32_neon,                                                                     \

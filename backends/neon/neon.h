@@ -10,6 +10,7 @@ dqg_decode_group_i8_fn dqg_decode_group_i8_neon;
 dqg_decode_sign_i8_fn dqg_decode_sign_i8_neon;
 dqg_decode_f8_i8_fn dqg_decode_f8_i8_neon;
 dqg_decode_vector_i8_fn dqg_decode_vector_i8_scalar;
+dqg_gemm_group_i32_fn dqg_gemm_group_i32_scalar;
 dqg_gemm_i8_i32_fn dqg_gemm_i8_i32_neon;
 dqg_gemm_i8_i32_fn dqg_gemm_i8_i32_neon_dot;
 dqg_gemm_i8_i32_fn dqg_gemm_i8_i32_neon_mm;

@@ -11,6 +11,7 @@ static const struct dqg_kernels table = {
     .decode_vector_i8 = dqg_decode_vector_i8_scalar,
     .sum_i8_i32 = dqg_sum_i8_i32_scalar,
     .gemm_i8_i32 = dqg_gemm_i8_i32_scalar,
+    .gemm_group_i32 = dqg_gemm_group_i32_scalar,
     .gemm_f32 = dqg_gemm_f32_scalar,
     .decode_float_f32 = dqg_decode_float_f32_scalar,
     .gemm_float_f32 = dqg_gemm_float_f32_scalar,

@@ -27,7 +27,7 @@ enum {
     DQG_PANEL = 16,         /* output channels in a panel */
     DQG_BLOCK_PANELS = 4,   /* most panels that one gemm call takes */
     DQG_BLOCK_COLUMNS = 64, /* DQG_PANEL * DQG_BLOCK_PANELS */
-    DQG_FEW_ROWS = 8        /* most rows of gemm_float_f32 */
+    DQG_FEW_ROWS = 8        /* most rows of gemm_float_f32 and gemm_group_i32 */
 };
 
 /* What is applied to single results. Those with an exponential give NaN for -infinity. */
@@ -203,6 +203,13 @@ struct dqg_gemm_i8 {
 };
 typedef void dqg_gemm_i8_i32_fn(const struct dqg_gemm_i8 *args);
 
+/*
+ * gemm_i8_i32 of one panel with few rows, at most DQG_FEW_ROWS, straight from the codes of decode_group_i8 and with the
+ * same results as through its panel: w, panel_stride and panels of args are not read, runs is 1. What few rows wait for
+ * is memory, so nothing is written in between.
+ */
+typedef void dqg_gemm_group_i32_fn(const struct dqg_gemm_i8 *args, const struct dqg_codes *codes);
+
 /* sums[n] = sum over k of w[n][k], of one panel. */
 typedef void dqg_sum_i8_i32_fn(int32_t *sums, const int8_t *w, size_t k);
 
@@ -343,6 +350,7 @@ typedef uint64_t dqg_ceiling_f32_fn(uint64_t rounds);
 struct dqg_kernels {
     const char *name;
     size_t int8_attention_keys; /* from so many keys on attention_i8_f32 is the faster one; 0: never */
+    size_t few_rows;            /* up to so many rows gemm_group_i32 is the faster one; 0: never */
     int portable; /* written for no CPU in particular: BLIS, where it is built in, multiplies floats faster */
 #define DQG_KERNEL(op, tolerance) dqg_##op##_fn *op;
 #include "kernel/kernel_list.inc"

@@ -13,9 +13,9 @@ enum {
     MOST_PANELS = 8, /* of weights decoded together: wide enough for long stores, small enough for the second cache */
     MOST_COLUMNS = MOST_PANELS * DQG_PANEL,
     GATE_COLUMN = MOST_COLUMNS / 2, /* where a block's second half begins */
-    TILE_ROWS = 48,       /* rows of one kernel call: accumulators stay in the first-level cache */
-    MOST_INPUT = 4 << 20, /* bytes of rows that pass over a block: they stay in the last-level cache */
-    DECODE_ROWS = 6       /* decoding a panel costs about as much as multiplying this many rows by it */
+    TILE_ROWS = 48,                 /* rows of one kernel call: accumulators stay in the first-level cache */
+    MOST_INPUT = 4 << 20,           /* bytes of rows that pass over a block: they stay in the last-level cache */
+    DECODE_ROWS = 6                 /* decoding a panel costs about as much as multiplying this many rows by it */
 };
 
 struct linear_task {
@@ -71,9 +71,9 @@ void dqg_linear_finish(const struct dqg_ops *ops, const struct dqg_linear *args,
     }
 }
 
-/* The sums of some rows for panels of weights that begin with an output. */
-static void multiply(const struct linear_task *task, int32_t *c, const int8_t *w, size_t output, size_t panels,
-                     size_t row, size_t rows) {
+/* The sums of some rows for panels of weights that begin with an output; w: see dqg_panels_multiply(). */
+static void multiply(const struct linear_task *task, int32_t *c, const int8_t **w, char *scratch, size_t output,
+                     size_t panels, size_t row, size_t rows) {
     const struct dqg_linear *args = task->args;
     size_t depth = args->weight->size.columns_padded;
     size_t row_offsets[TILE_ROWS], run = 0;
@@ -85,14 +85,15 @@ static void multiply(const struct linear_task *task, int32_t *c, const int8_t *w
                                   .a = args->x.q8 + row * args->x.ld,
                                   .row = row_offsets,
                                   .run = &run,
-                                  .w = w,
+                                  .w = *w,
                                   .sums = args->weight->sums + output,
                                   .panel_stride = DQG_PANEL * depth,
                                   .rows = rows,
                                   .panels = panels,
                                   .runs = 1,
                                   .k = depth};
-    task->ops->kernels->gemm_i8_i32(&product);
+    dqg_panels_multiply(task->ops, args->weight, output / DQG_PANEL, &product, scratch);
+    *w = product.w;
 }
 
 static void integer_block(const struct linear_task *task, size_t row, size_t end, size_t column, size_t columns,
@@ -101,17 +102,13 @@ static void integer_block(const struct linear_task *task, size_t row, size_t end
     size_t depth = args->weight->size.columns_padded;
     size_t panels = (columns + DQG_PANEL - 1) / DQG_PANEL;
     size_t gate = column + args->weight->size.rows / 2;
-    const int8_t *w = dqg_panels_int8(task->ops, args->weight, column / DQG_PANEL, panels, scratch);
-    const int8_t *w_gate = NULL;
-    if (args->gated) {
-        w_gate = dqg_panels_int8(task->ops, args->weight, gate / DQG_PANEL, panels, scratch + GATE_COLUMN * depth);
-    }
+    const int8_t *w = NULL, *w_gate = NULL; /* decoded by the first rows */
     int32_t *c = (int32_t *)(scratch + MOST_COLUMNS * dqg_round_up(depth, DQG_ALIGNMENT));
     for (; row < end; row += TILE_ROWS) {
         size_t rows = dqg_min_size(TILE_ROWS, end - row);
-        multiply(task, c, w, column, panels, row, rows);
+        multiply(task, c, &w, scratch, column, panels, row, rows);
         if (args->gated) {
-            multiply(task, c + GATE_COLUMN, w_gate, gate, panels, row, rows);
+            multiply(task, c + GATE_COLUMN, &w_gate, scratch + GATE_COLUMN * depth, gate, panels, row, rows);
         }
         dqg_linear_finish(task->ops, args, c, MOST_COLUMNS, true, row, rows, column, columns);
     }

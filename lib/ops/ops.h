@@ -54,6 +54,11 @@ size_t dqg_op_linear_scratch(const struct dqg_weight *weight, bool bf16);
 const int8_t *dqg_panels_int8(const struct dqg_ops *ops, const struct dqg_weight *weight, size_t first, size_t panels,
                               char *scratch);
 
+/* The product with panels [first, first + product->panels). They are decoded to scratch where product->w is NULL, which
+ * then points to them for the next rows; few rows may do without. */
+void dqg_panels_multiply(const struct dqg_ops *ops, const struct dqg_weight *weight, size_t first,
+                         struct dqg_gemm_i8 *product, char *scratch);
+
 /* Fill weight->sums, spread over the lanes; scratch as for dqg_panels_int8() of one panel. */
 void dqg_op_weight_sums(const struct dqg_ops *ops, struct dqg_weight *weight);
 

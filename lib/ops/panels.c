@@ -15,32 +15,53 @@ static dqg_decode_i8_fn *decoder(const struct dqg_kernels *kernels, enum dqg_for
     }
 }
 
-const int8_t *dqg_panels_int8(const struct dqg_ops *ops, const struct dqg_weight *weight, size_t first, size_t panels,
-                              char *scratch) {
-    const struct dqg_format *format = dqg_format_find(weight->dtype);
-    size_t depth = weight->size.columns_padded;
-    size_t bytes = dqg_panel_bytes(format, depth);
-    const uint8_t *stored = (const uint8_t *)weight->codes + first * bytes;
-    if (format->kind == DQG_FORMAT_INT8) {
-        return (const int8_t *)stored;
-    }
-    dqg_decode_i8_fn *decode = decoder(ops->kernels, format->kind);
-    struct dqg_codes codes = {.codes = stored,
+/* What decoders read of a panel. */
+static struct dqg_codes panel_codes(const struct dqg_weight *weight, const struct dqg_format *format, size_t panel) {
+    size_t depth = weight->size.columns_padded, column = panel * DQG_PANEL;
+    struct dqg_codes codes = {.codes = (const uint8_t *)weight->codes + panel * dqg_panel_bytes(format, depth),
                               .bits = format->bits,
                               .levels = format->kind == DQG_FORMAT_VECTOR ? weight->codebook : format->levels,
                               .scale_stride = weight->size.rows_padded,
                               .k = depth,
                               .group = (size_t)weight->group};
-    for (size_t p = 0; p < panels; p++, codes.codes += bytes) {
-        if (dqg_format_has_groups(format)) {
-            size_t column = (first + p) * DQG_PANEL;
-            codes.scales = (const uint16_t *)weight->scales + column;
-            codes.zeros = format->zeros ? weight->zeros + column : NULL;
-            codes.inverse = weight->inverse + column;
-        }
-        decode((int8_t *)scratch + p * DQG_PANEL * depth, &codes);
+    if (dqg_format_has_groups(format)) {
+        codes.scales = (const uint16_t *)weight->scales + column;
+        codes.zeros = format->zeros ? weight->zeros + column : NULL;
+        codes.inverse = weight->inverse + column;
+    }
+    return codes;
+}
+
+const int8_t *dqg_panels_int8(const struct dqg_ops *ops, const struct dqg_weight *weight, size_t first, size_t panels,
+                              char *scratch) {
+    const struct dqg_format *format = dqg_format_find(weight->dtype);
+    size_t panel_values = DQG_PANEL * weight->size.columns_padded;
+    if (format->kind == DQG_FORMAT_INT8) {
+        return (const int8_t *)weight->codes + first * panel_values;
+    }
+    dqg_decode_i8_fn *decode = decoder(ops->kernels, format->kind);
+    for (size_t p = 0; p < panels; p++) {
+        struct dqg_codes codes = panel_codes(weight, format, first + p);
+        decode((int8_t *)scratch + p * panel_values, &codes);
     }
     return (const int8_t *)scratch;
+}
+
+void dqg_panels_multiply(const struct dqg_ops *ops, const struct dqg_weight *weight, size_t first,
+                         struct dqg_gemm_i8 *product, char *scratch) {
+    const struct dqg_format *format = dqg_format_find(weight->dtype);
+    if (product->w == NULL && product->rows <= ops->kernels->few_rows && format->kind == DQG_FORMAT_GROUP) {
+        struct dqg_gemm_i8 panel = *product;
+        for (size_t p = 0; p < product->panels; p++, panel.c += DQG_PANEL, panel.sums += DQG_PANEL) {
+            struct dqg_codes codes = panel_codes(weight, format, first + p);
+            ops->kernels->gemm_group_i32(&panel, &codes);
+        }
+        return;
+    }
+    if (product->w == NULL) {
+        product->w = dqg_panels_int8(ops, weight, first, product->panels, scratch);
+    }
+    ops->kernels->gemm_i8_i32(product);
 }
 
 struct sums_task {

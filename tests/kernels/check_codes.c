@@ -48,6 +48,13 @@ static void code_case_make(struct code_case *c, size_t table, int with_zeros) {
     args->inverse = c->inverse.data;
 }
 
+static void code_case_free(struct code_case *c) {
+    struct buffer *all[] = {&c->codes, &c->scales, &c->zeros, &c->levels, &c->inverse, &c->got, &c->want};
+    for (size_t i = 0; i < COUNT_OF(all); i++) {
+        buffer_free(all[i]);
+    }
+}
+
 /* Scalar against the plain formula where that is given, the others against scalar. */
 static void code_case_run(struct code_case *c, const struct check *check, dqg_decode_i8_fn *tested,
                           dqg_decode_i8_fn *scalar, int (*formula)(const struct code_case *c, size_t n, size_t input)) {
@@ -61,10 +68,7 @@ static void code_case_run(struct code_case *c, const struct check *check, dqg_de
         }
         check_equal(c->got.data, c->want.data, 1, c->args.k * 16, 0, 1);
     }
-    struct buffer *all[] = {&c->codes, &c->scales, &c->zeros, &c->levels, &c->inverse, &c->got, &c->want};
-    for (size_t i = 0; i < COUNT_OF(all); i++) {
-        buffer_free(all[i]);
-    }
+    code_case_free(c);
 }
 
 /* ---- plain formulas ---- */
@@ -157,18 +161,62 @@ static void worked_example(const struct check *check) {
     }
 }
 
+static struct code_case group_case(const struct check *check, const char *kernel, size_t i) {
+    struct code_case c = {.bases = 1, .hostile = random_below(4) == 0};
+    int with_zeros = (int)random_below(2), with_table = random_below(3) == 0;
+    c.args.bits = with_table ? 4 : 2 + (int32_t)(i % 5);
+    c.args.k = RANDOM_SIZE(depths);
+    c.args.group = RANDOM_SIZE(groups);
+    check_case("%s %s: bits %d k %zu group %zu table %d zeros %d hostile %d", kernel, check->tested->name,
+               (int)c.args.bits, c.args.k, c.args.group, with_table, with_zeros, c.hostile);
+    code_case_make(&c, with_table ? 16 : 0, with_zeros);
+    return c;
+}
+
 void check_decode_group_i8(const struct check *check) {
     worked_example(check);
     for (size_t i = 0; i < check->cases; i++) {
-        struct code_case c = {.bases = 1, .hostile = random_below(4) == 0};
-        int with_zeros = (int)random_below(2), with_table = random_below(3) == 0;
-        c.args.bits = with_table ? 4 : 2 + (int32_t)(i % 5);
-        c.args.k = RANDOM_SIZE(depths);
-        c.args.group = RANDOM_SIZE(groups);
-        check_case("decode_group_i8 %s: bits %d k %zu group %zu table %d zeros %d hostile %d", check->tested->name,
-                   (int)c.args.bits, c.args.k, c.args.group, with_table, with_zeros, c.hostile);
-        code_case_make(&c, with_table ? 16 : 0, with_zeros);
+        struct code_case c = group_case(check, "decode_group_i8", i);
         code_case_run(&c, check, check->tested->decode_group_i8, check->scalar->decode_group_i8, group_formula);
+    }
+}
+
+/* Against the scalar product with the scalar panel. */
+void check_gemm_group_i32(const struct check *check) {
+    for (size_t i = 0; i < check->cases; i++) {
+        struct code_case c = group_case(check, "gemm_group_i32", i);
+        size_t rows = 1 + i % DQG_FEW_ROWS, lda = c.args.k + random_below(3) * 5, ldc = 16 + random_below(2) * 3;
+        size_t row[DQG_FEW_ROWS], run = 0;
+        struct buffer a = buffer_make(rows, c.args.k, lda, 1), sums = buffer_make(1, 16, 0, 4);
+        struct buffer got = buffer_make(rows, 16, ldc, 4), want = buffer_make(rows, 16, ldc, 4);
+        for (size_t m = 0; m < rows; m++) {
+            row[m] = m * lda;
+        }
+        fill_small_ints(a.data, a.size);
+        check->scalar->decode_group_i8(c.want.data, &c.args);
+        check->scalar->sum_i8_i32(sums.data, c.want.data, c.args.k);
+        struct dqg_gemm_i8 product = {.c = want.data,
+                                      .ldc = ldc,
+                                      .a = a.data,
+                                      .row = row,
+                                      .run = &run,
+                                      .w = c.want.data,
+                                      .sums = sums.data,
+                                      .rows = rows,
+                                      .panels = 1,
+                                      .runs = 1,
+                                      .k = c.args.k};
+        check->scalar->gemm_i8_i32(&product);
+        product.c = got.data;
+        product.w = NULL;
+        check->tested->gemm_group_i32(&product, &c.args);
+        check_equal(got.data, want.data, rows, 16, ldc, 4);
+        check_gaps(&got, rows, 16, ldc, 4);
+        struct buffer *all[] = {&a, &sums, &got, &want};
+        for (size_t j = 0; j < COUNT_OF(all); j++) {
+            buffer_free(all[j]);
+        }
+        code_case_free(&c);
     }
 }
 
