@@ -109,6 +109,7 @@ static double operations_of(const struct dqg_graph *graph, const struct dqg_node
 /* ---- evaluations ---- */
 
 enum { MOST_EVALUATIONS = 512, CEILINGS = 3 };
+static const int64_t ceiling_interval_ns = 20000000; /* else small networks would wait for nothing but ceilings */
 
 struct evaluations {
     struct dqg_context *context;
@@ -170,20 +171,27 @@ static dqg_status evaluate(struct evaluations *e, int32_t evaluation, bool profi
     return status;
 }
 
+static void take_ceiling(const struct evaluations *e, uint64_t *rounds, dqg_measure_result *result) {
+    for (int i = 0; i < CEILINGS; i++) {
+        double rate = dqg_measure_ceiling(e->context, e->exec.ops.kernels->ceiling_i8, rounds);
+        result->ceiling = rate > result->ceiling ? rate : result->ceiling;
+    }
+}
+
 static dqg_status take_times(struct evaluations *e, dqg_measure_result *result) {
     const dqg_measure_spec *spec = e->spec;
-    uint64_t (*ceiling)(uint64_t) = e->exec.ops.kernels->ceiling_i8;
     double seconds[MOST_EVALUATIONS];
     int32_t times = 0;
     int64_t wanted_ns = (int64_t)(spec->seconds * 1e9), spent_ns = 0, processor_ns = 0;
+    int64_t next_ceiling_ns = 0;
     uint64_t rounds = 1;
     struct dqg_work work;
     dqg_work_begin(&work, e->context, DQG_PHASE_MEASURE, (uint64_t)spec->repeats);
     DQG_TRY(evaluate(e, -1, false)); /* warms up */
     while (times < MOST_EVALUATIONS && (times < spec->repeats || spent_ns < wanted_ns)) {
-        for (int i = 0; i < CEILINGS; i++) {
-            double rate = dqg_measure_ceiling(e->context, ceiling, &rounds);
-            result->ceiling = rate > result->ceiling ? rate : result->ceiling;
+        if (spent_ns >= next_ceiling_ns) {
+            take_ceiling(e, &rounds, result);
+            next_ceiling_ns = spent_ns + ceiling_interval_ns;
         }
         int64_t processor = dqg_process_ns(), start = dqg_now_ns();
         DQG_TRY(evaluate(e, times, e->fn != NULL));

@@ -22,7 +22,12 @@ for function, result in (XXHASH.XXH3_64bits, ctypes.c_uint64), (XXHASH.XXH3_128b
     function.argtypes = [ctypes.c_char_p, ctypes.c_size_t]
 
 FRAME = 1 << 20
-F32, F16, INT8, INT4, INT4Z, INT3, BIN2, VQ4 = 1, 2, 16, 17, 18, 21, 34, 36
+F32, F16, BF16, INT8, INT4, INT4Z, INT3, BIN2, VQ2, VQ4 = 1, 2, 3, 16, 17, 18, 21, 34, 35, 36
+# Formats with group scales: bits, bases of a sign format, zero points.
+GROUPED = {17: (4, 1, 0), 18: (4, 1, 1), 19: (2, 1, 0), 20: (2, 1, 1), 21: (3, 1, 0), 22: (3, 1, 1), 23: (5, 1, 0),
+           24: (5, 1, 1), 25: (6, 1, 0), 26: (6, 1, 1), 27: (4, 1, 0), 28: (4, 1, 0), 29: (4, 1, 0), 30: (4, 1, 0),
+           33: (1, 1, 0), 34: (2, 2, 0)}
+BYTES = {16: 1, 31: 1, 32: 1, VQ2: 2, VQ4: 4}  # with output scales: columns for each code
 
 
 def hash64(data):
@@ -107,6 +112,35 @@ def some_bytes(count):
     return bytes((i * 37 + i // 16 * 11) & 255 for i in range(count))
 
 
+def round_up(size, step):
+    return (size + step - 1) // step * step
+
+
+def halves(count):
+    """Scales and entries of codebooks: binary16, from 1/16 to 16."""
+    return struct.pack(f'<{count}H', *(0x2c00 + i * 379 % 0x2000 for i in range(count)))
+
+
+def quantized(name, dtype, shape, group=0):
+    """A tensor that may be loaded: scales are positive, codes and zero points are those of the format."""
+    taps = 1
+    for size in shape[2:]:
+        taps *= size
+    rows, columns = round_up(shape[0], 16), taps * round_up(shape[1], group or 8)
+    if dtype in GROUPED:
+        bits, bases, zeros = GROUPED[dtype]
+        scales = rows * (columns // group)
+        planes = [some_bytes(rows * columns * bits // 8), halves(scales * bases)]
+        planes += [bytes(byte & (1 << bits) - 1 for byte in some_bytes(scales))] if zeros else []
+    else:
+        codes = some_bytes(rows * columns // BYTES[dtype])
+        if BYTES[dtype] == 1:  # neither -128 nor what is no number
+            codes = bytes(byte & 0xbb | 1 for byte in codes)
+        planes = [codes, struct.pack(f'<{rows}f', *(0.5 + i / 64 for i in range(rows)))]
+        planes += [halves(256 * BYTES[dtype])] if BYTES[dtype] > 1 else []
+    return Tensor(name, dtype, shape, planes, group)
+
+
 def container_files():
     yield 'empty.dqg', container([], [])
     yield 'one.dqg', container([W], [('k', 'v')])
@@ -122,6 +156,14 @@ def container_files():
         Tensor('blocks.0.int3', INT3, [2, 40], [some_bytes(16 * 64 * 3 // 8), some_bytes(2 * 2 * 16)], group=32),
         Tensor('blocks.0.bin2', BIN2, [3, 9], [some_bytes(16 * 32 // 4), some_bytes(2 * 2 * 16)], group=32),
         Tensor('blocks.0.vq4', VQ4, [3, 9], [some_bytes(16 * 16 // 4), some_bytes(64), bytes(2048)]),
+    ], [])
+    yield 'groups.dqg', container([quantized(f'g{dtype}', dtype, [3, 9], 32) for dtype in GROUPED], [])
+    yield 'bytes.dqg', container([Tensor('bf16', BF16, [3], [some_bytes(6)])] +
+                                 [quantized(f'b{dtype}', dtype, [3, 9]) for dtype in BYTES], [])
+    yield 'conv.dqg', container([
+        quantized('down.0.conv1', INT8, [5, 3, 3, 3]), quantized('down.0.conv2', INT4Z, [2, 40, 1, 2], 32),
+        quantized('mid.conv', BIN2, [2, 3, 2, 1, 2], 32), quantized('up.0.conv', VQ2, [2, 3, 2, 2]),
+        Tensor('conv_in', F16, [1, 1, 2, 3], [halves(6)]),
     ], [])
 
 

@@ -1,7 +1,7 @@
 #!/bin/sh
 # SPDX-License-Identifier: MIT
 # The kernel tests on CPUs that this machine is not: builds them for x86-64 and aarch64 (nothing but a C compiler and
-# its static C library is needed) and runs them in qemu-user. The flags repeat backends/meson.build.
+# its static C library is needed) and runs them in qemu-user. QEMU 7.2 emulates no AVX-512 and no AVX-VNNI.
 #
 #   run_emulated.sh [cases]      exits 77 when nothing could run
 #
@@ -26,15 +26,22 @@ compile() {
         -I"$root/lib" -I"$root/backends" "$@" -c "$root/$file" -o "$work/$(basename "$file" .c).o"
 }
 
-# backend COMPILER NAME FLAGS...: the objects of a backend; files with more flags are compiled by themselves
+# flags NAME: those that backends/meson.build gives to a backend, or to a file in its list of files with more flags
+flags() {
+    tr -d '\n' < "$root/backends/meson.build" | sed -n "s/.*'$1'[^[]*\[\([^]]*\)\].*/\1/p" | tr -d "',"
+}
+
+# backend COMPILER NAME: the objects of all files of a backend
 backend() {
-    compiler=$1 name=$2
-    shift 2
-    for file in "$root/backends/$name"/*_"$name".c; do
-        case $file in
-        */init_*) compile "$compiler" "backends/$name/init_$name.c" ;;
-        *) compile "$compiler" "backends/$name/$(basename "$file")" "$@" ;;
+    for path in "$root/backends/$2"/*.c; do
+        name=$(basename "$path" .c)
+        case $name in
+        init_*) wanted= ;;
+        *_"$2") wanted=$(flags "$2") ;;
+        *) wanted="$(flags "$2") $(flags "$name")" ;;
         esac
+        # shellcheck disable=SC2086 # a list of flags
+        compile "$1" "backends/$2/$name.c" $wanted
     done
 }
 
@@ -79,13 +86,8 @@ elif [ "$(uname -m)" != x86_64 ]; then
     note "skipping older x86-64 CPUs: $host_cc does not build for x86-64 here"
 else
     backend "$host_cc" scalar
-    backend "$host_cc" avx2 -mavx2 -mfma -mf16c
-    for file in attention_i8_f32 ceiling gemm_i8_i32; do
-        compile "$host_cc" backends/avx2/${file}_avxvnni.c -mavx2 -mfma -mf16c -mavxvnni
-    done
-    avx512="-mavx2 -mfma -mf16c -mavx512f -mavx512bw -mavx512vl -mavx512dq -mavx512vnni -mprefer-vector-width=512"
-    backend "$host_cc" avx512 $avx512
-    compile "$host_cc" backends/avx512/bf16_avx512_bf16.c $avx512 -mavx512bf16
+    backend "$host_cc" avx2
+    backend "$host_cc" avx512
     program "$host_cc" kernels-x86_64 -DDQG_HAVE_SCALAR=1 -DDQG_HAVE_AVX2=1 -DDQG_HAVE_AVX512=1
     run kernels-x86_64 "avx2 scalar" qemu-x86_64 -cpu Haswell-noTSX,-pcid,-x2apic,-tsc-deadline,-invpcid
     run kernels-x86_64 "scalar" qemu-x86_64 -cpu Nehalem
@@ -98,8 +100,6 @@ elif ! have "$cross_cc"; then
 else
     backend "$cross_cc" scalar
     backend "$cross_cc" neon
-    compile "$cross_cc" backends/neon/gemm_i8_i32_neon_dot.c -march=armv8.2-a+dotprod
-    compile "$cross_cc" backends/neon/gemm_i8_i32_neon_mm.c -march=armv8.2-a+i8mm
     program "$cross_cc" kernels-aarch64 -DDQG_HAVE_SCALAR=1 -DDQG_HAVE_NEON=1
     run kernels-aarch64 "neon-mm neon-dot neon scalar" qemu-aarch64 -cpu max
     run kernels-aarch64 "neon scalar" qemu-aarch64 -cpu cortex-a53

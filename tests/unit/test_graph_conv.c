@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * A graph of convolutions built by hand, the shape of a residual block with time embedding, skip and doubling: the
- * executor's result against the operators called one by one, in float and in 4 bits.
+ * executor's result, for one to three threads, against the operators called one by one, in float and in 4 bits.
  */
 #include <stdlib.h>
 
@@ -152,29 +152,44 @@ static void evaluate(const struct network *net, const struct dqg_ops *ops, const
     convolve(ops, &net->doubled, &net->last, (struct dqg_conv){0}, y, out);
 }
 
-static void check(int32_t dtype) {
-    static float image[SAMPLES * IN * SIDE * SIDE], want[4 * PIXELS * IN];
+/* The graph with some threads; want: by operators, made here when threads is 1. */
+static void check_graph(const struct network *net, int32_t threads, const float *image, float *want) {
     const double timesteps[SAMPLES] = {3.0, 700.0};
-    struct network net;
     struct dqg_graph graph;
     struct dqg_exec exec = {0};
-    make_network(&net, dtype);
-    build(&net, &graph);
+    assert_ok(dqg_context_set_threads(context, threads));
+    build(net, &graph);
     /* time, embedding, pixels, first, skip, second with act and sum, last; an input quantized for each of three */
-    assert_int_equal(graph.node_count, dqg_dtype_is_quantized(dtype) ? 7 + 3 : 7);
-    for (size_t i = 0; i < DQG_COUNT_OF(image); i++) {
-        image[i] = noise(i);
-    }
+    assert_int_equal(graph.node_count, dqg_dtype_is_quantized(net->last.dtype) ? 7 + 3 : 7);
     assert_ok(dqg_exec_init(context, &graph, &exec));
     const struct dqg_exec_io io = {.x = image, .timesteps = timesteps};
     while (dqg_exec_next(&exec, &io) == DQG_PENDING) {
     }
-    evaluate(&net, &exec.ops, image, timesteps, want); /* lends the executor's scratch, not its values */
+    if (threads == 1) {
+        evaluate(net, &exec.ops, image, timesteps, want); /* lends the executor's scratch, not its values */
+    }
     const struct dqg_value *last = &graph.values[graph.nodes[graph.node_count - 1].out];
-    assert_memory_equal(exec.memory + last->offset, want, sizeof want);
+    assert_memory_equal(exec.memory + last->offset, want, 4 * PIXELS * IN * sizeof *want);
     dqg_exec_free(&exec);
     dqg_graph_free(&graph);
-    free_network(&net);
+}
+
+static void check(int32_t dtype) {
+    static float image[SAMPLES * IN * SIDE * SIDE], want[4 * PIXELS * IN];
+    const struct dqg_kernels *best = context->kernels;
+    for (size_t i = 0; i < DQG_COUNT_OF(image); i++) {
+        image[i] = noise(i);
+    }
+    for (int32_t i = 0; (context->kernels = dqg_kernels_at(i)) != NULL; i++) {
+        struct network net;
+        assert_ok(dqg_context_set_threads(context, 1));
+        make_network(&net, dtype);
+        for (int32_t threads = 1; threads <= 3; threads++) {
+            check_graph(&net, threads, image, want);
+        }
+        free_network(&net);
+    }
+    context->kernels = best;
 }
 
 static void test_float(void **state) {
