@@ -228,32 +228,52 @@ dqg_status dqg_parallel_prepare(struct dqg_context *context) {
     return DQG_OK;
 }
 
+/*
+ * Each lane begins with a share of neighbouring indices and then helps with the shares of others. Operators that follow
+ * each other cut their rows alike, so that a lane finds most of what it reads in its own cache.
+ */
+enum { MAX_SHARES = 64 };
+
+struct share {
+    _Alignas(CACHE_LINE) _Atomic size_t next;
+    size_t end;
+};
+
 struct lanes {
     dqg_lane_fn fn;
     void *task;
-    size_t count;
-    _Alignas(CACHE_LINE) _Atomic size_t next; /* written all the time, unlike the others */
+    size_t shares;
+    struct share share[MAX_SHARES];
 };
 
 static void lane_main(void *task, int32_t lane) {
     struct lanes *lanes = task;
-    for (;;) {
-        size_t index = atomic_fetch_add_explicit(&lanes->next, 1, memory_order_relaxed);
-        if (index >= lanes->count) {
-            return;
+    for (size_t i = 0; i < lanes->shares; i++) {
+        struct share *share = &lanes->share[((size_t)lane + i) % lanes->shares];
+        size_t index;
+        while (atomic_load_explicit(&share->next, memory_order_relaxed) < share->end &&
+               (index = atomic_fetch_add_explicit(&share->next, 1, memory_order_relaxed)) < share->end) {
+            lanes->fn(lanes->task, index, (size_t)lane);
         }
-        lanes->fn(lanes->task, index, (size_t)lane);
     }
 }
 
 void dqg_parallel(struct dqg_context *context, size_t count, dqg_lane_fn fn, void *task) {
-    struct lanes lanes = {.fn = fn, .task = task, .count = count};
-    int32_t width = (int32_t)dqg_min_size(count, dqg_concurrency(context));
-    if (width > 1 && context->parallel != NULL) {
-        context->parallel(context->parallel_user, width, lane_main, &lanes);
-    } else if (width > 1 && context->pool != NULL) {
-        dqg_pool_run(context->pool, width, lane_main, &lanes);
-    } else if (count > 0) {
+    struct lanes lanes;
+    size_t width = dqg_min_size(count, dqg_concurrency(context));
+    bool alone = width <= 1 || (context->parallel == NULL && context->pool == NULL);
+    lanes.fn = fn;
+    lanes.task = task;
+    lanes.shares = alone ? 1 : dqg_min_size(width, MAX_SHARES);
+    for (size_t i = 0; i < lanes.shares; i++) {
+        atomic_init(&lanes.share[i].next, i * (count / lanes.shares) + dqg_min_size(i, count % lanes.shares));
+        lanes.share[i].end = (i + 1) * (count / lanes.shares) + dqg_min_size(i + 1, count % lanes.shares);
+    }
+    if (alone) {
         lane_main(&lanes, 0);
+    } else if (context->parallel != NULL) {
+        context->parallel(context->parallel_user, (int32_t)width, lane_main, &lanes);
+    } else {
+        dqg_pool_run(context->pool, (int32_t)width, lane_main, &lanes);
     }
 }
