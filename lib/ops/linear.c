@@ -14,6 +14,7 @@ enum {
     MOST_COLUMNS = MOST_PANELS * DQG_PANEL,
     GATE_COLUMN = MOST_COLUMNS / 2, /* where a block's second half begins */
     TILE_ROWS = 48,                 /* rows of one kernel call: accumulators stay in the first-level cache */
+    CUT_ROWS = 16,                  /* blocks are cut at multiples of it */
     MOST_INPUT = 4 << 20,           /* bytes of rows that pass over a block: they stay in the last-level cache */
     DECODE_ROWS = 6                 /* decoding a panel costs about as much as multiplying this many rows by it */
 };
@@ -132,14 +133,18 @@ static void choose_blocks(struct linear_task *task, size_t lanes) {
     size_t halves = args->gated ? 2 : 1;
     size_t panels = args->weight->size.rows_padded / DQG_PANEL / halves;
     size_t most_rows = dqg_round_up(MOST_INPUT / args->x.ld + 1, TILE_ROWS);
+    /* Rows that all lanes write are read by another than wrote them: about 4 operations' time for each byte. */
+    double crossing = 8.0 / (double)args->weight->size.rows + 32.0 / (double)args->weight->size.columns;
     double least = INFINITY;
     for (size_t cuts = (args->rows + most_rows - 1) / most_rows; cuts <= args->rows; cuts++) {
-        size_t rows = dqg_round_up((args->rows + cuts - 1) / cuts, TILE_ROWS);
+        size_t rows = dqg_round_up((args->rows + cuts - 1) / cuts, CUT_ROWS);
         for (size_t width = MOST_PANELS / halves; width > 0; width--) {
             size_t blocks = (panels + width - 1) / width;
-            size_t rounds = (blocks * ((args->rows + rows - 1) / rows) + lanes - 1) / lanes;
+            size_t row_blocks = (args->rows + rows - 1) / rows;
+            size_t rounds = (blocks * row_blocks + lanes - 1) / lanes;
             double cost =
                 (double)rounds * (double)(dqg_min_size(rows, args->rows) + DECODE_ROWS) * ((double)width + 0.3);
+            cost *= row_blocks < lanes ? 1.0 + crossing : 1.0;
             if (cost < least) {
                 least = cost;
                 task->block_rows = rows;
@@ -147,7 +152,7 @@ static void choose_blocks(struct linear_task *task, size_t lanes) {
                 task->column_blocks = blocks;
             }
         }
-        if (rows == TILE_ROWS) {
+        if (rows <= TILE_ROWS) {
             break;
         }
     }
