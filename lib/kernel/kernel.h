@@ -283,7 +283,8 @@ typedef void dqg_offset_f32_i8_fn(int8_t *q, size_t ldq, const float *x, size_t 
 typedef void dqg_norm_f32_f32_fn(float *y, size_t ldy, const float *x, size_t ldx, size_t rows, size_t n,
                                  const struct dqg_norm_form *form);
 
-/* The same and quantize_f32_i8 of its result, bit for bit. scratch holds n floats. */
+/* The same and quantize_f32_i8 of its result, bit for bit. scratch holds DQG_NORM_ROWS * n floats. */
+enum { DQG_NORM_ROWS = 4 };
 typedef void dqg_norm_f32_i8_fn(int8_t *q, size_t ldq, float *row_scale, const float *x, size_t ldx, size_t rows,
                                 size_t n, size_t n_padded, const struct dqg_norm_form *form, float *scratch);
 

@@ -107,7 +107,7 @@ void check_norm_f32_i8(const struct check *check) {
         if (random_below(4) == 0) {
             ((float *)c.x.data)[random_below(c.n)] = random_below(2) ? NAN : INFINITY;
         }
-        struct buffer y = buffer_make(c.rows, c.n, c.ldy, 4), scratch = buffer_make(1, c.n, 0, 4);
+        struct buffer y = buffer_make(c.rows, c.n, c.ldy, 4), scratch = buffer_make(DQG_NORM_ROWS, c.n, c.n, 4);
         struct buffer got = buffer_make(c.rows, padded, ldq, 1), want = buffer_make(c.rows, padded, ldq, 1);
         struct buffer scale = buffer_make(1, c.rows, 0, 4), want_scale = buffer_make(1, c.rows, 0, 4);
         check->tested->norm_f32_f32(y.data, c.ldy, c.x.data, c.ldx, c.rows, c.n, &c.form);
