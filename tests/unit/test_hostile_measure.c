@@ -370,7 +370,7 @@ static void networks(void **state) {
         assert_true(told.seconds > 0 && told.seconds < 1.01 * result.seconds_max * result.times);
         time_t start = time(NULL);
         assert_ok(dqg_measure_network(context, model, NULL, NULL, NULL, &result));
-        assert_true(result.times == 512 && time(NULL) - start < 8); /* not more for the ceiling than for the network */
+        assert_true(time(NULL) - start < 8); /* of one second: the ceiling does not take more than the network */
         dqg_model_release(model);
     }
 }
