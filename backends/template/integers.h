@@ -22,6 +22,7 @@ typedef uint8_t dqg_v8 __attribute__((vector_size(DQG_BYTES)));
 typedef int8_t dqg_vs8 __attribute__((vector_size(DQG_BYTES)));
 typedef uint16_t dqg_v16 __attribute__((vector_size(DQG_BYTES)));
 typedef int32_t dqg_vs32 __attribute__((vector_size(DQG_BYTES)));
+typedef uint32_t dqg_v32 __attribute__((vector_size(DQG_BYTES)));
 typedef uint8_t dqg_v8_narrow __attribute__((vector_size(DQG_BYTES / 4)));
 
 DQG_BYTES_INLINE dqg_v8 dqg_v8_load(const void *p) {
@@ -48,10 +49,10 @@ DQG_BYTES_INLINE dqg_v8 dqg_v8_repeat(const void *p) {
 }
 
 /* DQG_BYTES / 4 bytes, each in a lane of its own. */
-DQG_BYTES_INLINE dqg_vs32 dqg_v8_widen(const void *p) {
+DQG_BYTES_INLINE dqg_v32 dqg_v8_widen(const void *p) {
     dqg_v8_narrow v;
     memcpy(&v, p, sizeof v);
-    return __builtin_convertvector(v, dqg_vs32);
+    return __builtin_convertvector(v, dqg_v32);
 }
 
 #endif
