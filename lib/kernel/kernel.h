@@ -25,7 +25,7 @@
 
 enum {
     DQG_PANEL = 16,         /* output channels in a panel */
-    DQG_BLOCK_PANELS = 4,   /* most panels that one gemm call takes */
+    DQG_BLOCK_PANELS = 4,   /* of outputs that a call of the float products takes */
     DQG_BLOCK_COLUMNS = 64, /* DQG_PANEL * DQG_BLOCK_PANELS */
     DQG_FEW_ROWS = 8        /* most rows of gemm_float_f32 and gemm_group_i32 */
 };
@@ -198,7 +198,7 @@ struct dqg_gemm_i8 {
     const int8_t *w;     /* panels of -127..127, panel_stride bytes apart */
     const int32_t *sums; /* [panels][DQG_PANEL]: of the weights of each output */
     size_t panel_stride;
-    size_t rows, panels; /* rows >= 1; panels 1..DQG_BLOCK_PANELS */
+    size_t rows, panels; /* at least 1 */
     size_t runs, k;      /* k a multiple of 8; runs * k at most 131072, so that sums fit int32 */
 };
 typedef void dqg_gemm_i8_i32_fn(const struct dqg_gemm_i8 *args);
@@ -253,8 +253,7 @@ typedef void dqg_gemm_bf16_f32_fn(float *c, size_t ldc, const uint32_t *a, size_
 
 /*
  * z = c * row_scale * column_scale + bias + addend; y = activation(z), or value z * activation(gate z) of a gated unit;
- * out = y, or residual + gate * y. columns, any number, with glu_block at most DQG_BLOCK_COLUMNS. out may be residual.
- * The float form has no scales.
+ * out = y, or residual + gate * y. Any number of columns. out may be residual. The float form has no scales.
  */
 typedef void dqg_epilogue_i32_f32_fn(float *out, size_t ld_out, const int32_t *c, size_t ldc, size_t rows,
                                      size_t columns, const struct dqg_epilogue *epilogue);

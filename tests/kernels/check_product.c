@@ -25,7 +25,7 @@ static void naive_gemm(const struct dqg_gemm_i8 *p) {
     }
 }
 
-enum { MOST_RUNS = 9, MOST_ROWS = 65 };
+enum { MOST_RUNS = 9, MOST_ROWS = 65, MOST_PANELS = 9 };
 
 /* Rows and runs begin at random places: a matrix is one run, a convolution has a run for each tap. */
 static void gemm_i8_case(const struct check *check, size_t rows, size_t panels, size_t runs, size_t k) {
@@ -69,11 +69,11 @@ static void gemm_i8_case(const struct check *check, size_t rows, size_t panels, 
 void check_gemm_i8_i32(const struct check *check) {
     static const size_t depths[] = {8, 16, 24, 56, 64, 72, 128, 504, 512, 520, 1024, 1032, 1544};
     for (size_t i = 0; i < check->cases; i++) {
-        gemm_i8_case(check, RANDOM_SIZE(row_sizes), 1 + random_below(4), 1, RANDOM_SIZE(depths));
-        gemm_i8_case(check, RANDOM_SIZE(row_sizes), 1 + random_below(4), 1 + random_below(MOST_RUNS),
+        gemm_i8_case(check, RANDOM_SIZE(row_sizes), 1 + random_below(MOST_PANELS), 1, RANDOM_SIZE(depths));
+        gemm_i8_case(check, RANDOM_SIZE(row_sizes), 1 + random_below(MOST_PANELS), 1 + random_below(MOST_RUNS),
                      8 * (1 + random_below(40)));
     }
-    for (size_t panels = 1; panels <= DQG_BLOCK_PANELS; panels++) {
+    for (size_t panels = 1; panels <= MOST_PANELS; panels++) {
         for (size_t rows = 1; rows <= 14; rows++) {
             gemm_i8_case(check, rows, panels, 1, 40);
         }
