@@ -168,7 +168,8 @@ static int add_rows(struct cli *cli, struct ops_job *job) {
         if (!job->kind->weights) {
             return add_format(cli, job, NULL);
         }
-        if ((in_list(job->format, "all") && can_measure(job, &storage_formats[i])) || in_list(job->format, storage_formats[i].name)) {
+        bool wanted = in_list(job->format, "all") && can_measure(job, &storage_formats[i]);
+        if (wanted || in_list(job->format, storage_formats[i].name)) {
             code = add_format(cli, job, &storage_formats[i]);
         }
     }

@@ -170,7 +170,7 @@ static double against_first(const struct ops_job *job, size_t index) {
     return 0;
 }
 
-/* What formats cost beside the first one: geometric mean and least ratio of rates over all shapes bound by arithmetic. */
+/* What formats cost beside the first one: geometric mean and least ratio of rates, shapes bound by arithmetic. */
 static void print_formats(const struct ops_job *job) {
     bool titled = false;
     for (size_t first = 0; first < job->row_count; first++) {

@@ -340,8 +340,8 @@ typedef void dqg_activate_f32_f32_fn(float *y, const float *x, size_t n, enum dq
 
 /*
  * The most that the instructions of gemm_i8_i32, gemm_f32 and gemm_bf16_f32 reach without memory: independent sums in
- * registers, so many rounds of them. Returns the multiplications and additions done, in proportion to rounds. Benchmarks compare
- * with it.
+ * registers, so many rounds of them. Returns the multiplications and additions done, in proportion to rounds.
+ * Benchmarks compare with it.
  */
 typedef uint64_t dqg_ceiling_i8_fn(uint64_t rounds);
 typedef uint64_t dqg_ceiling_f32_fn(uint64_t rounds);

@@ -185,7 +185,7 @@ class BenchOperators(Case):
 
     def test_attention(self):
         for kind, keys in [('int8', []), ('int8', ['--keys', 77]), ('float', ['--keys', 5])]:
-            result = self.bench('attention', '--m', 70, '--k', 24, '--heads', 2, '--attention', kind, *keys)['results'][0]
+            result, = self.bench('attention', '--m', 70, '--k', 24, '--heads', 2, '--attention', kind, *keys)['results']
             self.assertEqual(result['keys'], keys[1] if keys else 70)
             self.assertEqual(result['operations'], 4 * 70 * result['keys'] * 24 * 2)
             if kind == 'int8':
@@ -202,10 +202,12 @@ class BenchOperators(Case):
         self.refused('bench', 'matmul', *sizes, '--compute', 'f16', says="not 'f16'")
 
     def test_all_formats(self):
-        decoded = self.bench('decode', '--n', 40, '--k', 72, '--format', 'all', '--group', 32)['results']
-        products = self.bench('matmul', '--m', 32, '--n', 40, '--k', 72, '--format', 'all', '--group', 32)['results']
-        self.assertEqual({r['format'] for r in products} - {r['format'] for r in decoded}, {'int8', 'f16', 'bf16', 'f32'})
-        text = self.dqgen('bench', 'matmul', *self.QUICK, '--m', 32, '--n', 16, '--k', 64, '--format', 'int4,nf4').stdout
+        sizes = ['--n', 40, '--k', 72, '--format', 'all', '--group', 32]
+        decoded, products = ({r['format'] for r in self.bench(*arguments, *sizes)['results']}
+                             for arguments in [['decode'], ['matmul', '--m', 32]])
+        self.assertEqual(products - decoded, {'int8', 'f16', 'bf16', 'f32'})
+        sizes = ['--m', 32, '--n', 16, '--k', 64, '--format', 'int4,nf4']
+        text = self.dqgen('bench', 'matmul', *self.QUICK, *sizes).stdout
         self.assertRegex(text, r'rate beside that of int4.*\n\S+ +nf4 +[0-9.]+ +[0-9.]+\n')
 
     def test_other_operations(self):

@@ -192,7 +192,7 @@ static void plausible(void **state) {
     }
 }
 
-/* Convolutions compare with plain loops too: strides, doubling, volumes, and windows of one pixel, which are products. */
+/* Convolutions compare with plain loops too: strides, doubling, volumes, windows of one pixel, which are products. */
 static void plausible_conv(void **state) {
     static const int32_t dtypes[] = {DQG_DTYPE_F16, DQG_DTYPE_INT8, DQG_DTYPE_INT4};
     static const double limits[] = {1e-6, 0.03, 0.03};
