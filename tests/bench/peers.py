@@ -78,7 +78,7 @@ def measure(folder, arguments, word, shapes):
             keep_best(best, peer[0], run_peer(folder, arguments, peer, list(results)))
     for shape, result in results.items():
         keep_best(best, 'dqgen', {shape: result['seconds_min']})
-    return best, results, {key: ours[key] for key in ['machine', 'threads', 'version']}
+    return best, results
 
 
 def print_table(best, results):
@@ -118,14 +118,13 @@ def main():
     for word, shapes in [('matmul', arguments.shapes), ('conv', arguments.conv_shapes)]:
         if not shapes:
             continue
-        best, results, machine = measure(arguments.folder, arguments, word, shapes)
+        best, results = measure(arguments.folder, arguments, word, shapes)
         print_table(best, results)
-        written.update(machine)
         written[word] = [dict(result, peers={name: seconds for name, seconds in best[shape].items() if name != 'dqgen'})
                          for shape, result in results.items()]
     # What the others have no counterpart for: single rows; and the roofs over everything.
     single = run_ours(arguments.folder, arguments, 'matmul', 'modulation')
-    written['bandwidth'] = single['bandwidth']
+    written.update((key, single[key]) for key in ['machine', 'threads', 'version', 'bandwidth'])
     written['single'] = single['results']
     for word in ['ceiling', 'ceiling-f32']:
         written[word] = max(r['rate'] for r in run_ours(arguments.folder, arguments, word, 'all')['results'])
