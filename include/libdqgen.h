@@ -834,10 +834,15 @@ enum {
     DQG_MEASURE_DECODE = 5,      /* weights to int8 [outputs, inputs, dtype, group] */
     DQG_MEASURE_NORM = 6,        /* layer norm, modulation, to int8 [rows, inputs] */
     DQG_MEASURE_QUANTIZE = 7,    /* floats to int8 [rows, inputs] */
-    DQG_MEASURE_ATTENTION = 8,   /* self-attention [samples, heads, rows: tokens, inputs: width of a head, dtype] */
-    /* A 3 x 3 convolution that keeps the size of square images, conversion of its input to int8 included
-     * [samples, rows: height and width, outputs, inputs: channels, dtype, group] */
-    DQG_MEASURE_CONV = 9
+    /* [samples, heads, rows: queries, keys (0: as many as queries), inputs: width of a head, dtype] */
+    DQG_MEASURE_ATTENTION = 8,
+    /* A convolution with zero padding, conversion of its input to int8 included. height, width and depth are those of
+     * the result; the input is stride times as large, or half with DQG_MEASURE_UPSAMPLE
+     * [samples, height, width (0, 0: rows), depth, outputs, inputs: channels, kernel, stride, dtype, group] */
+    DQG_MEASURE_CONV = 9,
+    DQG_MEASURE_RMS_NORM = 10,    /* with learned weights, to int8 [rows, inputs] */
+    DQG_MEASURE_GROUP_NORM = 11,  /* 32 groups, learned weights, SiLU [samples, rows: pixels, inputs: channels] */
+    DQG_MEASURE_CEILING_BF16 = 12 /* as DQG_MEASURE_CEILING_F32, of products of bfloat16 */
 };
 
 enum {
@@ -845,13 +850,15 @@ enum {
      * so for products of up to 16 rows, which are bound by reading weights. */
     DQG_MEASURE_COLD = 1,
     /* Products with weights kept as floats round both factors to bfloat16: DQG_RUN_FLOAT_COMPUTE "bf16". */
-    DQG_MEASURE_BF16 = 2
+    DQG_MEASURE_BF16 = 2,
+    /* The input of a convolution is doubled in height and width first, by the nearest pixel. */
+    DQG_MEASURE_UPSAMPLE = 4
 };
 
 /*
  * One measurement, on random data. Sizes that do not count for it are ignored.
  *
- *   flags         DQG_MEASURE_COLD, DQG_MEASURE_BF16
+ *   flags         DQG_MEASURE_COLD, DQG_MEASURE_BF16, DQG_MEASURE_UPSAMPLE
  *   operation     DQG_MEASURE_*
  *   dtype, group  of weights; 0, 0 is DQG_DTYPE_INT4 with groups of 64. Attention: DQG_DTYPE_INT8 for the integer
  *                 kernels, DQG_DTYPE_F32 for the float ones, 0 for what a quantized network uses
@@ -859,6 +866,9 @@ enum {
  *   seconds       time to spend at least, 0..60; 0 is 0.25
  *   memory_bytes  more than the caches hold; 0 is 512 MiB
  *   samples       0 is 1
+ *   depth         0 is 1; more: a volume, whose window has a depth too
+ *   kernel        of a window, an odd number; 0 is 3
+ *   stride        of height and width; 0 is 1
  */
 typedef struct dqg_measure_spec {
     uint32_t struct_size;
@@ -876,6 +886,10 @@ typedef struct dqg_measure_spec {
     int64_t heads;
     int64_t height;
     int64_t width;
+    int64_t keys;
+    int64_t depth;
+    int64_t kernel;
+    int64_t stride;
 } dqg_measure_spec;
 
 /*
@@ -883,13 +897,14 @@ typedef struct dqg_measure_spec {
  *
  *   times       how many were taken
  *   seconds_*   of one call, by the clock
- *   operations  of one call: two for each multiply-add of products, attention and ceilings (4 tokens^2 width for each
- *               head); elements for decode, norm and quantize; bytes for bandwidth
+ *   operations  of one call: two for each multiply-add of products, attention and ceilings (4 queries keys width for
+ *               each head); elements for decode, norms and quantize; bytes for bandwidth
  *   bytes       that one call has to move at least: weights as stored, inputs, results
  *   ceiling     operations a second on registers alone, the best of several runs between the calls, all threads at
  *               once, by their processor time, with the instructions that the product in question uses; 0: none
  *   error       relative error of the result: of linear and conv against float products of the exactly decoded
- *               weights with the unrounded input; -1 where it is not measured
+ *               weights with the unrounded input; of attention in integers against that in floats; -1 where it is
+ *               not measured
  *   processor_seconds  processor time of the process in one call, all threads together, the mean: on a machine that
  *               others use too, this divided by the threads is nearer to the truth than the clock
  */
@@ -932,7 +947,7 @@ DQG_API DQG_EXPERIMENTAL dqg_status dqg_measure_model(dqg_context *context, cons
  *   dtype              of the weights; 0 without
  *   kind               "linear", "attention", "norm", "quantize", ...; static text
  *   name               as a tap sees it; valid during the call
- *   operations         multiplications and additions of products and attention; 0 of the rest
+ *   operations         multiplications and additions of products, convolutions and attention; 0 of the rest
  */
 typedef struct dqg_measure_operator {
     uint32_t struct_size;

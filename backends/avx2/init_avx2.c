@@ -33,7 +33,8 @@
     .add_f32 = dqg_add_f32_avx2,                                                                                       \
     .range_f32 = dqg_range_f32_avx2,                                                                                   \
     .offset_f32_i8 = dqg_offset_f32_i8_avx2,                                                                           \
-    .ceiling_f32 = dqg_ceiling_f32_avx2
+    .ceiling_f32 = dqg_ceiling_f32_avx2,                                                                               \
+    .ceiling_bf16 = dqg_ceiling_f32_avx2
 
 static const struct dqg_kernels table = {
     .name = "avx2",

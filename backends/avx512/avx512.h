@@ -40,6 +40,7 @@ dqg_glu_f32_f32_fn dqg_glu_f32_f32_avx512;
 dqg_add_f32_fn dqg_add_f32_avx512;
 dqg_ceiling_i8_fn dqg_ceiling_i8_avx512;
 dqg_ceiling_f32_fn dqg_ceiling_f32_avx512;
+dqg_ceiling_bf16_fn dqg_ceiling_bf16_avx512_bf16;
 
 const struct dqg_kernels *dqg_backend_avx512(void);
 const struct dqg_kernels *dqg_backend_avx512_bf16(void);

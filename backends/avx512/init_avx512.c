@@ -41,6 +41,7 @@ static const struct dqg_kernels table = {
     .round_f32_bf16 = dqg_round_f32_bf16_avx512,
     .decode_float_bf16 = dqg_decode_float_bf16_avx512,
     .gemm_bf16_f32 = dqg_gemm_bf16_f32_avx512,
+    .ceiling_bf16 = dqg_ceiling_f32_avx512,
     DQG_AVX512_SHARED,
 };
 static const struct dqg_kernels table_bf16 = {
@@ -48,6 +49,7 @@ static const struct dqg_kernels table_bf16 = {
     .round_f32_bf16 = dqg_round_f32_bf16_avx512_bf16,
     .decode_float_bf16 = dqg_decode_float_bf16_avx512_bf16,
     .gemm_bf16_f32 = dqg_gemm_bf16_f32_avx512_bf16,
+    .ceiling_bf16 = dqg_ceiling_bf16_avx512_bf16,
     DQG_AVX512_SHARED,
 };
 

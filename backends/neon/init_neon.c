@@ -33,7 +33,8 @@
     .add_f32 = dqg_add_f32_neon,                                                                                       \
     .range_f32 = dqg_range_f32_neon,                                                                                   \
     .offset_f32_i8 = dqg_offset_f32_i8_neon,                                                                           \
-    .ceiling_f32 = dqg_ceiling_f32_neon
+    .ceiling_f32 = dqg_ceiling_f32_neon,                                                                               \
+    .ceiling_bf16 = dqg_ceiling_f32_neon
 
 static const struct dqg_kernels table = {
     .name = "neon",

@@ -37,6 +37,7 @@ static const struct dqg_kernels table = {
     .add_f32 = dqg_add_f32_scalar,
     .ceiling_i8 = dqg_ceiling_i8_scalar,
     .ceiling_f32 = dqg_ceiling_f32_scalar,
+    .ceiling_bf16 = dqg_ceiling_f32_scalar,
 };
 
 const struct dqg_kernels *dqg_backend_scalar(void) {

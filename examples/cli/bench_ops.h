@@ -10,6 +10,9 @@
 struct op_shape {
     const char *network, *name;
     int64_t heads, rows, outputs, inputs;
+    int64_t keys;                                 /* of attention to other tokens */
+    int64_t depth, height, width, kernel, stride; /* of convolutions */
+    bool upsample;
 };
 
 /* An operation by its word on the command line. */
@@ -33,7 +36,8 @@ struct op_row {
     dqg_measure_result result;
 };
 
-enum { OPS_LIST = 16, OPS_ROWS = 1024 };
+enum { OPS_LIST = 16, OPS_ROWS = 2048 };
+enum { SIZE_M, SIZE_N, SIZE_K, SIZE_HEADS, SIZE_KEYS, OPS_SIZES };
 
 struct op_sizes {
     int64_t values[OPS_LIST];
@@ -43,8 +47,12 @@ struct op_sizes {
 struct ops_job {
     const struct op_kind *kind;
     const char *shapes, *format, *backend;
-    const char *texts[4];     /* --m, --n, --k, --heads as typed */
-    struct op_sizes sizes[4]; /* and read */
+    const char *texts[OPS_SIZES];     /* --m, --n, --k, --heads, --keys as typed */
+    struct op_sizes sizes[OPS_SIZES]; /* and read */
+    struct op_shape typed;            /* --height and so on */
+    const char *attention, *compute;
+    uint32_t flags; /* DQG_MEASURE_* */
+    int32_t dtype;  /* of attention */
     int64_t group, milliseconds, threads;
     bool json, cold;
     bool processor; /* rates by processor time and not by the clock */

@@ -99,7 +99,9 @@ static void shape_text(char *buffer, size_t size, const struct op_shape *shape) 
     const struct {
         int64_t value;
         int width;
-    } sizes[] = {{shape->heads, 5}, {shape->rows, 6}, {shape->outputs, 6}, {shape->inputs, 6}};
+    } sizes[] = {{shape->heads, 5},  {shape->rows, 6},    {shape->keys, 6},   {shape->depth > 1 ? shape->depth : 0, 3},
+                 {shape->height, 4}, {shape->width, 4},   {shape->outputs, 5}, {shape->inputs, 5},
+                 {shape->kernel, 2}, {shape->stride, 2}};
     for (size_t i = 0; i < COUNT_OF(sizes); i++) {
         if (sizes[i].value > 0) {
             at += snprintf(buffer + at, size - (size_t)at, " %*lld", sizes[i].width, (long long)sizes[i].value);
@@ -149,6 +151,53 @@ static void print_heading(const struct ops_job *job, const struct op_row *row) {
            bound_by_reading(job, row) ? "read" : "ceiling", "GB/s", "error");
 }
 
+/* What can differ between the shapes of a command. */
+static bool same_shape(const struct op_shape *a, const struct op_shape *b) {
+    return a->network == b->network && a->name == b->name && a->heads == b->heads && a->rows == b->rows &&
+           a->outputs == b->outputs && a->inputs == b->inputs;
+}
+
+/* The index-th row's rate over that of the same shape in the first format; 0 where there is none. */
+static double against_first(const struct ops_job *job, size_t index) {
+    const struct op_row *row = &job->rows[index];
+    for (size_t i = 0; i < index; i++) {
+        const struct op_row *other = &job->rows[i];
+        if (other->backend == row->backend && other->format == job->rows[0].format &&
+            same_shape(&other->shape, &row->shape)) {
+            return rate(job, row) / rate(job, other);
+        }
+    }
+    return 0;
+}
+
+/* What formats cost beside the first one: geometric mean and least ratio of rates, shapes bound by arithmetic. */
+static void print_formats(const struct ops_job *job) {
+    bool titled = false;
+    for (size_t first = 0; first < job->row_count; first++) {
+        const struct op_row *like = &job->rows[first];
+        if (like->format == job->rows[0].format || bound_by_reading(job, like) || !is_first(job, first)) {
+            continue;
+        }
+        double sum = 0, least = INFINITY;
+        size_t count = 0;
+        for (size_t i = first; i < job->row_count; i++) {
+            double ratio = belongs(job, &job->rows[i], like) ? against_first(job, i) : 0;
+            if (ratio > 0) {
+                sum += log(ratio);
+                least = fmin(least, ratio);
+                count++;
+            }
+        }
+        if (count > 0 && !titled) {
+            printf("\nrate beside that of %s, geometric mean and least\n", job->rows[0].format);
+            titled = true;
+        }
+        if (count > 0) {
+            printf("%-14s %-8s %6.3f %6.3f\n", like->backend, like->format, exp(sum / (double)count), least);
+        }
+    }
+}
+
 void ops_print(const struct ops_job *job) {
     char name[128];
     printf("%s: %lld threads, %s%s\n", job->kind->word, (long long)job->threads, machine_name(name),
@@ -172,9 +221,24 @@ void ops_print(const struct ops_job *job) {
             printf("\n");
         }
     }
+    print_formats(job);
 }
 
 /* ---- for programs ---- */
+
+static int64_t or_else(int64_t value, int64_t fallback) {
+    return value > 0 ? value : fallback;
+}
+
+static void json_conv(struct json *json, const struct op_shape *shape) {
+    json_int(json, "samples", 1);
+    json_int(json, "depth", or_else(shape->depth, 1));
+    json_int(json, "height", shape->height);
+    json_int(json, "width", shape->width);
+    json_int(json, "kernel", or_else(shape->kernel, 3));
+    json_int(json, "stride", or_else(shape->stride, 1));
+    json_int(json, "upsample", shape->upsample);
+}
 
 static void json_row(struct json *json, const struct ops_job *job, const struct op_row *row) {
     const dqg_measure_result *result = &row->result;
@@ -188,6 +252,12 @@ static void json_row(struct json *json, const struct ops_job *job, const struct 
     json_int(json, "m", row->shape.rows);
     json_int(json, "n", row->shape.outputs);
     json_int(json, "k", row->shape.inputs);
+    if (job->kind->operation == DQG_MEASURE_ATTENTION) {
+        json_int(json, "keys", or_else(row->shape.keys, row->shape.rows));
+    }
+    if (job->kind->operation == DQG_MEASURE_CONV) {
+        json_conv(json, &row->shape);
+    }
     json_int(json, "times", result->times);
     json_number(json, "seconds_min", result->seconds_min);
     json_number(json, "seconds_median", result->seconds_median);

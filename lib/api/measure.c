@@ -17,7 +17,7 @@ static dqg_status read_spec(struct dqg_context *context, const dqg_measure_spec 
     }
     memset(spec, 0, sizeof *spec);
     memcpy(spec, from, dqg_min_size(from->struct_size, sizeof *spec));
-    if ((spec->flags & ~(uint32_t)(DQG_MEASURE_COLD | DQG_MEASURE_BF16)) != 0) {
+    if ((spec->flags & ~(uint32_t)(DQG_MEASURE_COLD | DQG_MEASURE_BF16 | DQG_MEASURE_UPSAMPLE)) != 0) {
         return dqg_fail(context, DQG_ERROR_ARGUMENT, "flags %u are not known", spec->flags);
     }
     if (!(spec->seconds >= 0.0 && spec->seconds <= 60.0)) {
@@ -30,6 +30,9 @@ static dqg_status read_spec(struct dqg_context *context, const dqg_measure_spec 
     spec->repeats = spec->repeats > 0 ? spec->repeats : DEFAULT_REPEATS;
     spec->memory_bytes = spec->memory_bytes > 0 ? spec->memory_bytes : (uint64_t)512 << 20;
     spec->samples = spec->samples != 0 ? spec->samples : 1;
+    spec->depth = spec->depth != 0 ? spec->depth : 1;
+    spec->kernel = spec->kernel != 0 ? spec->kernel : 3;
+    spec->stride = spec->stride != 0 ? spec->stride : 1;
     return DQG_OK;
 }
 

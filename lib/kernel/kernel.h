@@ -339,12 +339,13 @@ typedef void dqg_attention_pack_f32_i8_fn(void *packed, const float *k, size_t l
 typedef void dqg_activate_f32_f32_fn(float *y, const float *x, size_t n, enum dqg_activation activation);
 
 /*
- * The most that the instructions of gemm_i8_i32 and gemm_f32 reach without memory: independent sums in registers, so
- * many rounds of them. Returns the multiplications and additions done, in proportion to rounds. Benchmarks compare
- * with it.
+ * The most that the instructions of gemm_i8_i32, gemm_f32 and gemm_bf16_f32 reach without memory: independent sums in
+ * registers, so many rounds of them. Returns the multiplications and additions done, in proportion to rounds.
+ * Benchmarks compare with it.
  */
 typedef uint64_t dqg_ceiling_i8_fn(uint64_t rounds);
 typedef uint64_t dqg_ceiling_f32_fn(uint64_t rounds);
+typedef uint64_t dqg_ceiling_bf16_fn(uint64_t rounds); /* where gemm_bf16_f32 multiplies floats, ceiling_f32 */
 
 /* One backend. */
 struct dqg_kernels {

@@ -26,12 +26,13 @@ struct dqg_probe {
 
 /* ---- makers: each checks the spec's sizes, takes memory and sets call, operations and what else it knows ---- */
 
-dqg_status dqg_probe_ceiling(struct dqg_probe *probe); /* both */
+dqg_status dqg_probe_ceiling(struct dqg_probe *probe); /* all of them */
 dqg_status dqg_probe_bandwidth(struct dqg_probe *probe);
 dqg_status dqg_probe_linear(struct dqg_probe *probe);
 dqg_status dqg_probe_conv(struct dqg_probe *probe);
 dqg_status dqg_probe_decode(struct dqg_probe *probe);
-dqg_status dqg_probe_norm(struct dqg_probe *probe);
+dqg_status dqg_probe_norm(struct dqg_probe *probe); /* layer and RMS norm */
+dqg_status dqg_probe_group_norm(struct dqg_probe *probe);
 dqg_status dqg_probe_quantize(struct dqg_probe *probe);
 dqg_status dqg_probe_attention(struct dqg_probe *probe);
 
@@ -46,8 +47,15 @@ dqg_status dqg_probe_alloc(struct dqg_probe *probe, size_t count, size_t element
 /* Scratch for all lanes. */
 dqg_status dqg_probe_scratch(struct dqg_probe *probe, size_t lane_bytes);
 
-/* Random weights of the spec's format, outputs x inputs, and scratch to work with them: one, or where cold is true as
- * many copies as it takes to find none of them in a cache when its turn comes. */
+/* The ceiling of products with weights of a dtype. */
+uint64_t (*dqg_probe_roof(const struct dqg_probe *probe, int32_t dtype))(uint64_t rounds);
+
+/* Is a convolution a matrix product of its pixels? And how many pixels its result has. */
+bool dqg_probe_pointwise(const dqg_measure_spec *spec);
+int64_t dqg_probe_pixels(const dqg_measure_spec *spec);
+
+/* Random weights of the spec's format, outputs x inputs (x window), and scratch to work with them: one, or where cold is
+ * true as many copies as it takes to find none of them in a cache when its turn comes. */
 dqg_status dqg_probe_weights(struct dqg_probe *probe, bool cold);
 
 /* ---- random data ---- */

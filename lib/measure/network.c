@@ -75,6 +75,13 @@ static const char *kind_name(enum dqg_node_kind kind) {
     switch (kind) {
     case DQG_NODE_LINEAR:
         return "linear";
+    case DQG_NODE_CONV:
+        return "conv";
+    case DQG_NODE_GLU:
+        return "glu";
+    case DQG_NODE_ADD:
+    case DQG_NODE_ADD_TABLE:
+        return "add";
     case DQG_NODE_ATTENTION:
         return "attention";
     case DQG_NODE_NORM:
@@ -94,14 +101,15 @@ static const char *kind_name(enum dqg_node_kind kind) {
     }
 }
 
-/* Multiplications and additions of products and attention; 0 of the rest. */
+/* Multiplications and additions of products, convolutions and attention; 0 of the rest. */
 static double operations_of(const struct dqg_graph *graph, const struct dqg_node *node) {
     const struct dqg_value *out = &graph->values[node->out];
-    if (node->kind == DQG_NODE_LINEAR) {
+    if (node->kind == DQG_NODE_LINEAR || node->kind == DQG_NODE_CONV) {
         return 2.0 * (double)out->rows * (double)node->weight->size.rows * (double)node->weight->size.columns;
     }
     if (node->kind == DQG_NODE_ATTENTION) {
-        return 4.0 * (double)out->rows * (double)out->columns * (double)graph->tokens;
+        size_t keys = graph->values[node->k].rows / graph->samples;
+        return 4.0 * (double)out->rows * (double)out->columns * (double)keys;
     }
     return 0.0;
 }

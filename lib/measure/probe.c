@@ -43,6 +43,22 @@ dqg_status dqg_probe_scratch(struct dqg_probe *probe, size_t lane_bytes) {
     return dqg_probe_alloc(probe, dqg_concurrency(probe->context), probe->ops.lane_bytes, &probe->ops.scratch);
 }
 
+uint64_t (*dqg_probe_roof(const struct dqg_probe *probe, int32_t dtype))(uint64_t rounds) {
+    const struct dqg_kernels *kernels = probe->ops.kernels;
+    return dqg_dtype_is_quantized(dtype) ? kernels->ceiling_i8
+           : probe->ops.bf16             ? kernels->ceiling_bf16
+                                         : kernels->ceiling_f32;
+}
+
+bool dqg_probe_pointwise(const dqg_measure_spec *spec) {
+    return spec->kernel == 1 && spec->stride == 1 && (spec->flags & DQG_MEASURE_UPSAMPLE) == 0;
+}
+
+int64_t dqg_probe_pixels(const dqg_measure_spec *spec) {
+    bool square = spec->height == 0 && spec->width == 0;
+    return spec->samples * spec->depth * (square ? spec->rows * spec->rows : spec->height * spec->width);
+}
+
 /* What all copies are like. */
 static dqg_status describe(struct dqg_probe *probe, struct dqg_weight *weight) {
     const dqg_measure_spec *spec = probe->spec;
@@ -57,8 +73,10 @@ static dqg_status describe(struct dqg_probe *probe, struct dqg_weight *weight) {
     weight->shape[0] = spec->outputs;
     weight->shape[1] = spec->inputs;
     if (spec->operation == DQG_MEASURE_CONV) {
-        weight->rank = 4;
-        weight->shape[2] = weight->shape[3] = 3;
+        weight->rank = spec->depth > 1 ? 5 : 4;
+        for (int axis = 2; axis < weight->rank; axis++) {
+            weight->shape[axis] = spec->kernel;
+        }
     }
     if (!dqg_format_plane_bytes(weight->dtype, weight->group, weight->rank, weight->shape, weight->bytes)) {
         return dqg_fail(probe->context, DQG_ERROR_ARGUMENT, "dtype %d with groups of %d is no format of weights",
@@ -71,9 +89,8 @@ static dqg_status describe(struct dqg_probe *probe, struct dqg_weight *weight) {
 /* Scratch of a lane: for products, and for a decoded panel. */
 static size_t lane_bytes(const struct dqg_probe *probe, const struct dqg_weight *weight) {
     size_t panel = DQG_PANEL * weight->size.columns_padded;
-    size_t product = probe->spec->operation == DQG_MEASURE_LINEAR ? dqg_op_linear_scratch(weight, probe->ops.bf16)
-                     : probe->spec->operation == DQG_MEASURE_CONV ? dqg_op_conv_scratch(weight)
-                                                                  : 0;
+    bool conv = probe->spec->operation == DQG_MEASURE_CONV && !dqg_probe_pointwise(probe->spec);
+    size_t product = conv ? dqg_op_conv_scratch(weight) : dqg_op_linear_scratch(weight, probe->ops.bf16);
     return product > panel ? product : panel;
 }
 

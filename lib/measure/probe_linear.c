@@ -12,12 +12,21 @@ enum {
 
 struct linear_task {
     struct dqg_linear args;
-    float *x; /* [rows][inputs] */
+    float *x;      /* [rows][inputs] */
+    bool quantize; /* in each call, as a part of a convolution */
 };
+
+static void quantize(struct dqg_probe *probe, const struct linear_task *task) {
+    size_t inputs = probe->weights[0].size.columns;
+    dqg_op_quantize(&probe->ops, task->x, inputs, task->args.x, task->args.rows, inputs, task->args.x.ld);
+}
 
 static void call_linear(struct dqg_probe *probe) {
     struct linear_task *task = probe->task;
     task->args.weight = &probe->weights[probe->turn++ % probe->weight_count];
+    if (task->quantize) {
+        quantize(probe, task);
+    }
     dqg_op_linear(&probe->ops, &task->args);
 }
 
@@ -52,10 +61,11 @@ static dqg_status compare_linear(struct dqg_probe *probe) {
     return DQG_OK;
 }
 
-/* The input as the product reads it. Making int8 of it belongs to whatever made it, and is not timed here. */
-static dqg_status make_input(struct dqg_probe *probe, struct linear_task *task, size_t rows) {
+/* The input as the product reads it. Making int8 of it belongs to whatever made it, and is not timed but in
+ * convolutions. */
+static dqg_status make_input(struct dqg_probe *probe, struct linear_task *task) {
     const struct dqg_weight *weight = &probe->weights[0];
-    size_t inputs = weight->size.columns;
+    size_t rows = task->args.rows, inputs = weight->size.columns;
     DQG_TRY(dqg_probe_alloc(probe, rows * inputs, sizeof *task->x, &task->x));
     dqg_random_floats(99, task->x, rows * inputs);
     struct dqg_rows *x = &task->args.x;
@@ -66,30 +76,32 @@ static dqg_status make_input(struct dqg_probe *probe, struct linear_task *task, 
     x->ld = dqg_round_up(weight->size.columns_padded, DQG_ALIGNMENT);
     DQG_TRY(dqg_probe_alloc(probe, rows, x->ld, &x->q8));
     DQG_TRY(dqg_probe_alloc(probe, rows, sizeof *x->row_scale, &x->row_scale));
-    dqg_op_quantize(&probe->ops, task->x, inputs, *x, rows, inputs, x->ld);
+    task->quantize = probe->spec->operation == DQG_MEASURE_CONV;
+    quantize(probe, task);
     return DQG_OK;
 }
 
 dqg_status dqg_probe_linear(struct dqg_probe *probe) {
     const dqg_measure_spec *spec = probe->spec;
+    int64_t count = spec->operation == DQG_MEASURE_CONV ? dqg_probe_pixels(spec) : spec->rows;
     struct linear_task *task;
-    DQG_TRY(dqg_probe_range(probe, "rows", spec->rows, 1, 1 << 20));
-    DQG_TRY(dqg_probe_weights(probe, spec->rows <= FEW_ROWS || (spec->flags & DQG_MEASURE_COLD) != 0));
+    DQG_TRY(dqg_probe_range(probe, "rows", count, 1, 1 << 20));
+    DQG_TRY(dqg_probe_weights(probe, count <= FEW_ROWS || (spec->flags & DQG_MEASURE_COLD) != 0));
     const struct dqg_weight *weight = &probe->weights[0];
-    size_t rows = (size_t)spec->rows, outputs = weight->size.rows;
+    size_t rows = (size_t)count, outputs = weight->size.rows;
     DQG_TRY(dqg_probe_alloc(probe, 1, sizeof *task, &task));
-    DQG_TRY(make_input(probe, task, rows));
+    task->args.rows = task->args.rows_per_sample = rows;
+    DQG_TRY(make_input(probe, task));
     float *bias;
     DQG_TRY(dqg_probe_alloc(probe, outputs, sizeof *bias, &bias)); /* zeros: read, but no part of the comparison */
     DQG_TRY(dqg_probe_alloc(probe, rows * outputs, sizeof *task->args.out, &task->args.out));
     task->args.bias = bias;
     task->args.ld_out = outputs;
-    task->args.rows = task->args.rows_per_sample = rows;
     bool integer = dqg_dtype_is_quantized(weight->dtype);
     probe->task = task;
     probe->call = call_linear;
     probe->compare = compare_linear;
-    probe->ceiling = integer ? probe->ops.kernels->ceiling_i8 : probe->ops.kernels->ceiling_f32;
+    probe->ceiling = dqg_probe_roof(probe, weight->dtype);
     probe->operations = 2.0 * (double)rows * (double)outputs * (double)spec->inputs;
     probe->bytes = (double)(weight->bytes[0] + weight->bytes[1] + weight->bytes[2]) +
                    (double)rows * ((double)spec->inputs * (integer ? 1 : 4) + (double)outputs * 4);

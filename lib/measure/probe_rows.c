@@ -1,7 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* Probes of what works row by row or only reads: bandwidth of memory, norm, quantization, attention. */
-#include <math.h>
-
+/* Probes of what works row by row or only reads: bandwidth of memory, norms, quantization. */
 #include "measure/measure.h"
 
 enum { MOST_ROWS = 1 << 20, MOST_COLUMNS = 1 << 17 };
@@ -98,9 +96,14 @@ dqg_status dqg_probe_quantize(struct dqg_probe *probe) {
 
 static void call_norm(struct dqg_probe *probe) {
     const struct rows_task *task = probe->task;
+    bool rms = probe->spec->operation == DQG_MEASURE_RMS_NORM;
     struct dqg_norm args = {.x = task->x,
                             .out = task->out,
-                            .form = {.scale = task->scale, .shift = task->shift, .eps = 1e-6f},
+                            .form = {.scale = rms ? NULL : task->scale,
+                                     .shift = rms ? NULL : task->shift,
+                                     .weight = rms ? task->scale : NULL,
+                                     .rms = rms,
+                                     .eps = 1e-6f},
                             .ldx = task->columns,
                             .rows = task->rows,
                             .rows_per_sample = task->rows,
@@ -116,56 +119,48 @@ dqg_status dqg_probe_norm(struct dqg_probe *probe) {
     return dqg_probe_scratch(probe, dqg_op_norm_scratch(task->columns));
 }
 
-/* ---- attention ---- */
+/* ---- group norm ---- */
 
-static void call_attention(struct dqg_probe *probe) {
-    dqg_op_attention(&probe->ops, probe->task);
+enum { GROUPS = 32 };
+
+static void call_group_norm(struct dqg_probe *probe) {
+    dqg_op_group_norm(&probe->ops, probe->task);
 }
 
-/* Memory that the integer kernels share. */
-static dqg_status make_shared(struct dqg_probe *probe, const struct dqg_attention_args *task) {
-    size_t bytes;
-    if (!dqg_op_attention_shared(probe->context, task->samples, task->heads, task->keys, task->width, &bytes)) {
-        return dqg_fail(probe->context, DQG_ERROR_LIMIT, "keys of this size do not fit the address space");
-    }
-    return dqg_probe_alloc(probe, bytes, 1, &probe->ops.shared);
-}
-
-dqg_status dqg_probe_attention(struct dqg_probe *probe) {
+dqg_status dqg_probe_group_norm(struct dqg_probe *probe) {
     const dqg_measure_spec *spec = probe->spec;
-    const struct dqg_kernels *kernels = probe->ops.kernels;
-    struct dqg_attention_args *task;
-    float *qkv;
+    struct dqg_group_norm *task;
+    float *x, *learned;
     DQG_TRY(dqg_probe_range(probe, "samples", spec->samples, 1, 4096));
-    DQG_TRY(dqg_probe_range(probe, "heads", spec->heads, 1, 1024));
     DQG_TRY(dqg_probe_range(probe, "rows", spec->rows, 1, MOST_ROWS));
-    DQG_TRY(dqg_probe_range(probe, "inputs", spec->inputs, 1, DQG_ATTENTION_WIDTH));
+    DQG_TRY(dqg_probe_range(probe, "inputs", spec->inputs, GROUPS, MOST_COLUMNS));
+    size_t samples = (size_t)spec->samples, pixels = (size_t)spec->rows, channels = (size_t)spec->inputs;
+    if (channels % GROUPS != 0) {
+        return dqg_fail(probe->context, DQG_ERROR_RANGE, "inputs: %zu cannot be cut into %d groups", channels, GROUPS);
+    }
     DQG_TRY(dqg_probe_alloc(probe, 1, sizeof *task, &task));
-    size_t columns = (size_t)spec->heads * (size_t)spec->inputs, tokens = (size_t)spec->rows;
-    size_t values = (size_t)spec->samples * tokens * columns;
-    bool fast = kernels->int8_attention_keys > 0 && tokens >= kernels->int8_attention_keys;
-    DQG_TRY(dqg_probe_alloc(probe, 3 * values, sizeof *qkv, &qkv));
-    *task = (struct dqg_attention_args){.q = qkv,
-                                        .k = qkv + columns,
-                                        .v = qkv + 2 * columns,
-                                        .ld_q = 3 * columns,
-                                        .ld_k = 3 * columns,
-                                        .ld_v = 3 * columns,
-                                        .ld_out = columns,
-                                        .samples = (size_t)spec->samples,
-                                        .heads = (size_t)spec->heads,
-                                        .width = (size_t)spec->inputs,
-                                        .queries = tokens,
-                                        .keys = tokens,
-                                        .int8 = spec->dtype == DQG_DTYPE_INT8 || (spec->dtype == 0 && fast)};
-    DQG_TRY(dqg_probe_alloc(probe, values, sizeof *task->out, &task->out));
-    DQG_TRY(dqg_probe_scratch(probe, dqg_op_attention_scratch()));
-    DQG_TRY(task->int8 ? make_shared(probe, task) : DQG_OK);
-    dqg_random_floats(1, qkv, 3 * values);
+    DQG_TRY(dqg_probe_alloc(probe, samples * pixels * channels, sizeof *x, &x));
+    DQG_TRY(dqg_probe_alloc(probe, 2 * channels, sizeof *learned, &learned));
+    *task = (struct dqg_group_norm){.x = x,
+                                    .weight = learned,
+                                    .bias = learned + channels,
+                                    .ldx = channels,
+                                    .ldy = channels,
+                                    .samples = samples,
+                                    .pixels = pixels,
+                                    .channels = channels,
+                                    .groups = GROUPS,
+                                    .epsilon = 1e-6f,
+                                    .activation = DQG_ACT_SILU};
+    size_t work = dqg_op_group_norm_work(samples, pixels, channels, GROUPS);
+    DQG_TRY(dqg_probe_alloc(probe, samples * pixels * channels, sizeof *task->y, &task->y));
+    DQG_TRY(dqg_probe_alloc(probe, work, sizeof *task->work, &task->work));
+    DQG_TRY(dqg_probe_scratch(probe, dqg_op_group_norm_scratch(channels)));
+    dqg_random_floats(1, x, samples * pixels * channels);
+    dqg_random_floats(2, learned, 2 * channels);
     probe->task = task;
-    probe->call = call_attention;
-    probe->ceiling = task->int8 ? kernels->ceiling_i8 : kernels->ceiling_f32;
-    probe->operations = 4.0 * (double)values * (double)tokens;
-    probe->bytes = 16.0 * (double)values;
+    probe->call = call_group_norm;
+    probe->operations = (double)samples * (double)pixels * (double)channels;
+    probe->bytes = 2.0 * sizeof *x * probe->operations;
     return DQG_OK;
 }

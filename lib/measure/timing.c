@@ -53,7 +53,9 @@ static void call_ceiling(struct dqg_probe *probe) {
 dqg_status dqg_probe_ceiling(struct dqg_probe *probe) {
     const struct dqg_kernels *kernels = probe->context->kernels;
     uint64_t *rounds;
-    probe->ceiling = probe->spec->operation == DQG_MEASURE_CEILING_I8 ? kernels->ceiling_i8 : kernels->ceiling_f32;
+    probe->ceiling = probe->spec->operation == DQG_MEASURE_CEILING_I8    ? kernels->ceiling_i8
+                     : probe->spec->operation == DQG_MEASURE_CEILING_F32 ? kernels->ceiling_f32
+                                                                         : kernels->ceiling_bf16;
     DQG_TRY(dqg_probe_alloc(probe, 1, sizeof *rounds, &rounds));
     *rounds = 1;
     dqg_measure_ceiling(probe->context, probe->ceiling, rounds);
@@ -149,7 +151,8 @@ static const struct maker {
     {DQG_MEASURE_BANDWIDTH, dqg_probe_bandwidth}, {DQG_MEASURE_LINEAR, dqg_probe_linear},
     {DQG_MEASURE_DECODE, dqg_probe_decode},       {DQG_MEASURE_NORM, dqg_probe_norm},
     {DQG_MEASURE_QUANTIZE, dqg_probe_quantize},   {DQG_MEASURE_ATTENTION, dqg_probe_attention},
-    {DQG_MEASURE_CONV, dqg_probe_conv},
+    {DQG_MEASURE_CONV, dqg_probe_conv},           {DQG_MEASURE_RMS_NORM, dqg_probe_norm},
+    {DQG_MEASURE_GROUP_NORM, dqg_probe_group_norm}, {DQG_MEASURE_CEILING_BF16, dqg_probe_ceiling},
 };
 
 static dqg_status make(struct dqg_probe *probe) {

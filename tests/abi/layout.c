@@ -123,7 +123,7 @@ MEMBER(dqg_request, timestep, 8);
 MEMBER(dqg_request, sigma, 16);
 
 /* experimental: may change, but not by accident */
-RECORD(dqg_measure_spec, 96);
+RECORD(dqg_measure_spec, 128);
 MEMBER(dqg_measure_spec, struct_size, 0);
 MEMBER(dqg_measure_spec, flags, 4);
 MEMBER(dqg_measure_spec, operation, 8);
@@ -139,6 +139,10 @@ MEMBER(dqg_measure_spec, inputs, 64);
 MEMBER(dqg_measure_spec, heads, 72);
 MEMBER(dqg_measure_spec, height, 80);
 MEMBER(dqg_measure_spec, width, 88);
+MEMBER(dqg_measure_spec, keys, 96);
+MEMBER(dqg_measure_spec, depth, 104);
+MEMBER(dqg_measure_spec, kernel, 112);
+MEMBER(dqg_measure_spec, stride, 120);
 
 RECORD(dqg_measure_result, 72);
 MEMBER(dqg_measure_result, struct_size, 0);
@@ -283,8 +287,12 @@ CONSTANT(DQG_MEASURE_NORM, 6);
 CONSTANT(DQG_MEASURE_QUANTIZE, 7);
 CONSTANT(DQG_MEASURE_ATTENTION, 8);
 CONSTANT(DQG_MEASURE_CONV, 9);
+CONSTANT(DQG_MEASURE_RMS_NORM, 10);
+CONSTANT(DQG_MEASURE_GROUP_NORM, 11);
+CONSTANT(DQG_MEASURE_CEILING_BF16, 12);
 CONSTANT(DQG_MEASURE_COLD, 1);
 CONSTANT(DQG_MEASURE_BF16, 2);
+CONSTANT(DQG_MEASURE_UPSAMPLE, 4);
 
 int main(void) {
     return dqg_version() / 1000 == DQG_VERSION_MAJOR * 1000 + DQG_VERSION_MINOR ? 0 : 1;

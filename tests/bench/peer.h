@@ -6,7 +6,7 @@
  *     conv SAMPLES HEIGHT WIDTH INPUTS OUTPUTS KERNEL STRIDE      height and width of the result; padding keeps them
  *
  * and prints a line of JSON for each that it can do: {"shape": "matmul 256 1152 1152", "seconds_min": ..., ...}.
- * Times are taken as dqgen bench takes them: calls are repeated until a quarter of a second is spent.
+ * Times are taken as dqgen bench takes them: calls are repeated until PEER_SECONDS are spent, three at least.
  */
 #ifndef DQG_BENCH_PEER_H
 #define DQG_BENCH_PEER_H
@@ -17,7 +17,8 @@
 #include <string.h>
 #include <time.h>
 
-enum { PEER_TIMES = 512 };
+enum { PEER_TIMES = 512, PEER_FEWEST = 3 };
+#define PEER_SECONDS 0.15
 
 struct peer_shape {
     char text[128]; /* the line */
@@ -99,7 +100,7 @@ static inline void peer_time(const char *name, const struct peer_shape *shape, v
     double seconds[PEER_TIMES], spent = 0;
     size_t count = 0;
     call(user);
-    while (count < PEER_TIMES && (count < 7 || spent < 0.25)) {
+    while (count < PEER_TIMES && (count < PEER_FEWEST || spent < PEER_SECONDS)) {
         double start = peer_now();
         call(user);
         seconds[count] = peer_now() - start;

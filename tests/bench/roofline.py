@@ -13,7 +13,7 @@ WIDTH, HEIGHT, LEFT, RIGHT, TOP, BOTTOM = 860, 520, 70, 20, 40, 60
 X_RANGE, Y_RANGE = (1, 1e4), (10, 1e4)  # operations a byte; thousand million operations a second
 
 OURS = ('dqgen, 4-bit weights', '#d7263d')
-COLOURS = {'oneDNN int8': '#1b7f5c', 'oneDNN f32': '#2f6fb3', 'OpenBLAS f32': '#8a5fbf', 'BLIS f32': '#9a9a9a'}
+COLOURS = {'oneDNN int8': '#1b7f5c', 'oneDNN f32': '#2f6fb3', 'OpenBLAS AVX-512': '#8a5fbf', 'BLIS AVX-512': '#9a9a9a'}
 
 
 def x_of(value):

@@ -165,9 +165,55 @@ class BenchOperators(Case):
             self.check_result(result)
             self.assertIsNone(result['error'])
 
+    def test_convolutions(self):
+        sizes = ['--height', 6, '--inputs', '16,40', '--outputs', 24]
+        keys = ['depth', 'height', 'width', 'kernel', 'stride', 'upsample', 'k', 'n']
+        for arguments, expected, taps in [([], [1, 6, 6, 3, 1, 0], 9),
+                                          (['--width', 4, '--stride', 2], [1, 6, 4, 3, 2, 0], 9),
+                                          (['--upsample', '--kernel', 5], [1, 6, 6, 5, 1, 1], 25),
+                                          (['--depth', 2, '--kernel', 1], [2, 6, 6, 1, 1, 0], 1)]:
+            results = self.bench('conv', *sizes, *arguments, '--format', 'int4,f16')['results']
+            self.assertEqual([[r[key] for key in keys] for r in results],
+                             2 * [expected + [16, 24], expected + [40, 24]])
+            for result in results:
+                self.check_result(result)
+                pixels = result['depth'] * result['height'] * result['width']
+                self.assertEqual(result['operations'], 2 * pixels * taps * result['k'] * 24)
+                self.assertLess(result['error'], 0.03 if result['format'] == 'int4' else 1e-5)
+        self.refused('bench', 'conv', *sizes, '--kernel', 2, says='odd number')
+        self.refused('bench', 'conv', *sizes, '--stride', 0, says='--stride must be')
+
+    def test_attention(self):
+        for kind, keys in [('int8', []), ('int8', ['--keys', 77]), ('float', ['--keys', 5])]:
+            result, = self.bench('attention', '--m', 70, '--k', 24, '--heads', 2, '--attention', kind, *keys)['results']
+            self.assertEqual(result['keys'], keys[1] if keys else 70)
+            self.assertEqual(result['operations'], 4 * 70 * result['keys'] * 24 * 2)
+            if kind == 'int8':
+                self.assertTrue(0 < result['error'] < 1e-2, result)
+            else:
+                self.assertIsNone(result['error'])
+        self.refused('bench', 'attention', '--attention', 'int4', says="not 'int4'")
+
+    def test_bfloat16(self):
+        sizes = ['--m', 40, '--n', 32, '--k', 96, '--format', 'f32']
+        f32, bf16 = (self.bench('matmul', *sizes, '--compute', c)['results'][0]['error'] for c in ['f32', 'bf16'])
+        self.assertLess(f32, 1e-5)
+        self.assertTrue(1e-4 < bf16 < 1e-2, bf16)
+        self.refused('bench', 'matmul', *sizes, '--compute', 'f16', says="not 'f16'")
+
+    def test_all_formats(self):
+        sizes = ['--n', 40, '--k', 72, '--format', 'all', '--group', 32]
+        decoded, products = ({r['format'] for r in self.bench(*arguments, *sizes)['results']}
+                             for arguments in [['decode'], ['matmul', '--m', 32]])
+        self.assertEqual(products - decoded, {'int8', 'f16', 'bf16', 'f32'})
+        sizes = ['--m', 32, '--n', 16, '--k', 64, '--format', 'int4,nf4']
+        text = self.dqgen('bench', 'matmul', *self.QUICK, *sizes).stdout
+        self.assertRegex(text, r'rate beside that of int4.*\n\S+ +nf4 +[0-9.]+ +[0-9.]+\n')
+
     def test_other_operations(self):
         for arguments in [['attention', '--m', 33, '--k', 24, '--heads', 2], ['quantize', '--m', 5, '--k', 100],
-                          ['decode', '--n', 40, '--k', 72, '--format', 'int4,int4z'], ['bandwidth'], ['ceiling-f32']]:
+                          ['decode', '--n', 40, '--k', 72, '--format', 'int4,int4z'], ['bandwidth'], ['ceiling-f32'],
+                          ['ceiling-bf16'], ['rms-norm', '--m', 5, '--k', 100], ['group-norm', '--m', 9, '--k', 64]]:
             for result in self.bench(*arguments)['results']:
                 self.check_result(result)
 

@@ -100,6 +100,10 @@ static void call_ceiling_f32(const struct bench *b) {
     b->kernels->ceiling_f32(1000);
 }
 
+static void call_ceiling_bf16(const struct bench *b) {
+    b->kernels->ceiling_bf16(1000);
+}
+
 static void call_gemm_i8_i32(const struct bench *b) {
     size_t row[ROWS], run = 0;
     for (size_t m = 0; m < ROWS; m++) {
@@ -210,4 +214,8 @@ struct rate bench_ceiling_i8(const struct dqg_kernels *kernels) {
 
 struct rate bench_ceiling_f32(const struct dqg_kernels *kernels) {
     return measure(kernels, call_ceiling_f32, (double)kernels->ceiling_f32(1000), "OP");
+}
+
+struct rate bench_ceiling_bf16(const struct dqg_kernels *kernels) {
+    return measure(kernels, call_ceiling_bf16, (double)kernels->ceiling_bf16(1000), "OP");
 }

@@ -31,3 +31,7 @@ void check_ceiling_i8(const struct check *check) {
 void check_ceiling_f32(const struct check *check) {
     check_counts(check, "ceiling_f32", check->tested->ceiling_f32);
 }
+
+void check_ceiling_bf16(const struct check *check) {
+    check_counts(check, "ceiling_bf16", check->tested->ceiling_bf16);
+}

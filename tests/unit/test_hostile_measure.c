@@ -51,6 +51,28 @@ static void wrong_records(void **state) {
     assert_refused(context, &spec, DQG_ERROR_ARGUMENT);
 }
 
+static void wrong_convs(dqg_context *context) {
+    static const int64_t wrong[] = {-1, INT64_MIN, INT64_MAX};
+    for (size_t i = 0; i < 3; i++) {
+        for (size_t which = 0; which < 6; which++) {
+            dqg_measure_spec spec = spec_of(DQG_MEASURE_CONV);
+            int64_t *sizes[] = {&spec.kernel, &spec.stride, &spec.depth, &spec.height, &spec.width, &spec.rows};
+            spec.height = spec.width = which < 5 ? 4 : 0;
+            *sizes[which] = wrong[i];
+            assert_refused(context, &spec, DQG_ERROR_RANGE);
+        }
+    }
+    dqg_measure_spec spec = spec_of(DQG_MEASURE_CONV);
+    spec.kernel = 2;
+    assert_refused(context, &spec, DQG_ERROR_RANGE);
+    spec.kernel = 3;
+    spec.flags = DQG_MEASURE_UPSAMPLE; /* of 5 x 5 */
+    assert_refused(context, &spec, DQG_ERROR_RANGE);
+    spec.rows = 4;
+    spec.stride = 2;
+    assert_refused(context, &spec, DQG_ERROR_RANGE);
+}
+
 static void wrong_numbers(void **state) {
     dqg_context *context = context_of(state);
     static const int64_t sizes[] = {-1, INT64_MIN, INT64_MAX, ((int64_t)1 << 20) + 1};
@@ -76,6 +98,12 @@ static void wrong_numbers(void **state) {
     spec.heads = 1;
     spec.samples = -1;
     assert_refused(context, &spec, DQG_ERROR_RANGE);
+    spec = spec_of(DQG_MEASURE_ATTENTION);
+    spec.keys = -1;
+    assert_refused(context, &spec, DQG_ERROR_RANGE);
+    spec = spec_of(DQG_MEASURE_GROUP_NORM);
+    assert_refused(context, &spec, DQG_ERROR_RANGE);
+    wrong_convs(context);
     spec = spec_of(DQG_MEASURE_LINEAR);
     spec.seconds = NAN;
     assert_refused(context, &spec, DQG_ERROR_RANGE);
@@ -164,7 +192,7 @@ static void plausible(void **state) {
     }
 }
 
-/* Convolutions compare with plain loops too. */
+/* Convolutions compare with plain loops too: strides, doubling, volumes, windows of one pixel, which are products. */
 static void plausible_conv(void **state) {
     static const int32_t dtypes[] = {DQG_DTYPE_F16, DQG_DTYPE_INT8, DQG_DTYPE_INT4};
     static const double limits[] = {1e-6, 0.03, 0.03};
@@ -179,12 +207,56 @@ static void plausible_conv(void **state) {
         assert_true(result.operations == 2.0 * 81 * 24 * 40 * 9 && result.ceiling > 0);
         assert_true(result.error >= 0 && result.error < limits[i]);
     }
+    static const struct {
+        int64_t depth, height, width, kernel, stride;
+        uint32_t flags;
+        double taps;
+    } shapes[] = {{0, 4, 6, 3, 2, 0, 9},  {0, 4, 10, 3, 1, DQG_MEASURE_UPSAMPLE, 9}, {3, 5, 4, 3, 1, 0, 27},
+                  {2, 3, 6, 1, 1, 0, 1}, {0, 4, 4, 1, 2, 0, 1},                     {0, 9, 8, 5, 1, 0, 25}};
+    for (size_t i = 0; i < 3 * sizeof(shapes) / sizeof(shapes[0]); i++) {
+        dqg_measure_spec spec = spec_of(DQG_MEASURE_CONV);
+        dqg_measure_result result;
+        DQG_INIT(&result);
+        spec.dtype = dtypes[i % 3];
+        spec.depth = shapes[i / 3].depth;
+        spec.height = shapes[i / 3].height;
+        spec.width = shapes[i / 3].width;
+        spec.kernel = shapes[i / 3].kernel;
+        spec.stride = shapes[i / 3].stride;
+        spec.flags = shapes[i / 3].flags;
+        assert_ok(dqg_measure(context, &spec, &result));
+        double pixels = (double)((spec.depth > 0 ? spec.depth : 1) * spec.height * spec.width);
+        assert_true(result.operations == 2.0 * pixels * 24 * 40 * shapes[i / 3].taps);
+        if (!(result.error >= 0 && result.error < limits[i % 3])) {
+            fail_msg("shape %zu, dtype %d: error %g", i / 3, (int)dtypes[i % 3], result.error);
+        }
+    }
+}
+
+/* Attention in integers says how far it is from that in floats. */
+static void plausible_attention(void **state) {
+    dqg_context *context = context_of(state);
+    for (int64_t keys = 0; keys < 200; keys += 77) {
+        dqg_measure_spec spec = spec_of(DQG_MEASURE_ATTENTION);
+        dqg_measure_result result;
+        DQG_INIT(&result);
+        spec.rows = 70;
+        spec.keys = keys;
+        spec.dtype = DQG_DTYPE_INT8;
+        assert_ok(dqg_measure(context, &spec, &result));
+        assert_true(result.operations == 4.0 * 70 * (double)(keys > 0 ? keys : 70) * 2 * 40);
+        assert_true(result.error > 0 && result.error < 1e-2);
+        spec.dtype = DQG_DTYPE_F32;
+        assert_ok(dqg_measure(context, &spec, &result));
+        assert_true(result.error == -1);
+    }
 }
 
 static void all_operations(void **state) {
     dqg_context *context = context_of(state);
-    for (int32_t operation = DQG_MEASURE_CEILING_I8; operation <= DQG_MEASURE_CONV; operation++) {
+    for (int32_t operation = DQG_MEASURE_CEILING_I8; operation <= DQG_MEASURE_CEILING_BF16; operation++) {
         dqg_measure_spec spec = spec_of(operation);
+        spec.inputs = operation == DQG_MEASURE_GROUP_NORM ? 64 : spec.inputs;
         struct {
             dqg_measure_result result;
             double guard;
@@ -446,7 +518,7 @@ int main(void) {
         cmocka_unit_test(wrong_records),  cmocka_unit_test(wrong_numbers),
         cmocka_unit_test(wrong_kinds),    cmocka_unit_test(too_large),
         cmocka_unit_test(cancelled),      cmocka_unit_test(plausible),
-        cmocka_unit_test(plausible_conv),
+        cmocka_unit_test(plausible_conv), cmocka_unit_test(plausible_attention),
         cmocka_unit_test(all_operations), cmocka_unit_test(allocations_fail),
         cmocka_unit_test(wrong_models),   cmocka_unit_test(networks),
         cmocka_unit_test(wrong_networks), cmocka_unit_test(network_allocations_fail),
