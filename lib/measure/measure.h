@@ -54,8 +54,8 @@ uint64_t (*dqg_probe_roof(const struct dqg_probe *probe, int32_t dtype))(uint64_
 bool dqg_probe_pointwise(const dqg_measure_spec *spec);
 int64_t dqg_probe_pixels(const dqg_measure_spec *spec);
 
-/* Random weights of the spec's format, outputs x inputs (x window), and scratch to work with them: one, or where cold is
- * true as many copies as it takes to find none of them in a cache when its turn comes. */
+/* Random weights of the spec's format, outputs x inputs (x window), and scratch to work with them: one, or where cold
+ * is true as many copies as it takes to find none of them in a cache when its turn comes. */
 dqg_status dqg_probe_weights(struct dqg_probe *probe, bool cold);
 
 /* ---- random data ---- */

@@ -14,8 +14,8 @@ import subprocess
 import sys
 
 # Names, program, arguments, environment. OpenBLAS and BLIS do not know processors newer than themselves and then take
-# a slower way, BLIS a very slow one (a sixth), which is not measured. Their own variables choose kernels: BLIS_ARCH_TYPE
-# (0: AVX-512, 3: AVX2, as numbered in 0.9) and OPENBLAS_CORETYPE.
+# a slower way, BLIS a very slow one (a sixth), which is not measured. Their own variables choose kernels:
+# BLIS_ARCH_TYPE (0: AVX-512, 3: AVX2, as numbered in 0.9) and OPENBLAS_CORETYPE.
 PEERS = [
     ('oneDNN int8', 'peer_onednn', ['int8'], {}),
     ('oneDNN f32', 'peer_onednn', ['f32'], {}),
