@@ -7,7 +7,7 @@
 #
 # Environment: CC (x86-64 compiler, gcc), CROSS_CC (aarch64-linux-gnu-gcc).
 set -eu
-cases=${1:-12}
+cases=${1:-6}
 root=$(cd "$(dirname "$0")/../.." && pwd)
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
