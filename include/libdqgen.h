@@ -388,6 +388,12 @@ enum {
     DQG_RUN_ATTENTION = 310, /* text: "float", or "int8": 16-bit scores, 8-bit probabilities and values, relative error
                                 about 0.9 % of an attention's results; or "auto": int8 where it is faster and the model
                                 has quantized matrices */
+    DQG_RUN_NOISE = 311, /* text: where noise comes from: "native", the library's own generator; "torch-cpu" or
+                            "torch-cuda", the numbers that torch.randn gives there for the seed of each image */
+    DQG_RUN_VARIATION_SEEDS = 312,    /* ints: seeds to which the initial noise is moved; one value serves all */
+    DQG_RUN_VARIATION_STRENGTH = 313, /* float: how far, 0 to 1; 1 gives the noise of the variation seeds themselves */
+    DQG_RUN_OFFSET_NOISE = 314,       /* float: the initial noise gets a normal for each image and channel times this;
+                                         for networks trained with offset noise */
 
     DQG_QUANTIZER_BITS = 400,          /* int: 2 to 6, 8 or 16 bits for matrices that no rule names */
     DQG_QUANTIZER_GROUP = 401,         /* int: inputs that share a group scale: 32, 64 or 128 */
@@ -654,7 +660,7 @@ DQG_API dqg_status dqg_run_create(dqg_context *context, dqg_model *model, dqg_sc
 /*
  * Start a run without a model: the host evaluates its own network through dqg_run_request() and dqg_run_submit().
  *   shape, rank  shape of the latent, rank 1..DQG_MAX_RANK; the first dimension counts samples, one seed each
- *   options      DQG_OPTIONS_RUN or NULL; seed and seeds matter here
+ *   options      DQG_OPTIONS_RUN or NULL; seeds and noise matter here
  * Errors as above.
  */
 DQG_API dqg_status dqg_run_create_custom(dqg_context *context, dqg_scheduler *scheduler, const int64_t *shape,
@@ -766,8 +772,8 @@ DQG_API dqg_status dqg_run_submit(dqg_run *run, const dqg_tensor_view *output);
  * Save and restore. The state holds the latent, the solver's history, the position and the random streams, checked by
  * a hash; a run made with the same model, scheduler and options continues from it bit for bit. An evaluation under
  * way is not part of it and is done again. size: receives the number of bytes that dqg_run_save() writes.
- * Errors: DQG_ERROR_ARGUMENT (size too small), DQG_ERROR_FORMAT, DQG_ERROR_CHECKSUM, DQG_ERROR_STATE (another shape
- * or another schedule). A failing restore leaves the run as it was.
+ * Errors: DQG_ERROR_ARGUMENT (size too small), DQG_ERROR_FORMAT, DQG_ERROR_CHECKSUM, DQG_ERROR_STATE (another shape,
+ * schedule or noise). A failing restore leaves the run as it was.
  */
 DQG_API dqg_status dqg_run_state_size(const dqg_run *run, size_t *size);
 DQG_API dqg_status dqg_run_save(dqg_run *run, void *state, size_t size);

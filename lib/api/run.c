@@ -11,14 +11,26 @@ static enum dqg_attention_mode attention_mode(const char *name) {
                                        : DQG_ATTENTION_AUTO;
 }
 
+static enum dqg_noise noise_source(const char *name) {
+    return strcmp(name, "torch-cpu") == 0    ? DQG_NOISE_TORCH_CPU
+           : strcmp(name, "torch-cuda") == 0 ? DQG_NOISE_TORCH_CUDA
+                                             : DQG_NOISE_NATIVE;
+}
+
 static struct dqg_run_config read_options(const dqg_options *options) {
     struct dqg_option_value seeds = dqg_option(options, DQG_RUN_SEEDS);
+    struct dqg_option_value variations = dqg_option(options, DQG_RUN_VARIATION_SEEDS);
     struct dqg_option_value classes = dqg_option(options, DQG_RUN_CLASSES);
     return (struct dqg_run_config){
         .count = (int32_t)dqg_option(options, DQG_RUN_COUNT).integer,
         .seed = dqg_option(options, DQG_RUN_SEED).integer,
         .seeds = seeds.ints,
         .seed_count = seeds.count,
+        .noise = noise_source(dqg_option(options, DQG_RUN_NOISE).text),
+        .variation_seeds = variations.ints,
+        .variation_seed_count = variations.count,
+        .variation_strength = dqg_option(options, DQG_RUN_VARIATION_STRENGTH).number,
+        .offset_noise = dqg_option(options, DQG_RUN_OFFSET_NOISE).number,
         .classes = classes.ints,
         .class_count = classes.count,
         .guidance = dqg_option(options, DQG_RUN_GUIDANCE).number,

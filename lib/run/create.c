@@ -1,12 +1,11 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * Making a run: check the configuration, plan the network for its batch, lay out one block of memory for everything
- * that changes, draw the first noise. dqg_run_memory() does the same without allocating the block.
+ * that changes, have the first noise drawn. dqg_run_memory() does the same without allocating the block.
  */
 #include <math.h>
 
 #include "run/run.h"
-#include "support/rng.h"
 
 /* ---- layout ---- */
 
@@ -38,6 +37,7 @@ static bool lay_out(struct dqg_run *run) {
                 place(&used, base, samples, sizeof(double), (void **)&run->timesteps) &&
                 place(&used, base, samples, sizeof(int32_t), (void **)&run->labels) &&
                 place(&used, base, run->images, sizeof(uint64_t), (void **)&run->seeds) &&
+                place(&used, base, dqg_run_generators(run), sizeof *run->generators, (void **)&run->generators) &&
                 place(&used, base, (size_t)run->graph.node_count, sizeof(int32_t), (void **)&run->node_us);
     for (int32_t i = 0; fits && i < dqg_sched_buffers(&run->scheduler->sched); i++) {
         fits = place(&used, base, run->size, sizeof(float), (void **)&run->state.history[i]);
@@ -70,14 +70,6 @@ static dqg_status check_classes(struct dqg_context *context, const struct dqg_mo
     return DQG_OK;
 }
 
-static dqg_status check_seeds(struct dqg_context *context, const struct dqg_run_config *config, size_t images) {
-    if (config->seed_count > 0 && (size_t)config->seed_count != images) {
-        return dqg_fail(context, DQG_ERROR_ARGUMENT, "%d seeds for %zu samples: give one for each",
-                        (int)config->seed_count, images);
-    }
-    return DQG_OK;
-}
-
 static dqg_status set_shape(struct dqg_run *run, const int64_t *shape, int32_t rank) {
     uint64_t size;
     if (!dqg_shape_count(rank, shape, &size) || size == 0 || size > SIZE_MAX / 16) {
@@ -98,7 +90,7 @@ static dqg_status prepare(struct dqg_run *run, const struct dqg_run_config *conf
                         config->height > 0 ? config->height : (int64_t)hyper->height,
                         config->width > 0 ? config->width : (int64_t)hyper->width};
     DQG_TRY(set_shape(run, shape, 4));
-    DQG_TRY(check_seeds(run->context, config, run->images));
+    DQG_TRY(dqg_run_set_noise(run, config));
     DQG_TRY(check_classes(run->context, run->model, config));
     if (config->cfg_channels > (int32_t)hyper->channels) {
         return dqg_fail(run->context, DQG_ERROR_RANGE, "cfg-channels is %d, the model has %zu channels",
@@ -125,10 +117,7 @@ static dqg_status prepare(struct dqg_run *run, const struct dqg_run_config *conf
 }
 
 static void fill(struct dqg_run *run, const struct dqg_run_config *config) {
-    for (size_t i = 0; i < run->images; i++) {
-        run->seeds[i] = config->seed_count > 0 ? (uint64_t)config->seeds[i] : (uint64_t)config->seed + i;
-        dqg_rng_normal(run->seeds[i], 0, run->latent + i * run->image_size, run->image_size);
-    }
+    dqg_run_first_noise(run, config);
     /* Labels: all images with their class, then, guided, all of them without. */
     for (size_t i = 0; i < run->copies * run->images; i++) {
         const int64_t *classes = config->classes;
@@ -238,7 +227,7 @@ dqg_status dqg_run_make_custom(struct dqg_context *context, struct dqg_scheduler
     struct dqg_run *run = NULL;
     DQG_TRY(start(context, NULL, scheduler, &run));
     dqg_status status = set_shape(run, shape, rank);
-    status = status >= 0 ? check_seeds(context, config, run->images) : status;
+    status = status >= 0 ? dqg_run_set_noise(run, config) : status;
     if (status >= 0 && !lay_out(run)) {
         status = dqg_fail(context, DQG_ERROR_LIMIT, "a run of this size does not fit the address space");
     }

@@ -5,6 +5,7 @@
 
 #include "model/model.h"
 #include "sched/sched.h"
+#include "support/rng_torch.h"
 
 /* A scheduler as a shared handle. */
 struct dqg_scheduler {
@@ -25,11 +26,19 @@ dqg_status dqg_scheduler_make(struct dqg_context *context, const struct dqg_sche
 /* How the model's metadata say that it is sampled. */
 void dqg_scheduler_defaults(const struct dqg_model *model, struct dqg_sched_config *config);
 
+/* Where random numbers come from. */
+enum dqg_noise { DQG_NOISE_NATIVE, DQG_NOISE_TORCH_CPU, DQG_NOISE_TORCH_CUDA };
+
 struct dqg_run_config {
     int32_t count;
     int64_t seed;
     const int64_t *seeds;
     int32_t seed_count;
+    enum dqg_noise noise;
+    const int64_t *variation_seeds;
+    int32_t variation_seed_count;
+    double variation_strength; /* 0..1 of the way from the noise of the seeds to that of the variation seeds */
+    double offset_noise;
     const int64_t *classes;
     int32_t class_count;
     double guidance;
@@ -66,7 +75,12 @@ struct dqg_run {
     double *timesteps; /* copies * images */
     int32_t *labels;   /* copies * images */
     uint64_t *seeds;   /* images */
+    struct dqg_torch_rng *generators; /* dqg_run_generators() */
     int32_t *node_us;  /* [operators] the time each took last */
+
+    enum dqg_noise noise;
+    bool offset_noise; /* the second draw is of offsets */
+    uint64_t draws;    /* of normals until now, those of all images together being one */
 
     struct dqg_sched_state state;
     int32_t evaluations;
@@ -90,6 +104,23 @@ dqg_status dqg_run_work(struct dqg_run *run, int64_t budget_us);
 /* Scaled network input of the next evaluation for one copy of the latent; and what to do with its output. */
 void dqg_run_scale_input(const struct dqg_run *run, float *out);
 dqg_status dqg_run_feed(struct dqg_run *run);
+
+/* ---- noise.c ---- */
+
+/* Check the configuration's noise, and take what the layout depends on. After the run's shape is known. */
+dqg_status dqg_run_set_noise(struct dqg_run *run, const struct dqg_run_config *config);
+
+/* Generators with a state: one for each image, or none. */
+size_t dqg_run_generators(const struct dqg_run *run);
+
+/* Seeds, generators and the latent, not scaled yet. */
+void dqg_run_first_noise(struct dqg_run *run, const struct dqg_run_config *config);
+
+/* A dqg_noise_fn; user is the run. */
+void dqg_run_fresh_noise(void *user, int32_t step, float *buffer, size_t n);
+
+/* Go where the generators stand after so many draws from the run's seeds. */
+void dqg_run_replay_noise(struct dqg_run *run, uint64_t draws);
 
 /* Drop an evaluation or half step under way. */
 void dqg_run_restart_step(struct dqg_run *run);

@@ -13,9 +13,13 @@ struct state_header {
     uint64_t size, images;
     int32_t step, phase, evaluations;
     int32_t buffers;
+    int32_t noise, offset_noise;
+    uint64_t draws; /* generators are not stored: they are sent through their draws again */
 };
 
-static const uint64_t state_magic = 0x3145544154534744; /* "DGSTATE1" */
+enum { MOST_DRAWS = 8 }; /* more than a run makes before its first evaluation, or in one: bounds what is replayed */
+
+static const uint64_t state_magic = 0x3245544154534744; /* "DGSTATE2" */
 
 static size_t buffer_count(const struct dqg_run *run) {
     return 2 + (size_t)dqg_sched_buffers(&run->scheduler->sched);
@@ -45,6 +49,9 @@ void dqg_run_state_write(const struct dqg_run *run, void *state) {
         .phase = run->state.phase,
         .evaluations = run->evaluations,
         .buffers = (int32_t)buffer_count(run),
+        .noise = (int32_t)run->noise,
+        .offset_noise = run->offset_noise,
+        .draws = run->draws,
     };
     char *at = (char *)state + sizeof header;
     memcpy(state, &header, sizeof header);
@@ -74,11 +81,15 @@ dqg_status dqg_run_state_read(struct dqg_run *run, const void *state, size_t siz
         size != dqg_run_state_bytes(run)) {
         return dqg_fail(context, DQG_ERROR_STATE, "the saved run has another shape or size");
     }
+    if (header.noise != (int32_t)run->noise || header.offset_noise != run->offset_noise) {
+        return dqg_fail(context, DQG_ERROR_STATE, "the saved run was made with another noise or offset-noise");
+    }
     if (header.hash != body_hash(state, size)) {
         return dqg_fail(context, DQG_ERROR_CHECKSUM, "the saved run is damaged");
     }
     if (header.step < 0 || header.step > run->scheduler->sched.steps || header.phase < 0 ||
-        header.phase >= dqg_sched_evaluations(&run->scheduler->sched)) {
+        header.phase >= dqg_sched_evaluations(&run->scheduler->sched) || header.evaluations < 0 ||
+        header.draws / MOST_DRAWS > (uint64_t)header.evaluations) {
         return dqg_fail(context, DQG_ERROR_FORMAT, "the saved run stands at an impossible step");
     }
     const char *at = (const char *)state + sizeof header;
@@ -91,5 +102,6 @@ dqg_status dqg_run_state_read(struct dqg_run *run, const void *state, size_t siz
     run->state.phase = header.phase;
     run->evaluations = header.evaluations;
     run->evaluating = false;
+    dqg_run_replay_noise(run, header.draws);
     return DQG_OK;
 }

@@ -5,7 +5,6 @@
  * progress callback says so; and goes on from there.
  */
 #include "run/run.h"
-#include "support/rng.h"
 
 void dqg_run_scale_input(const struct dqg_run *run, float *out) {
     struct dqg_sched_point point = dqg_sched_request(&run->scheduler->sched, &run->state);
@@ -48,20 +47,11 @@ static void combine(struct dqg_run *run) {
     }
 }
 
-static void draw_noise(void *user, int32_t step, float *buffer, size_t n) {
-    const struct dqg_run *run = user;
-    DQG_ASSERT(n == run->size);
-    (void)n;
-    for (size_t i = 0; i < run->images; i++) {
-        dqg_rng_normal(run->seeds[i], (uint32_t)step + 1, buffer + i * run->image_size, run->image_size);
-    }
-}
-
 dqg_status dqg_run_feed(struct dqg_run *run) {
     run->evaluating = false;
     run->evaluations++;
     return dqg_sched_feed(&run->scheduler->sched, &run->state, run->latent, run->output, run->x0, run->scratch,
-                          run->size, draw_noise, run);
+                          run->size, dqg_run_fresh_noise, run);
 }
 
 void dqg_run_restart_step(struct dqg_run *run) {

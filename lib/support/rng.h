@@ -12,7 +12,8 @@
 void dqg_philox(const uint32_t counter[4], const uint32_t key[2], uint32_t out[4]);
 
 /*
- * count standard normals for (seed, stream). Stream 0 is the initial latent; stream i + 1 the fresh noise of step i.
+ * count standard normals for (seed, stream). Stream 0 is the initial latent, stream i + 1 the fresh noise of step i,
+ * stream 2^32 - 1 offset noise.
  * Box-Muller in double on pairs of 32-bit draws, rounded to float.
  */
 void dqg_rng_normal(uint64_t seed, uint32_t stream, float *out, size_t count);

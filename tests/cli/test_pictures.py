@@ -68,6 +68,19 @@ class Pictures(Case):
         self.assertEqual(self.tile(sheet, 0, 0), self.tile(sheet, 0, 1))
         self.assertEqual(self.tile(sheet, 1, 0), self.generate('--seed', 3)[3])
 
+    def test_noise(self):
+        native = self.generate('--seed', 3)
+        torch = self.generate('--seed', 3, '--noise', 'torch-cpu')
+        self.assertNotEqual(native, torch)
+        self.assertNotEqual(torch, self.generate('--seed', 3, '--noise', 'torch-cuda'))
+        self.assertNotEqual(native, self.generate('--seed', 3, '--offset-noise', 0.5))
+        sheet = self.generate('--seed', 2, '--count', 2, '--noise', 'torch-cpu')
+        self.assertEqual(self.tile(sheet, 1, 0), torch[3])
+        other = ['--variation-seeds', 3, '--variation-strength']
+        self.assertEqual(native, self.generate('--seed', 8, *other, 1))
+        self.assertNotIn(self.generate('--seed', 8, *other, 0.5), [native, self.generate('--seed', 8)])
+        self.refused('generate', TINY, '-o', 'a.png', '--variation-strength', 0.5, says='no variation-seeds')
+
     def test_threads_and_repetition(self):
         one = self.generate('--threads', 1, '--count', 3, '--class', 'class3')
         self.assertEqual(one, self.generate('--threads', 2, '--count', 3, '--class', 'class3'))

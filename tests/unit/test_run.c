@@ -366,6 +366,26 @@ static void test_bf16(void **state) {
     assert_true(error > 0.0 && error < 1e-3 * norm);
 }
 
+/* torch's noise changes the result, to the same bits for any number of threads. */
+static void test_noise(void **state) {
+    float native[VALUES], torch[2][VALUES];
+    (void)state;
+    reference(int4_path, "ddim", native);
+    for (int32_t i = 0; i < 2; i++) {
+        struct session session;
+        open_session(&session, int4_path, 1 + 2 * i, "ddim");
+        dqg_run_destroy(session.run);
+        dqg_options *options = run_options(session.context, IMAGES, 7, 2.5);
+        assert_ok(dqg_options_set_text(options, DQG_RUN_NOISE, "torch-cpu"));
+        assert_ok(dqg_run_create(session.context, session.model, session.scheduler, options, &session.run));
+        dqg_options_destroy(options);
+        finish(session.run, torch[i]);
+        close_session(&session);
+    }
+    assert_memory_equal(torch[0], torch[1], sizeof native);
+    assert_memory_not_equal(native, torch[0], sizeof native);
+}
+
 /* What dqg_model_memory() says is what the allocator sees, within 3 %. */
 static void test_memory(void **state) {
     struct failing_alloc memory;
@@ -380,6 +400,7 @@ static void test_memory(void **state) {
     assert_ok(dqg_context_set_threads(context, 2));
     assert_ok(dqg_model_load(context, int4_path, NULL, &model));
     dqg_options *options = run_options(context, IMAGES, 7, 2.5);
+    assert_ok(dqg_options_set_text(options, DQG_RUN_NOISE, "torch-cpu"));
     DQG_INIT(&info);
     assert_ok(dqg_model_memory(context, model, NULL, options, &info));
     int64_t before = memory.live_bytes;
@@ -408,7 +429,7 @@ int main(void) {
         cmocka_unit_test(test_threads),   cmocka_unit_test(test_budgets),  cmocka_unit_test(test_save_restore),
         cmocka_unit_test(test_bad_state), cmocka_unit_test(test_batches),  cmocka_unit_test(test_write),
         cmocka_unit_test(test_views),     cmocka_unit_test(test_progress), cmocka_unit_test(test_memory),
-        cmocka_unit_test(test_bf16),
+        cmocka_unit_test(test_bf16),      cmocka_unit_test(test_noise),
     };
     return cmocka_run_group_tests(tests, setup, teardown);
 }

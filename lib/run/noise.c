@@ -1,0 +1,141 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Where a run's random numbers come from: the library's own counter, or PyTorch's generators. Each image has a
+ * generator of its own seed, so that it does not depend on what is made beside it. Called by create.c, step.c, state.c.
+ */
+#include <math.h>
+
+#include "run/run.h"
+#include "support/rng.h"
+
+/* Stream of the offsets: the latent has stream 0, the fresh noise of step i stream i + 1. */
+static const uint32_t offset_stream = UINT32_MAX;
+
+dqg_status dqg_run_set_noise(struct dqg_run *run, const struct dqg_run_config *config) {
+    if (config->seed_count > 0 && (size_t)config->seed_count != run->images) {
+        return dqg_fail(run->context, DQG_ERROR_ARGUMENT, "%d seeds for %zu samples: give one for each",
+                        (int)config->seed_count, run->images);
+    }
+    int32_t variations = config->variation_seed_count;
+    if (variations > 1 && (size_t)variations != run->images) {
+        return dqg_fail(run->context, DQG_ERROR_ARGUMENT,
+                        "%d variation-seeds for %zu samples: give one, or one for each", (int)variations, run->images);
+    }
+    if (variations == 0 && config->variation_strength > 0) {
+        return dqg_fail(run->context, DQG_ERROR_ARGUMENT, "variation-strength is %g, but there are no variation-seeds",
+                        config->variation_strength);
+    }
+    run->noise = config->noise;
+    run->offset_noise = config->offset_noise > 0;
+    return DQG_OK;
+}
+
+size_t dqg_run_generators(const struct dqg_run *run) {
+    return run->noise == DQG_NOISE_TORCH_CPU ? run->images : 0;
+}
+
+/* A latent of fewer than three dimensions is one channel. */
+static size_t channels(const struct dqg_run *run) {
+    return run->rank >= 3 ? (size_t)run->shape[1] : 1;
+}
+
+/* Values of one image in its draw of this number, which is the same for all images. */
+static size_t draw_size(const struct dqg_run *run, uint64_t draw) {
+    return draw == 1 && run->offset_noise ? channels(run) : run->image_size;
+}
+
+/* Generators to the beginning of their seeds. */
+static void rewind_generators(struct dqg_run *run) {
+    for (size_t i = 0; i < dqg_run_generators(run); i++) {
+        dqg_torch_seed(&run->generators[i], run->seeds[i]);
+    }
+    run->draws = 0;
+}
+
+/* The next draw of all images, next to each other in out. Native numbers are found by their stream alone. */
+static void draw(struct dqg_run *run, uint32_t stream, float *out) {
+    size_t count = draw_size(run, run->draws);
+    for (size_t i = 0; i < run->images; i++, out += count) {
+        if (run->noise == DQG_NOISE_TORCH_CPU) {
+            dqg_torch_normal(&run->generators[i], out, count);
+        } else if (run->noise == DQG_NOISE_TORCH_CUDA) {
+            dqg_torch_normal_cuda(run->seeds[i], run->draws, out, count);
+        } else {
+            dqg_rng_normal(run->seeds[i], stream, out, count);
+        }
+    }
+    run->draws++;
+}
+
+void dqg_run_replay_noise(struct dqg_run *run, uint64_t draws) {
+    rewind_generators(run);
+    for (; run->draws < draws; run->draws++) {
+        for (size_t i = 0; i < dqg_run_generators(run); i++) {
+            dqg_torch_skip(&run->generators[i], draw_size(run, run->draws));
+        }
+    }
+}
+
+void dqg_run_fresh_noise(void *user, int32_t step, float *buffer, size_t n) {
+    struct dqg_run *run = user;
+    DQG_ASSERT(n == run->size);
+    (void)n;
+    draw(run, (uint32_t)step + 1, buffer);
+}
+
+/* ---- the initial latent ---- */
+
+/* Image i gets the i-th seed; one seed serves all; without seeds it is first + i. */
+static void use_seeds(struct dqg_run *run, const int64_t *seeds, int32_t count, int64_t first) {
+    for (size_t i = 0; i < run->images; i++) {
+        run->seeds[i] = count > 0 ? (uint64_t)seeds[count > 1 ? i : 0] : (uint64_t)first + i;
+    }
+    rewind_generators(run);
+}
+
+/*
+ * a moves the share t of the way to b on the arc between them, which keeps the norm that noise has; a straight line
+ * where there is no angle to speak of.
+ */
+static void interpolate(float *a, const float *b, size_t count, double t) {
+    double aa = 0, bb = 0, ab = 0;
+    for (size_t i = 0; i < count; i++) {
+        aa += (double)a[i] * a[i];
+        bb += (double)b[i] * b[i];
+        ab += (double)a[i] * b[i];
+    }
+    double norms = sqrt(aa * bb);
+    double angle = norms > 0 ? acos(fmin(fmax(ab / norms, -1), 1)) : 0;
+    double sine = sin(angle);
+    bool arc = sine > 1e-6;
+    double from = arc ? sin((1 - t) * angle) / sine : 1 - t;
+    double to = arc ? sin(t * angle) / sine : t;
+    for (size_t i = 0; i < count; i++) {
+        a[i] = (float)(from * a[i] + to * b[i]);
+    }
+}
+
+/* One more normal for each channel of each image, times amount. */
+static void add_offset(struct dqg_run *run, float amount) {
+    size_t plane = run->image_size / channels(run);
+    draw(run, offset_stream, run->scratch);
+    for (size_t i = 0; i < run->size; i++) {
+        run->latent[i] += amount * run->scratch[i / plane];
+    }
+}
+
+void dqg_run_first_noise(struct dqg_run *run, const struct dqg_run_config *config) {
+    double strength = config->variation_strength;
+    if (strength > 0) {
+        use_seeds(run, config->variation_seeds, config->variation_seed_count, 0);
+        draw(run, 0, run->scratch);
+    }
+    use_seeds(run, config->seeds, config->seed_count, config->seed);
+    draw(run, 0, run->latent);
+    for (size_t i = 0; strength > 0 && i < run->images; i++) {
+        interpolate(run->latent + i * run->image_size, run->scratch + i * run->image_size, run->image_size, strength);
+    }
+    if (run->offset_noise) {
+        add_offset(run, (float)config->offset_noise);
+    }
+}
