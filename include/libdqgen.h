@@ -372,6 +372,7 @@ enum {
     DQG_SCHEDULER_TIMESTEP_SCALE = 211,  /* float: flow timestep fed to the network = scale * sigma */
     DQG_SCHEDULER_SIGMAS = 212,          /* floats: host-supplied noise levels, decreasing, last one 0 */
     DQG_SCHEDULER_TIMESTEPS = 213,       /* floats: host-supplied training timesteps, decreasing */
+    DQG_SCHEDULER_ZERO_SNR = 214,        /* int: 1 rescales a discrete schedule so that it ends without signal */
 
     DQG_RUN_COUNT = 300,        /* int: images in this run */
     DQG_RUN_SEED = 301,         /* int: image i starts from seed + i */

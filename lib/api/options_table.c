@@ -32,6 +32,7 @@ const struct dqg_option_row dqg_option_rows[] = {
     FLOAT(ETA, SCHEDULER, "eta", 0, 1, 0, "share of fresh noise in each DDIM step"),
     FLOAT(BETA_START, SCHEDULER, "beta-start", 0, 0.999, 0, "first beta; 0: the schedule's own"),
     FLOAT(BETA_END, SCHEDULER, "beta-end", 0, 0.999, 0, "last beta; 0: the schedule's own"),
+    INT(ZERO_SNR, SCHEDULER, "zero-snr", 0, 1, 0, "1 rescales a discrete schedule to end without signal; v or x0 only"),
     INT(TRAIN_TIMESTEPS, SCHEDULER, "train-timesteps", 1, 100000, 1000, "discrete training timesteps"),
     INT(STEPS_OFFSET, SCHEDULER, "steps-offset", 0, 1000, 0, "added to each timestep of leading spacing"),
     FLOAT(TIMESTEP_SCALE, SCHEDULER, "timestep-scale", 1e-3, 1e6, 1000,

@@ -27,6 +27,7 @@ dqg_status dqg_scheduler_create(dqg_context *context, const dqg_options *options
         .eta = dqg_option(options, DQG_SCHEDULER_ETA).number,
         .beta_start = dqg_option(options, DQG_SCHEDULER_BETA_START).number,
         .beta_end = dqg_option(options, DQG_SCHEDULER_BETA_END).number,
+        .zero_snr = dqg_option(options, DQG_SCHEDULER_ZERO_SNR).integer != 0,
         .train_timesteps = (int32_t)dqg_option(options, DQG_SCHEDULER_TRAIN_TIMESTEPS).integer,
         .steps_offset = (int32_t)dqg_option(options, DQG_SCHEDULER_STEPS_OFFSET).integer,
         .timestep_scale = dqg_option(options, DQG_SCHEDULER_TIMESTEP_SCALE).number,

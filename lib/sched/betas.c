@@ -70,6 +70,19 @@ const struct dqg_schedule dqg_schedules[] = {
 };
 const size_t dqg_schedule_count = DQG_COUNT_OF(dqg_schedules);
 
+/*
+ * Stretch sqrt(acp) so that the first stays and the last becomes 0 (Lin et al. 2023, arXiv 2305.08891, algorithm 1);
+ * held at 2^-24 of the power, as an infinite sigma is of no use.
+ */
+static void remove_last_signal(double *acp, int32_t count) {
+    double first = sqrt(acp[0]);
+    double last = sqrt(acp[count - 1]);
+    for (int32_t t = 1; t < count; t++) {
+        double root = (sqrt(acp[t]) - last) * (first / (first - last));
+        acp[t] = t < count - 1 ? root * root : 0x1p-24;
+    }
+}
+
 dqg_status dqg_schedule_sigmas(struct dqg_context *context, const struct dqg_schedule *schedule,
                                const struct dqg_sched_config *config, double *sigmas) {
     bool own = config->beta_start == 0 && config->beta_end == 0;
@@ -91,17 +104,26 @@ dqg_status dqg_schedule_sigmas(struct dqg_context *context, const struct dqg_sch
                             "betas or fewer train_timesteps",
                             schedule->piece.name, t, config->train_timesteps);
         }
-        sigmas[t] = sqrt((1 - acp) / acp);
+        sigmas[t] = acp;
+    }
+    if (config->zero_snr) {
+        remove_last_signal(sigmas, config->train_timesteps);
+    }
+    for (int32_t t = 0; t < config->train_timesteps; t++) {
+        sigmas[t] = sqrt((1 - sigmas[t]) / sigmas[t]);
     }
     return DQG_OK;
 }
 
-double dqg_schedule_sigma_at(const double *sigmas, int32_t count, double timestep) {
+double dqg_schedule_sigma_at(const double *sigmas, int32_t count, double timestep, bool log_levels) {
     int32_t below = (int32_t)timestep;
     if (below >= count - 1) {
         return sigmas[count - 1];
     }
     double part = timestep - below;
+    if (log_levels) {
+        return sigmas[below] * pow(sigmas[below + 1] / sigmas[below], part);
+    }
     return (1 - part) * sigmas[below] + part * sigmas[below + 1];
 }
 

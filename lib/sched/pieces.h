@@ -37,23 +37,46 @@ extern const size_t dqg_schedule_count;
 dqg_status dqg_schedule_sigmas(struct dqg_context *context, const struct dqg_schedule *schedule,
                                const struct dqg_sched_config *config, double *sigmas);
 
-/* sigma at a timestep in 0..count-1, which may be fractional: linear in sigma. */
-double dqg_schedule_sigma_at(const double *sigmas, int32_t count, double timestep);
+/* sigma at a timestep in 0..count-1, which may be fractional: linear in sigma, or in ln sigma. */
+double dqg_schedule_sigma_at(const double *sigmas, int32_t count, double timestep, bool log_levels);
 
 /* The other way: linear in ln sigma, clamped to 0..count-1. */
 double dqg_schedule_timestep_at(const double *sigmas, int32_t count, double sigma);
 
 /* ---- spacings ---- */
 
+/* Noise levels to place steps points between: of a flow sigma, otherwise relative to the signal. */
+struct dqg_level_range {
+    double smallest, largest;
+    int32_t steps;
+};
+
+/* Of the three functions a spacing has one or two; each gives config->steps values, descending. */
 struct dqg_spacing {
     struct dqg_piece piece;
-    bool unit_start; /* the first point still has signal in it: start with the variance that it has in all */
-    void (*timesteps)(const struct dqg_sched_config *config, double *out); /* config->steps of them, descending */
-    void (*flow)(const struct dqg_sched_config *config, double *out);      /* likewise sigmas of a flow */
+    int32_t families; /* where it has a meaning */
+    bool unit_start;  /* the first point still has signal in it: start with the variance that it has in all */
+    bool log_levels;  /* the level at a fractional timestep is interpolated in ln sigma, not in sigma */
+    void (*timesteps)(const struct dqg_sched_config *config, double *out); /* of a flow: sigma = (t + 1) / T, shifted */
+    void (*flow)(const struct dqg_sched_config *config, double *out);      /* sigmas of a flow instead of timesteps */
+    void (*levels)(const struct dqg_level_range *range, double *out);
 };
 
 extern const struct dqg_spacing dqg_spacings[];
 extern const size_t dqg_spacing_count;
+
+/* t shifted: s t / (1 + (s - 1) t). */
+double dqg_flow_shift(double shift, double t);
+
+void dqg_spacing_karras(const struct dqg_level_range *range, double *out);
+void dqg_spacing_exponential(const struct dqg_level_range *range, double *out);
+void dqg_spacing_kl_optimal(const struct dqg_level_range *range, double *out);
+void dqg_spacing_linear_quadratic(const struct dqg_level_range *range, double *out);
+void dqg_spacing_ays(const struct dqg_level_range *range, double *out);
+void dqg_spacing_ays_xl(const struct dqg_level_range *range, double *out);
+
+/* The x that a Beta(a, b) variable stays below with probability p. */
+double dqg_beta_quantile(double p, double a, double b);
 
 /* ---- predictions ---- */
 

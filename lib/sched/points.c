@@ -63,11 +63,28 @@ static dqg_status check_timesteps(struct dqg_context *context, const struct dqg_
     return DQG_OK;
 }
 
+/* The spacing's sigmas of a flow. Those made for discrete timesteps see T of them, shifted. */
+static void space_flow(const struct dqg_sched_parts *parts, double *list) {
+    const struct dqg_sched_config *config = &parts->config;
+    const struct dqg_spacing *spacing = parts->spacing;
+    if (spacing->flow != NULL) {
+        spacing->flow(config, list);
+    } else if (spacing->levels != NULL) {
+        double smallest = dqg_flow_shift(config->shift, 1.0 / config->train_timesteps);
+        spacing->levels(&(struct dqg_level_range){smallest, 1, config->steps}, list);
+    } else {
+        spacing->timesteps(config, list);
+        for (int32_t i = 0; i < config->steps; i++) {
+            list[i] = dqg_flow_shift(config->shift, (list[i] + 1) / config->train_timesteps);
+        }
+    }
+}
+
 static void flow_levels(const struct dqg_sched_parts *parts, double *list, struct dqg_sched_point *points) {
     const struct dqg_sched_config *config = &parts->config;
     const double *sigmas = has_sigmas(config) ? config->sigmas : list;
     if (!has_sigmas(config)) {
-        parts->spacing->flow(config, list);
+        space_flow(parts, list);
     }
     for (int32_t i = 0; i < config->steps; i++) {
         points[i].sigma = sigmas[i];
@@ -80,21 +97,27 @@ static dqg_status vp_levels(struct dqg_context *context, const struct dqg_sched_
     const struct dqg_sched_config *config = &parts->config;
     int32_t count = config->train_timesteps;
     DQG_TRY(dqg_schedule_sigmas(context, parts->schedule, config, table));
-    if (has_sigmas(config)) {
+    bool spaced = !has_sigmas(config) && !has_timesteps(config);
+    bool levels = spaced && parts->spacing->levels != NULL;
+    if (levels) {
+        parts->spacing->levels(&(struct dqg_level_range){table[0], table[count - 1], config->steps}, list);
+    }
+    if (levels || has_sigmas(config)) {
+        const double *sigmas = levels ? list : config->sigmas;
         for (int32_t i = 0; i < config->steps; i++) {
-            points[i].sigma = config->sigmas[i];
-            points[i].timestep = dqg_schedule_timestep_at(table, count, config->sigmas[i]);
+            points[i].sigma = sigmas[i];
+            points[i].timestep = dqg_schedule_timestep_at(table, count, sigmas[i]);
         }
         return DQG_OK;
     }
     const double *timesteps = has_timesteps(config) ? config->timesteps : list;
-    if (!has_timesteps(config)) {
+    if (spaced) {
         parts->spacing->timesteps(config, list);
     }
     DQG_TRY(check_timesteps(context, parts, timesteps));
     for (int32_t i = 0; i < config->steps; i++) {
         points[i].timestep = timesteps[i];
-        points[i].sigma = dqg_schedule_sigma_at(table, count, timesteps[i]);
+        points[i].sigma = dqg_schedule_sigma_at(table, count, timesteps[i], spaced && parts->spacing->log_levels);
     }
     /* Where that was visited before, a step to it would stand still: go on to 0 then. */
     if (parts->solver->ends_at_first && timesteps[config->steps - 1] > 0) {

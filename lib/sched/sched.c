@@ -65,17 +65,13 @@ static dqg_status fail_unfit(struct dqg_context *context, const char *what, cons
                     fitting);
 }
 
-static bool spacing_fits(const struct dqg_spacing *spacing, int32_t family) {
-    return family == DQG_FAMILY_FLOW ? spacing->flow != NULL : spacing->timesteps != NULL;
-}
-
 static dqg_status check_fit(struct dqg_context *context, const struct dqg_sched_parts *parts) {
     const char *schedule = parts->schedule->piece.name;
     int32_t family = dqg_schedule_family(parts->schedule);
     char fitting[256] = "";
-    if (!spacing_fits(parts->spacing, family)) {
+    if (!(parts->spacing->families & family)) {
         for (size_t i = 0; i < dqg_spacing_count; i++) {
-            if (spacing_fits(&dqg_spacings[i], family)) {
+            if (dqg_spacings[i].families & family) {
                 add_name(fitting, sizeof(fitting), dqg_spacings[i].piece.name);
             }
         }
@@ -88,6 +84,13 @@ static dqg_status check_fit(struct dqg_context *context, const struct dqg_sched_
             }
         }
         return fail_unfit(context, "prediction", parts->prediction->piece.name, schedule, fitting);
+    }
+    if (parts->config.zero_snr && family == DQG_FAMILY_VP &&
+        parts->prediction == &dqg_predictions[DQG_PREDICT_EPSILON]) {
+        return dqg_fail(
+            context, DQG_ERROR_UNSUPPORTED,
+            "scheduler: prediction 'epsilon' says nothing about the sample where zero_snr leaves no signal; "
+            "what fits there: v, x0");
     }
     if (parts->config.eta > 0 && !(parts->solver->noise_families & family)) {
         return dqg_fail(context, DQG_ERROR_UNSUPPORTED,
@@ -138,7 +141,8 @@ static dqg_status check_numbers(struct dqg_context *context, const struct dqg_sc
     DQG_TRY(check_number(context, "eta", config->eta, 0, 1));
     if (dqg_schedule_family(parts->schedule) == DQG_FAMILY_FLOW) {
         DQG_TRY(check_number(context, "shift", config->shift, 1e-6, 1e6));
-        return check_number(context, "timestep_scale", config->timestep_scale, 1e-6, 1e9);
+        DQG_TRY(check_number(context, "timestep_scale", config->timestep_scale, 1e-6, 1e9));
+        return check_number(context, "train_timesteps", config->train_timesteps, 1, MAX_TRAIN_TIMESTEPS);
     }
     DQG_TRY(check_number(context, "train_timesteps", config->train_timesteps, 1, MAX_TRAIN_TIMESTEPS));
     DQG_TRY(check_number(context, "steps_offset", config->steps_offset, 0, MAX_TRAIN_TIMESTEPS));

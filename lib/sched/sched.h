@@ -26,12 +26,13 @@ struct dqg_sched_point {
 struct dqg_sched_config {
     const char *solver;     /* "euler", "heun", "ddim" */
     const char *schedule;   /* "flow", "linear", "scaled-linear", "cosine", "sigmoid" */
-    const char *spacing;    /* "linspace", "leading", "trailing" */
+    const char *spacing;    /* "linspace", "leading", "karras", ...: spacing.c */
     const char *prediction; /* "epsilon", "v", "x0", "flow" */
     int32_t steps;
     double shift;
     double eta;
     double beta_start, beta_end; /* 0, 0: the schedule's own */
+    bool zero_snr;               /* rescale the schedule so that its last timestep holds no signal */
     int32_t train_timesteps;
     int32_t steps_offset;
     double timestep_scale;

@@ -32,10 +32,53 @@ static void trailing_timesteps(const struct dqg_sched_config *config, double *ou
     }
 }
 
-/*
- * t = 1 ... 1/n evenly, then shifted: sigma = s t / (1 + (s - 1) t) (Esser et al. 2024, arXiv 2403.03206), written so
- * that no shift loses digits.
- */
+/* T - 1 ... 0 in n + 1 points, of which the last is left out. */
+static void sgm_uniform_timesteps(const struct dqg_sched_config *config, double *out) {
+    double last = config->train_timesteps - 1;
+    for (int32_t i = 0; i < config->steps; i++) {
+        out[i] = last * (config->steps - i) / config->steps;
+    }
+}
+
+static void simple_timesteps(const struct dqg_sched_config *config, double *out) {
+    for (int32_t i = 0; i < config->steps; i++) {
+        out[i] = config->train_timesteps - 1 - floor((double)i * config->train_timesteps / config->steps);
+    }
+}
+
+/* Every floor(T / n)-th from timestep 1 on. */
+static void ddim_uniform_timesteps(const struct dqg_sched_config *config, double *out) {
+    int32_t gap = config->train_timesteps / config->steps;
+    for (int32_t i = 0; i < config->steps; i++) {
+        out[i] = 1 + (double)(config->steps - 1 - i) * gap;
+    }
+}
+
+/* Quantiles of Beta(0.6, 0.6), dense at both ends. Where two fall on one timestep, the later one moves on. */
+static void beta_timesteps(const struct dqg_sched_config *config, double *out) {
+    double last = config->train_timesteps - 1;
+    for (int32_t i = 0; i < config->steps; i++) {
+        double t = i > 0 ? rint(last * dqg_beta_quantile(1 - (double)i / config->steps, 0.6, 0.6)) : last;
+        double left = config->steps - 1 - i; /* points that still have to fit below */
+        out[i] = fmax(i > 0 ? fmin(t, out[i - 1] - 1) : t, left);
+    }
+}
+
+/* The list that latent consistency models were distilled on, thinned out: k T / 50 - 1. */
+static void lcm_timesteps(const struct dqg_sched_config *config, double *out) {
+    int32_t base = config->steps > 50 ? config->steps : 50;
+    for (int32_t i = 0; i < config->steps; i++) {
+        double k = base - floor((double)i * base / config->steps);
+        out[i] = floor(k * config->train_timesteps / base) - 1;
+    }
+}
+
+/* Written so that no shift loses digits. */
+double dqg_flow_shift(double shift, double t) {
+    return shift * t / (1 - t + shift * t);
+}
+
+/* t = 1 ... 1/n evenly, then shifted (Esser et al. 2024, arXiv 2403.03206). */
 static void linspace_flow(const struct dqg_sched_config *config, double *out) {
     for (int32_t i = 0; i < config->steps; i++) {
         double noise = config->shift * (config->steps - i);
@@ -43,17 +86,68 @@ static void linspace_flow(const struct dqg_sched_config *config, double *out) {
     }
 }
 
-const char dqg_spacing_names[] = "linspace|leading|trailing";
+/* As Stable Diffusion 3 was published: evenly from 1 to the shifted 1/T, and that shifted once more. */
+static void sd3_flow(const struct dqg_sched_config *config, double *out) {
+    double last = dqg_flow_shift(config->shift, 1.0 / config->train_timesteps);
+    for (int32_t i = 0; i < config->steps; i++) {
+        double part = config->steps > 1 ? (double)i / (config->steps - 1) : 0;
+        out[i] = dqg_flow_shift(config->shift, 1 + part * (last - 1));
+    }
+}
+
+const char dqg_spacing_names[] = "linspace|leading|trailing|normal|sgm-uniform|simple|ddim-uniform|beta|lcm|karras|"
+                                 "exponential|kl-optimal|linear-quadratic|ays|ays-sdxl|sd3";
+
+enum { BOTH = DQG_FAMILY_VP | DQG_FAMILY_FLOW };
 
 const struct dqg_spacing dqg_spacings[] = {
-    {{"linspace", "evenly from the last training timestep to the first; on flow t = 1 to 1/n, shifted"},
-     false,
-     linspace_timesteps,
-     linspace_flow},
-    {{"leading", "multiples of floor(T / n), plus steps_offset: DDIM (Song et al. 2020, arXiv 2010.02502)"},
-     true,
-     leading_timesteps,
-     NULL},
-    {{"trailing", "round(T - i T / n) - 1: Lin et al. 2023, arXiv 2305.08891"}, false, trailing_timesteps, NULL},
+    {.piece = {"linspace", "evenly from the last training timestep to the first; on flow t = 1 to 1/n, shifted"},
+     .families = BOTH,
+     .timesteps = linspace_timesteps,
+     .flow = linspace_flow},
+    {.piece = {"leading", "multiples of floor(T / n), plus steps_offset: DDIM (Song et al. 2020, arXiv 2010.02502)"},
+     .families = DQG_FAMILY_VP,
+     .unit_start = true,
+     .timesteps = leading_timesteps},
+    {.piece = {"trailing", "round(T - i T / n) - 1: Lin et al. 2023, arXiv 2305.08891"},
+     .families = DQG_FAMILY_VP,
+     .timesteps = trailing_timesteps},
+    {.piece = {"normal", "linspace with levels interpolated in ln sigma: k-diffusion"},
+     .families = BOTH,
+     .log_levels = true,
+     .timesteps = linspace_timesteps},
+    {.piece = {"sgm-uniform", "normal with n + 1 points, the last left out: generative-models (Stability AI)"},
+     .families = BOTH,
+     .log_levels = true,
+     .timesteps = sgm_uniform_timesteps},
+    {.piece = {"simple", "T - 1 - floor(i T / n): ComfyUI"}, .families = BOTH, .timesteps = simple_timesteps},
+    {.piece = {"ddim-uniform", "multiples of floor(T / n), plus 1: latent diffusion (Rombach et al. 2021)"},
+     .families = BOTH,
+     .timesteps = ddim_uniform_timesteps},
+    {.piece = {"beta", "quantiles of Beta(0.6, 0.6): Lee et al. 2024, arXiv 2407.12173"},
+     .families = BOTH,
+     .timesteps = beta_timesteps},
+    {.piece = {"lcm", "the list of latent consistency models: Luo et al. 2023, arXiv 2310.04378"},
+     .families = DQG_FAMILY_VP,
+     .timesteps = lcm_timesteps},
+    {.piece = {"karras", "even in sigma^(1/7): Karras et al. 2022, arXiv 2206.00364, equation 5"},
+     .families = BOTH,
+     .levels = dqg_spacing_karras},
+    {.piece = {"exponential", "even in ln sigma: k-diffusion"}, .families = BOTH, .levels = dqg_spacing_exponential},
+    {.piece = {"kl-optimal", "even in arctan sigma: Align Your Steps (Sabour et al. 2024, arXiv 2404.14507)"},
+     .families = BOTH,
+     .levels = dqg_spacing_kl_optimal},
+    {.piece = {"linear-quadratic", "half of the steps for the first 2.5 % of the noise: Movie Gen, arXiv 2410.13720"},
+     .families = BOTH,
+     .levels = dqg_spacing_linear_quadratic},
+    {.piece = {"ays", "optimised for Stable Diffusion 1.5: Align Your Steps (Sabour et al. 2024, arXiv 2404.14507)"},
+     .families = DQG_FAMILY_VP,
+     .levels = dqg_spacing_ays},
+    {.piece = {"ays-sdxl", "optimised for SDXL: Align Your Steps (Sabour et al. 2024, arXiv 2404.14507)"},
+     .families = DQG_FAMILY_VP,
+     .levels = dqg_spacing_ays_xl},
+    {.piece = {"sd3", "shifted at its ends, then as a whole: the published code of Stable Diffusion 3"},
+     .families = DQG_FAMILY_FLOW,
+     .flow = sd3_flow},
 };
 const size_t dqg_spacing_count = DQG_COUNT_OF(dqg_spacings);

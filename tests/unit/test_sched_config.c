@@ -98,8 +98,14 @@ static void test_every_combination(void **state) {
             assert_non_null(strstr(context.error, "what fits there: "));
         }
     }
-    /* solvers x (flow: linspace, two predictions; four discrete: three spacings, three predictions) */
-    assert_int_equal(made, 3 * (1 * 2 + 4 * 3 * 3));
+    size_t spacings[2] = {0, 0};
+    for (size_t i = 0; i < dqg_spacing_count; i++) {
+        spacings[0] += (dqg_spacings[i].families & DQG_FAMILY_FLOW) != 0;
+        spacings[1] += (dqg_spacings[i].families & DQG_FAMILY_VP) != 0;
+        assert_true((dqg_spacings[i].timesteps != NULL) + (dqg_spacings[i].levels != NULL) <= 1);
+    }
+    /* solvers x (flow: two predictions; four discrete schedules: three) */
+    assert_int_equal(made, dqg_solver_count * (spacings[0] * 2 + 4 * spacings[1] * 3));
 }
 
 static void test_defaults(void **state) {
@@ -157,10 +163,10 @@ static const struct {
 } refused[] = {
     {{NUMBERS, .steps = 5, .solver = "eulr"}, DQG_ERROR_NAME, "'eulr'; there are euler|heun|ddim"},
     {{NUMBERS, .steps = 5, .schedule = "quadratic"}, DQG_ERROR_NAME, "no schedule"},
-    {{NUMBERS, .steps = 5, .spacing = "karras"}, DQG_ERROR_NAME, "no spacing"},
+    {{NUMBERS, .steps = 5, .spacing = "carras"}, DQG_ERROR_NAME, "no spacing"},
     {{NUMBERS, .steps = 5, .prediction = "noise"}, DQG_ERROR_NAME, "no prediction"},
-    {{NUMBERS, .steps = 5, .spacing = "leading"}, DQG_ERROR_UNSUPPORTED, "what fits there: linspace"},
-    {{NUMBERS, .steps = 5, .spacing = "trailing"}, DQG_ERROR_UNSUPPORTED, "what fits there: linspace"},
+    {{NUMBERS, .steps = 5, .spacing = "leading"}, DQG_ERROR_UNSUPPORTED, "what fits there: linspace, normal"},
+    {{NUMBERS, .steps = 5, .spacing = "trailing"}, DQG_ERROR_UNSUPPORTED, "what fits there: linspace, normal"},
     {{NUMBERS, .steps = 5, .prediction = "epsilon"}, DQG_ERROR_UNSUPPORTED, "what fits there: x0, flow"},
     {{NUMBERS, .steps = 5, .prediction = "v"}, DQG_ERROR_UNSUPPORTED, "what fits there: x0, flow"},
     {{NUMBERS, .steps = 5, .schedule = "linear", .prediction = "flow"},

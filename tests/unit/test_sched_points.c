@@ -156,6 +156,41 @@ static void test_spacings(void **state) {
          {{4, {14.614641, 2.918307, 0.932358}, {0}, {0, 0, 0.029167}},
           {20, {14.614641, 10.746844, 8.081534}, {1.764824, 1.480582}, {0.355546, 0.232168, 0.029167}},
           {50, {14.614641, 12.936773, 11.491646}, {1.671643, 1.561659}, {0.201179, 0.139337, 0.029167}}}},
+        {"normal",
+         0,
+         {{4, {14.614641, 2.918307, 0.932358}, {0}, {0, 0, 0.029167}},
+          {20, {14.614641, 10.746802, 8.081519}, {1.764823, 1.480581}, {0.355545, 0.232164, 0.029167}},
+          {50, {14.614641, 12.936720, 11.491613}, {1.671641, 1.561657}, {0.201176, 0.139327, 0.029167}}}},
+        {"karras",
+         0,
+         {{4, {14.614641, 3.168603, 0.446918}, {0}, {0, 0, 0.029167}},
+          {20, {14.614641, 11.725365, 9.340203}, {1.483211, 1.090786}, {0.077860, 0.048481, 0.029167}},
+          {50, {14.614641, 13.429235, 12.327216}, {1.351965, 1.200111}, {0.043392, 0.035676, 0.029167}}}},
+        {"exponential",
+         0,
+         {{4, {14.614641, 1.840024, 0.231664}, {0}, {0, 0, 0.029167}},
+          {20, {14.614641, 10.536308, 7.596067}, {0.768937, 0.554359}, {0.056117, 0.040457, 0.029167}},
+          {50, {14.614641, 12.873252, 11.339356}, {0.695650, 0.612761}, {0.037592, 0.033113, 0.029167}}}},
+        {"kl-optimal",
+         0,
+         {{4, {14.614641, 1.597066, 0.572914}, {0}, {0, 0, 0.029167}},
+          {20, {14.614641, 6.807145, 4.401473}, {1.039140, 0.889614}, {0.186359, 0.107109, 0.029167}},
+          {50, {14.614641, 10.131253, 7.742051}, {0.990950, 0.933063}, {0.089532, 0.059296, 0.029167}}}},
+        {"sgm-uniform",
+         0,
+         {{4, {14.614641, 4.086081, 1.615580}, {0}, {0, 0, 0.695150}},
+          {20, {14.614641, 10.907318, 8.307172}, {1.913210, 1.615580}, {0.455736, 0.343705, 0.225452}},
+          {50, {14.614641, 12.967852, 11.545419}, {1.727589, 1.615580}, {0.250532, 0.198948, 0.137919}}}},
+        {"beta",
+         0,
+         {{4, {14.614641, 5.686591, 1.618279}, {0}, {0, 0, 0.515391}},
+          {20, {14.614641, 13.515696, 11.542771}, {2.047312, 1.618279}, {0.291284, 0.199059, 0.111419}},
+          {50, {14.614641, 14.351515, 13.842598}, {1.772074, 1.618279}, {0.127145, 0.093568, 0.058614}}}},
+        {"simple",
+         0,
+         {{4, {14.614641, 4.081729, 1.612886}, {0}, {0, 0, 0.693205}},
+          {20, {14.614641, 10.904235, 8.302803}, {1.910251, 1.612886}, {0.453819, 0.341674, 0.223003}},
+          {50, {14.614641, 12.966321, 11.542771}, {1.724794, 1.612886}, {0.248220, 0.196303, 0.134451}}}},
     };
     for (size_t i = 0; i < DQG_COUNT_OF(rows); i++) {
         for (int j = 0; j < 3; j++) {
@@ -208,6 +243,139 @@ static void test_flow(void **state) {
             assert_true(sched.initial_scale == 1);
         }
     }
+}
+
+/* Spacings of flows that are not evenly spaced. */
+static void test_flow_spacings(void **state) {
+    (void)state;
+    static const struct {
+        const char *spacing;
+        double shift;
+        struct list lists[3];
+    } rows[] = {
+        {"sd3",
+         3,
+         {{4, {1, 0.857692, 0.602151}, {0}, {0, 0, 0.008929}},
+          {20, {1, 0.981875, 0.962386}, {0.770239, 0.730974}, {0.266330, 0.149787, 0.008929}},
+          {50, {1, 0.993124, 0.986057}, {0.758652, 0.743436}, {0.120533, 0.066900, 0.008929}}}},
+        {"linear-quadratic",
+         1,
+         {{4, {1, 0.9875, 0.975}, {0}, {0, 0, 0.725}},
+          {20, {1, 0.9975, 0.995}, {0.9775, 0.975}, {0.492, 0.347, 0.183}},
+          {50, {1, 0.999, 0.998}, {0.976, 0.975}, {0.217320, 0.147920, 0.075480}}}},
+    };
+    for (size_t i = 0; i < DQG_COUNT_OF(rows) * 3; i++) {
+        struct dqg_sched_config config = analytic_config();
+        config.spacing = rows[i / 3].spacing;
+        config.shift = rows[i / 3].shift;
+        config.steps = rows[i / 3].lists[i % 3].steps;
+        make(&config);
+        check_list(&rows[i / 3].lists[i % 3], 0);
+    }
+    /* Spacings of discrete timesteps see T of them; noise levels lie between 1 and the shifted 1/T. */
+    struct dqg_sched_config config = analytic_config();
+    config.shift = 3;
+    config.steps = 4;
+    config.spacing = "simple";
+    make(&config);
+    assert_relative(sched.points[1].sigma, 0.9, 1e-14);
+    config.spacing = "karras";
+    make(&config);
+    assert_true(sched.points[0].sigma == 1);
+    assert_relative(sched.points[3].sigma, 3 * 0.001 / (1 + 2 * 0.001), 1e-13);
+}
+
+/* Levels found by optimisation, and what lies between them; ten steps are the published ones. */
+static void test_align_your_steps(void **state) {
+    (void)state;
+    static const struct {
+        const char *spacing;
+        double four[5], twenty[8];
+    } rows[] = {
+        {"ays", {14.615, 3.226936, 1.396, 0.510047, 0}, {14.615, 9.727904, 6.475, 1.622608, 1.396, 0.152, 0.066393, 0}},
+        {"ays-sdxl",
+         {14.615, 2.867848, 0.862, 0.298195, 0},
+         {14.615, 9.606962, 6.315, 1.075548, 0.862, 0.113, 0.057245, 0}},
+    };
+    static const int32_t places[] = {0, 1, 2, 9, 10, 18, 19, 20};
+    for (size_t i = 0; i < DQG_COUNT_OF(rows); i++) {
+        struct dqg_sched_config config = analytic_config();
+        config.schedule = "scaled-linear";
+        config.spacing = rows[i].spacing;
+        config.steps = 4;
+        make(&config);
+        for (int j = 0; j < 5; j++) {
+            assert_table(sched.points[j].sigma, rows[i].four[j]);
+        }
+        config.steps = 20;
+        make(&config);
+        for (int j = 0; j < 8; j++) {
+            assert_table(sched.points[places[j]].sigma, rows[i].twenty[j]);
+        }
+    }
+}
+
+static void test_timestep_lists(void **state) {
+    (void)state;
+    static const struct {
+        const char *spacing;
+        int32_t steps;
+        double timesteps[8];
+    } rows[] = {
+        {"lcm", 1, {999}},
+        {"lcm", 2, {999, 499}},
+        {"lcm", 4, {999, 759, 499, 259}},
+        {"lcm", 8, {999, 879, 759, 639, 499, 379, 259, 139}},
+        {"simple", 3, {999, 666, 333}},
+        {"ddim-uniform", 4, {751, 501, 251, 1}},
+        {"ddim-uniform", 3, {667, 334, 1}},
+    };
+    for (size_t i = 0; i < DQG_COUNT_OF(rows); i++) {
+        struct dqg_sched_config config = analytic_config();
+        config.schedule = "scaled-linear";
+        config.spacing = rows[i].spacing;
+        config.steps = rows[i].steps;
+        make(&config);
+        for (int32_t j = 0; j < rows[i].steps; j++) {
+            assert_true(sched.points[j].timestep == rows[i].timesteps[j]);
+        }
+    }
+}
+
+/* Where the quantiles of Beta are known in closed form: a power, an arcsine law, both ends of a symmetric one. */
+static void test_beta_quantile(void **state) {
+    (void)state;
+    for (int i = 1; i < 20; i++) {
+        double p = i / 20.0;
+        double sine = sin(p * 1.57079632679489661923);
+        assert_relative(dqg_beta_quantile(p, 1, 1), p, 1e-12);
+        assert_relative(dqg_beta_quantile(p, 3, 1), pow(p, 1 / 3.0), 1e-12);
+        assert_relative(dqg_beta_quantile(p, 1, 3), 1 - pow(1 - p, 1 / 3.0), 1e-12);
+        assert_relative(dqg_beta_quantile(p, 0.5, 0.5), sine * sine, 1e-12);
+        assert_relative(dqg_beta_quantile(p, 0.6, 0.6), 1 - dqg_beta_quantile(1 - p, 0.6, 0.6), 1e-12);
+    }
+}
+
+/* Without signal at the end: acp from the table, the last one held at 2^-24; epsilon has no meaning there. */
+static void test_zero_snr(void **state) {
+    (void)state;
+    static const double timesteps[] = {999, 998, 749, 499, 249, 1, 0};
+    static const double acp[] = {0x1p-24, 1.9678881e-7, 0.033171483, 0.24235917, 0.65418901, 0.99823345, 0.99915};
+    struct dqg_sched_config config = analytic_config();
+    config.schedule = "scaled-linear";
+    config.prediction = "v";
+    config.zero_snr = true;
+    config.timesteps = timesteps;
+    config.timestep_count = 7;
+    make(&config);
+    for (int i = 0; i < 7; i++) {
+        double sigma = sched.points[i].sigma;
+        assert_relative(1 / (1 + sigma * sigma), acp[i], 3e-8);
+    }
+    struct dqg_sched refused;
+    config.prediction = "epsilon";
+    assert_int_equal(dqg_sched_init(&context, &config, &refused), DQG_ERROR_UNSUPPORTED);
+    assert_non_null(strstr(context.error, "zero_snr"));
 }
 
 /* shift(s), then shift(1/s), is no shift; one step; the ends of the range. */
@@ -396,8 +564,8 @@ static void test_step_counts(void **state) {
     config.steps_offset = 5;
     make(&config);
     assert_true(sched.points[0].timestep == 5);
-    static const char *const spacings[] = {"linspace", "leading", "trailing"};
-    for (int i = 0; i < 3; i++) {
+    static const char *const spacings[] = {"linspace", "leading", "trailing", "simple", "beta"};
+    for (size_t i = 0; i < DQG_COUNT_OF(spacings); i++) {
         config.spacing = spacings[i];
         config.steps_offset = 0;
         for (config.train_timesteps = 1; config.train_timesteps <= 60; config.train_timesteps++) {
@@ -418,6 +586,11 @@ int main(void) {
         cmocka_unit_test(test_betas),
         cmocka_unit_test(test_spacings),
         cmocka_unit_test(test_flow),
+        cmocka_unit_test(test_flow_spacings),
+        cmocka_unit_test(test_align_your_steps),
+        cmocka_unit_test(test_timestep_lists),
+        cmocka_unit_test(test_beta_quantile),
+        cmocka_unit_test(test_zero_snr),
         cmocka_unit_test(test_shift),
         cmocka_unit_test(test_sigma_to_timestep),
         cmocka_unit_test(test_fractional_timesteps),
