@@ -364,7 +364,7 @@ enum {
     DQG_SCHEDULER_PREDICTION = 203,      /* text: what the network's output means */
     DQG_SCHEDULER_STEPS = 204,           /* int: number of solver steps */
     DQG_SCHEDULER_SHIFT = 205,           /* float: flow timestep shift */
-    DQG_SCHEDULER_ETA = 206,             /* float: share of fresh noise in DDIM */
+    DQG_SCHEDULER_ETA = 206,             /* float: share of fresh noise; -1: the solver's own */
     DQG_SCHEDULER_BETA_START = 207,      /* float: first beta */
     DQG_SCHEDULER_BETA_END = 208,        /* float: last beta */
     DQG_SCHEDULER_TRAIN_TIMESTEPS = 209, /* int: discrete training timesteps T */

@@ -29,7 +29,7 @@ const struct dqg_option_row dqg_option_rows[] = {
          "what the network's output means; empty: flow for the flow schedule, epsilon for the others"),
     INT(STEPS, SCHEDULER, "steps", 1, 10000, 30, "solver steps"),
     FLOAT(SHIFT, SCHEDULER, "shift", 0.01, 100, 1, "flow timestep shift: above 1 spends more steps on high noise"),
-    FLOAT(ETA, SCHEDULER, "eta", 0, 1, 0, "share of fresh noise in each DDIM step"),
+    FLOAT(ETA, SCHEDULER, "eta", -1, 1, -1, "share of fresh noise in each step; -1: what the solver's name stands for"),
     FLOAT(BETA_START, SCHEDULER, "beta-start", 0, 0.999, 0, "first beta; 0: the schedule's own"),
     FLOAT(BETA_END, SCHEDULER, "beta-end", 0, 0.999, 0, "last beta; 0: the schedule's own"),
     INT(ZERO_SNR, SCHEDULER, "zero-snr", 0, 1, 0, "1 rescales a discrete schedule to end without signal; v or x0 only"),

@@ -61,6 +61,7 @@ void dqg_scheduler_defaults(const struct dqg_model *model, struct dqg_sched_conf
                                         .prediction = "flow",
                                         .steps = 30,
                                         .shift = 1.0,
+                                        .eta = DQG_ETA_OWN,
                                         .train_timesteps = 1000,
                                         .timestep_scale = 1000.0};
     if (dqg_parse_double(scale, strlen(scale), &value) && value > 0.0) {

@@ -14,12 +14,13 @@ struct state_header {
     int32_t step, phase, evaluations;
     int32_t buffers;
     int32_t noise, offset_noise;
+    int32_t kept, reserved;
     uint64_t draws; /* generators are not stored: they are sent through their draws again */
 };
 
 enum { MOST_DRAWS = 8 }; /* more than a run makes before its first evaluation, or in one: bounds what is replayed */
 
-static const uint64_t state_magic = 0x3245544154534744; /* "DGSTATE2" */
+static const uint64_t state_magic = 0x3345544154534744; /* "DGSTATE3" */
 
 static size_t buffer_count(const struct dqg_run *run) {
     return 2 + (size_t)dqg_sched_buffers(&run->scheduler->sched);
@@ -51,6 +52,7 @@ void dqg_run_state_write(const struct dqg_run *run, void *state) {
         .buffers = (int32_t)buffer_count(run),
         .noise = (int32_t)run->noise,
         .offset_noise = run->offset_noise,
+        .kept = run->state.kept,
         .draws = run->draws,
     };
     char *at = (char *)state + sizeof header;
@@ -88,8 +90,8 @@ dqg_status dqg_run_state_read(struct dqg_run *run, const void *state, size_t siz
         return dqg_fail(context, DQG_ERROR_CHECKSUM, "the saved run is damaged");
     }
     if (header.step < 0 || header.step > run->scheduler->sched.steps || header.phase < 0 ||
-        header.phase >= dqg_sched_evaluations(&run->scheduler->sched) || header.evaluations < 0 ||
-        header.draws / MOST_DRAWS > (uint64_t)header.evaluations) {
+        header.phase >= dqg_sched_evaluations(&run->scheduler->sched) || header.evaluations < 0 || header.kept < 0 ||
+        header.kept > header.step || header.draws / MOST_DRAWS > (uint64_t)header.evaluations) {
         return dqg_fail(context, DQG_ERROR_FORMAT, "the saved run stands at an impossible step");
     }
     const char *at = (const char *)state + sizeof header;
@@ -100,6 +102,7 @@ dqg_status dqg_run_state_read(struct dqg_run *run, const void *state, size_t siz
     }
     run->state.step = header.step;
     run->state.phase = header.phase;
+    run->state.kept = header.kept;
     run->evaluations = header.evaluations;
     run->evaluating = false;
     dqg_run_replay_noise(run, header.draws);

@@ -57,6 +57,7 @@ dqg_status dqg_run_feed(struct dqg_run *run) {
 void dqg_run_restart_step(struct dqg_run *run) {
     run->evaluating = false;
     run->state.phase = 0;
+    run->state.kept = 0; /* what the solver remembers led elsewhere */
 }
 
 /* One operator; after an evaluation's last one the solver moves. */

@@ -97,13 +97,17 @@ extern const size_t dqg_prediction_count;
 
 /* ---- solvers ---- */
 
-/* One evaluation on its way through a solver. */
+/* One evaluation on its way through a solver. Never of a step to sigma 0: that one ends at x0 whatever the solver. */
 struct dqg_step {
-    const struct dqg_sched_point *from, *to; /* ends of this step */
+    const struct dqg_solver *solver;
+    const struct dqg_sched_point *from, *to; /* ends of this step; from[-j] is where the one j before began */
+    const struct dqg_sched_point *middle;    /* where phase 1 is evaluated */
     struct dqg_estimate estimate;            /* at the point that was evaluated */
     double eta;
     int32_t index; /* of the step */
+    int32_t left;  /* steps to do, this one among them */
     int32_t phase; /* evaluations of this step before this one */
+    int32_t kept;  /* steps before this one that history tells of */
     float *const *history;
     float *x;            /* [n] in and out */
     const float *output; /* [n] */
@@ -113,28 +117,85 @@ struct dqg_step {
     void *user;
 };
 
+enum { DQG_MOST_ORDER = 4 };
+
 struct dqg_solver {
     struct dqg_piece piece;
     int32_t buffers;        /* history buffers it needs */
-    int32_t evaluations;    /* of a step at most */
+    int32_t evaluations;    /* of a step at most; the second one at middle or else at the step's end */
+    int32_t order;          /* of a multistep solver, once it has its history */
+    int32_t variant;        /* of its feed function */
     bool k_coordinates;     /* on VP schedules x = x0 + sigma eps; otherwise x keeps its variance */
     bool ends_at_first;     /* on VP schedules the last step leads to training timestep 0, not to sigma 0 */
+    bool always_noise;      /* fresh noise in every step, whatever eta */
     int32_t noise_families; /* where eta > 0 has a meaning */
+    double own_eta;
 
-    /* The point to evaluate when phase evaluations of the step are done; NULL: its start. */
-    const struct dqg_sched_point *(*request)(const struct dqg_sched_point *from, int32_t phase);
-
-    /* Update x; the x0 estimate is already taken. Returns DQG_OK, or DQG_PENDING to be called again with phase + 1. */
+    /* Update x. Returns DQG_OK, or DQG_PENDING to be called again with phase + 1. */
     dqg_status (*feed)(const struct dqg_step *step);
+
+    /* sigma of a point between, or NULL. Solvers with one have k_coordinates. */
+    double (*middle)(const struct dqg_solver *solver, const struct dqg_sched_point *from,
+                     const struct dqg_sched_point *to, double eta);
+
+    /* Multistep solvers of slopes: x' = x + sum of weights[j] times the slope j steps before. */
+    void (*weights)(const struct dqg_step *step, int32_t order, double weights[DQG_MOST_ORDER]);
 };
 
 extern const struct dqg_solver dqg_solvers[];
 extern const size_t dqg_solver_count;
 
-dqg_status dqg_solver_euler_feed(const struct dqg_step *step);
+/* Feed functions and what goes with them, by file. */
+dqg_status dqg_solver_euler_feed(const struct dqg_step *step); /* solver_ode.c */
 dqg_status dqg_solver_heun_feed(const struct dqg_step *step);
-const struct dqg_sched_point *dqg_solver_heun_request(const struct dqg_sched_point *from, int32_t phase);
-dqg_status dqg_solver_ddim_feed(const struct dqg_step *step);
+dqg_status dqg_solver_ddim_feed(const struct dqg_step *step); /* solver_ddim.c */
+dqg_status dqg_solver_lcm_feed(const struct dqg_step *step);
+dqg_status dqg_solver_dpm2_feed(const struct dqg_step *step); /* solver_single.c */
+dqg_status dqg_solver_dpmpp_single_feed(const struct dqg_step *step);
+double dqg_even_middle(const struct dqg_solver *solver, const struct dqg_sched_point *from,
+                       const struct dqg_sched_point *to, double eta);
+double dqg_log_middle(const struct dqg_solver *solver, const struct dqg_sched_point *from,
+                      const struct dqg_sched_point *to, double eta);
+dqg_status dqg_solver_dpmpp_multi_feed(const struct dqg_step *step); /* solver_multi.c */
+dqg_status dqg_solver_er_sde_feed(const struct dqg_step *step);
+dqg_status dqg_solver_unipc_feed(const struct dqg_step *step); /* solver_unipc.c */
+dqg_status dqg_solver_adams_feed(const struct dqg_step *step); /* solver_adams.c */
+dqg_status dqg_solver_plms_feed(const struct dqg_step *step);
+void dqg_lms_weights(const struct dqg_step *step, int32_t order, double weights[DQG_MOST_ORDER]);
+void dqg_deis_weights(const struct dqg_step *step, int32_t order, double weights[DQG_MOST_ORDER]);
+void dqg_pndm_weights(const struct dqg_step *step, int32_t order, double weights[DQG_MOST_ORDER]);
+
+/* Variants of feed functions. */
+enum { DQG_DPMPP_MIDPOINT, DQG_DPMPP_HEUN };
+enum { DQG_SINGLE_QUIET_MIDDLE, DQG_SINGLE_NOISY_MIDDLE };
+enum { DQG_UNIPC_BH1 = 1, DQG_UNIPC_BH2 };
+
+/*
+ * A step with fresh noise: first to a point of less noise than its end, then x' = scale * x + fresh * z. In k
+ * coordinates the ancestral step of Karras et al., on flow that of rectified flow.
+ */
+struct dqg_split {
+    struct dqg_sched_point down;
+    double scale, fresh;
+};
+struct dqg_split dqg_ancestral_split(const struct dqg_sched_point *from, const struct dqg_sched_point *to, double eta);
+
+/* x += fresh * z; draw counts those of a step. */
+void dqg_step_noise(const struct dqg_step *step, int32_t draw, double fresh);
+
+/* What solvers keep from step to step lies in the first count buffers by turns: that of j steps before, 1 <= j <= count
+ * and j <= kept; keep is where this step's goes, the place of the oldest. */
+static inline float *dqg_past(const struct dqg_step *step, int32_t count, int32_t j) {
+    return step->history[(step->index + count - j) % count];
+}
+static inline float *dqg_keep(const struct dqg_step *step, int32_t count) {
+    return step->history[step->index % count];
+}
+
+/* exp(-h), h being what the step adds to ln(alpha / sigma); 0 where there is no signal at its start. */
+static inline double dqg_decay(const struct dqg_sched_point *from, const struct dqg_sched_point *to) {
+    return from->alpha * to->sigma / (from->sigma * to->alpha);
+}
 
 /* out = a * x + b * y; out may be x or y. */
 void dqg_combine(float *out, double a, const float *x, double b, const float *y, size_t n);
@@ -157,7 +218,8 @@ static inline int32_t dqg_schedule_family(const struct dqg_schedule *schedule) {
     return schedule->betas != NULL ? DQG_FAMILY_VP : DQG_FAMILY_FLOW;
 }
 
-/* Fill points[steps + 1]. */
+/* How many points a plan has, those between steps among them, and what they are. */
+size_t dqg_sched_point_count(const struct dqg_solver *solver, int32_t steps);
 dqg_status dqg_sched_points(struct dqg_context *context, const struct dqg_sched_parts *parts,
                             struct dqg_sched_point *points);
 

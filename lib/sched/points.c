@@ -143,6 +143,34 @@ static void set_coordinates(const struct dqg_sched_parts *parts, struct dqg_sche
     }
 }
 
+/* The points between that the solver evaluates; none in a step to sigma 0. table: levels of the timesteps, on VP. */
+static void set_middles(const struct dqg_sched_parts *parts, const double *table, struct dqg_sched_point *points) {
+    const struct dqg_sched_config *config = &parts->config;
+    const struct dqg_solver *solver = parts->solver;
+    for (int32_t i = 0; solver->middle != NULL && i < config->steps; i++) {
+        struct dqg_sched_point *between = &points[config->steps + 1 + i];
+        *between = (struct dqg_sched_point){0};
+        if (points[i + 1].sigma == 0) {
+            continue;
+        }
+        double sigma = solver->middle(solver, &points[i], &points[i + 1], config->eta);
+        between->sigma = sigma;
+        if (dqg_schedule_family(parts->schedule) == DQG_FAMILY_FLOW) {
+            between->alpha = 1 - sigma;
+            between->timestep = config->timestep_scale * sigma;
+            between->input_scale = 1;
+        } else {
+            between->alpha = 1;
+            between->timestep = dqg_schedule_timestep_at(table, config->train_timesteps, sigma);
+            between->input_scale = 1 / hypot(1, sigma);
+        }
+    }
+}
+
+size_t dqg_sched_point_count(const struct dqg_solver *solver, int32_t steps) {
+    return (size_t)steps + 1 + (solver->middle != NULL ? (size_t)steps : 0);
+}
+
 dqg_status dqg_sched_points(struct dqg_context *context, const struct dqg_sched_parts *parts,
                             struct dqg_sched_point *points) {
     const struct dqg_sched_config *config = &parts->config;
@@ -161,9 +189,13 @@ dqg_status dqg_sched_points(struct dqg_context *context, const struct dqg_sched_
     } else {
         status = vp_levels(context, parts, table, list, points);
     }
+    if (status >= 0) {
+        status = check_sigmas(context, config, flow ? 1 : largest_sigma, points);
+    }
+    if (status >= 0) {
+        set_coordinates(parts, points);
+        set_middles(parts, table, points);
+    }
     dqg_free(&context->alloc, table, size);
-    DQG_TRY(status);
-    DQG_TRY(check_sigmas(context, config, flow ? 1 : largest_sigma, points));
-    set_coordinates(parts, points);
-    return DQG_OK;
+    return status;
 }

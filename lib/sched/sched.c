@@ -48,6 +48,9 @@ static dqg_status find_parts(struct dqg_context *context, const struct dqg_sched
                      dqg_prediction_names, dqg_predictions, dqg_prediction_count, &i));
     parts->prediction = &dqg_predictions[i];
     parts->config = *config;
+    if (config->eta == DQG_ETA_OWN) {
+        parts->config.eta = parts->solver->own_eta;
+    }
     return DQG_OK;
 }
 
@@ -94,8 +97,8 @@ static dqg_status check_fit(struct dqg_context *context, const struct dqg_sched_
     }
     if (parts->config.eta > 0 && !(parts->solver->noise_families & family)) {
         return dqg_fail(context, DQG_ERROR_UNSUPPORTED,
-                        "scheduler: solver '%s' on schedule '%s' takes no fresh noise: set eta to 0 (it is %g), or use "
-                        "ddim on a discrete schedule",
+                        "scheduler: solver '%s' on schedule '%s' has no share of fresh noise: set eta to 0 (it is %g), "
+                        "or use another, as ddim on a discrete schedule",
                         parts->solver->piece.name, schedule, parts->config.eta);
     }
     return DQG_OK;
@@ -192,7 +195,7 @@ dqg_status dqg_sched_init(struct dqg_context *context, const struct dqg_sched_co
     DQG_TRY(take_lists(context, &parts));
     DQG_TRY(check_numbers(context, &parts));
     DQG_TRY(check_fit(context, &parts));
-    size_t size = ((size_t)parts.config.steps + 1) * sizeof(sched->points[0]);
+    size_t size = dqg_sched_point_count(parts.solver, parts.config.steps) * sizeof(sched->points[0]);
     struct dqg_sched_point *points = dqg_malloc(&context->alloc, size);
     if (points == NULL) {
         return dqg_fail_memory(context, "scheduler", size);
@@ -214,7 +217,7 @@ dqg_status dqg_sched_init(struct dqg_context *context, const struct dqg_sched_co
 
 void dqg_sched_free(const struct dqg_alloc *alloc, struct dqg_sched *sched) {
     if (sched->points != NULL) {
-        dqg_free(alloc, sched->points, ((size_t)sched->steps + 1) * sizeof(sched->points[0]));
+        dqg_free(alloc, sched->points, dqg_sched_point_count(sched->solver, sched->steps) * sizeof(sched->points[0]));
     }
     memset(sched, 0, sizeof(*sched));
 }
@@ -231,7 +234,8 @@ int32_t dqg_sched_evaluations(const struct dqg_sched *sched) {
 
 static const struct dqg_sched_point *requested(const struct dqg_sched *sched, const struct dqg_sched_state *state) {
     const struct dqg_sched_point *from = &sched->points[state->step];
-    return sched->solver->request != NULL ? sched->solver->request(from, state->phase) : from;
+    bool between = state->phase > 0 && sched->solver->middle != NULL;
+    return between ? &sched->points[sched->steps + 1 + state->step] : from + state->phase;
 }
 
 static bool state_is_valid(const struct dqg_sched *sched, const struct dqg_sched_state *state) {
@@ -247,15 +251,20 @@ struct dqg_sched_point dqg_sched_request(const struct dqg_sched *sched, const st
 dqg_status dqg_sched_feed(const struct dqg_sched *sched, struct dqg_sched_state *state, float *x, const float *output,
                           float *x0, float *scratch, size_t n, dqg_noise_fn noise, void *user) {
     DQG_ASSERT(state_is_valid(sched, state));
-    if (!state_is_valid(sched, state) || (sched->eta > 0 && noise == NULL)) {
+    bool noisy = sched->eta > 0 || sched->solver->always_noise;
+    if (!state_is_valid(sched, state) || (noisy && noise == NULL)) {
         return DQG_ERROR_INTERNAL;
     }
     struct dqg_step step = {
+        .solver = sched->solver,
         .from = &sched->points[state->step],
         .to = &sched->points[state->step + 1],
+        .middle = sched->solver->middle != NULL ? &sched->points[sched->steps + 1 + state->step] : NULL,
         .eta = sched->eta,
         .index = state->step,
+        .left = sched->steps - state->step,
         .phase = state->phase,
+        .kept = state->kept,
         .history = state->history,
         .x = x,
         .output = output,
@@ -266,11 +275,14 @@ dqg_status dqg_sched_feed(const struct dqg_sched *sched, struct dqg_sched_state 
     };
     dqg_predictions[sched->prediction].estimate(requested(sched, state), &step.estimate);
     dqg_step_combine(&step, x0, 1, 0);
-    if (sched->solver->feed(&step) == DQG_PENDING) {
+    if (step.to->sigma == 0) {
+        dqg_step_combine(&step, x, 1, 0); /* the same bits as x0 */
+    } else if (sched->solver->feed(&step) == DQG_PENDING) {
         state->phase++;
         return DQG_PENDING;
     }
     state->phase = 0;
+    state->kept++;
     state->step++;
     return state->step == sched->steps ? DQG_DONE : DQG_OK;
 }

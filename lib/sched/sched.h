@@ -12,9 +12,11 @@
 
 #include "support/support.h"
 
+enum { DQG_ETA_OWN = -1 }; /* in place of an eta: what the solver's name stands for */
+
 enum dqg_prediction { DQG_PREDICT_EPSILON, DQG_PREDICT_V, DQG_PREDICT_X0, DQG_PREDICT_FLOW };
 
-enum { DQG_SOLVER_BUFFERS = 3 }; /* most history buffers of the latent's size that a solver keeps */
+enum { DQG_SOLVER_BUFFERS = 4 }; /* most history buffers of the latent's size that a solver keeps */
 
 struct dqg_sched_point {
     double alpha, sigma; /* of the sample as the solver holds it */
@@ -24,13 +26,13 @@ struct dqg_sched_point {
 
 /* What a scheduler is made from; names as in the option table. NULL names take the defaults. */
 struct dqg_sched_config {
-    const char *solver;     /* "euler", "heun", "ddim" */
+    const char *solver;     /* "euler", "heun", "dpm++-2m", ...: solvers.c */
     const char *schedule;   /* "flow", "linear", "scaled-linear", "cosine", "sigmoid" */
     const char *spacing;    /* "linspace", "leading", "karras", ...: spacing.c */
     const char *prediction; /* "epsilon", "v", "x0", "flow" */
     int32_t steps;
     double shift;
-    double eta;
+    double eta;                  /* 0 to 1, or DQG_ETA_OWN */
     double beta_start, beta_end; /* 0, 0: the schedule's own */
     bool zero_snr;               /* rescale the schedule so that its last timestep holds no signal */
     int32_t train_timesteps;
@@ -46,7 +48,7 @@ struct dqg_solver; /* one table entry */
 
 /* An immutable plan: the points and the solver. */
 struct dqg_sched {
-    struct dqg_sched_point *points; /* steps + 1 */
+    struct dqg_sched_point *points; /* steps + 1, then those between: see dqg_solver.middle */
     int32_t steps;
     enum dqg_prediction prediction;
     const struct dqg_solver *solver;
@@ -69,6 +71,7 @@ int32_t dqg_sched_evaluations(const struct dqg_sched *sched);
 struct dqg_sched_state {
     int32_t step;  /* finished steps */
     int32_t phase; /* evaluations finished in this step */
+    int32_t kept;  /* finished steps that history tells of: all since the start, or since x was replaced */
     float *history[DQG_SOLVER_BUFFERS];
 };
 
@@ -81,9 +84,11 @@ struct dqg_sched_point dqg_sched_request(const struct dqg_sched *sched, const st
  *   x       [n] the sample, updated in place
  *   output  [n] what the network said
  *   x0      [n] receives the estimate of the finished sample
- *   noise   fills buffer with n fresh standard normals for a step index; called by stochastic solvers only
+ *   noise   fills buffer with n fresh standard normals for an index; called by stochastic solvers only: once a step
+ *           with the step's index, a second time with DQG_SECOND_DRAW added
  * Returns DQG_PENDING (evaluate again), DQG_OK (a step is finished) or DQG_DONE (the last one is).
  */
+enum { DQG_SECOND_DRAW = 1 << 20 }; /* above every step */
 typedef void (*dqg_noise_fn)(void *user, int32_t step, float *buffer, size_t n);
 dqg_status dqg_sched_feed(const struct dqg_sched *sched, struct dqg_sched_state *state, float *x, const float *output,
                           float *x0, float *scratch, size_t n, dqg_noise_fn noise, void *user);

@@ -6,24 +6,19 @@
  */
 #include "sched/pieces.h"
 
+/* With eta = 0 the split is none. */
 dqg_status dqg_solver_euler_feed(const struct dqg_step *step) {
-    dqg_step_combine(step, step->x, step->to->alpha, step->to->sigma);
+    struct dqg_split split = dqg_ancestral_split(step->from, step->to, step->eta);
+    dqg_step_combine(step, step->x, split.scale * split.down.alpha, split.scale * split.down.sigma);
+    dqg_step_noise(step, 0, split.fresh);
     return DQG_OK;
-}
-
-const struct dqg_sched_point *dqg_solver_heun_request(const struct dqg_sched_point *from, int32_t phase) {
-    return from + phase;
 }
 
 /*
  * Euler's step, then the average of the slopes at both of its ends. history[0] holds the start moved by half the first
- * slope; meanwhile x is Euler's result, which the network sees. Plain Euler where there is no noise left, as there the
- * network has nothing to say.
+ * slope; meanwhile x is Euler's result, which the network sees.
  */
 dqg_status dqg_solver_heun_feed(const struct dqg_step *step) {
-    if (step->to->sigma == 0) {
-        return dqg_solver_euler_feed(step);
-    }
     double half_alpha = 0.5 * (step->to->alpha - step->from->alpha);
     double half_sigma = 0.5 * (step->to->sigma - step->from->sigma);
     dqg_step_combine(step, step->scratch, half_alpha, half_sigma);

@@ -40,7 +40,7 @@ static int teardown(void **state) {
     return 0;
 }
 
-/* A context, model and run; solver "euler" or "heun". */
+/* A context, model and run. */
 struct session {
     dqg_context *context;
     dqg_model *model;
@@ -187,6 +187,50 @@ static void test_save_restore(void **state) {
             free(saved);
             assert_memory_equal(whole, resumed, sizeof whole);
         }
+    }
+}
+
+/* Every solver runs the model, saved at any step and half step and going on to the same bits. */
+static void test_every_solver(void **state) {
+    float whole[VALUES];
+    float resumed[VALUES];
+    (void)state;
+    dqg_option_info row;
+    DQG_INIT(&row);
+    for (int32_t i = 0; row.key != DQG_SCHEDULER_SOLVER; i++) {
+        assert_ok(dqg_option_at(DQG_OPTIONS_SCHEDULER, i, &row));
+    }
+    for (const char *rest = row.choices; *rest != '\0';) {
+        char name[32] = "";
+        size_t length = strcspn(rest, "|");
+        assert_true(length < sizeof name);
+        memcpy(name, rest, length);
+        rest += length + (rest[length] == '|');
+        struct session session;
+        size_t size;
+        reference(float_path, name, whole);
+        open_session(&session, float_path, 1, name);
+        assert_ok(dqg_run_state_size(session.run, &size));
+        char *saved = malloc(size);
+        for (dqg_status status = DQG_OK; status != DQG_DONE;) {
+            struct session other;
+            status = dqg_run_advance(session.run, 0);
+            assert_true(status >= 0);
+            dqg_run_info info;
+            DQG_INIT(&info);
+            assert_ok(dqg_run_get_info(session.run, &info));
+            if (info.operator_index != 0) {
+                continue;
+            }
+            assert_ok(dqg_run_save(session.run, saved, size));
+            open_session(&other, float_path, 1, name);
+            assert_ok(dqg_run_restore(other.run, saved, size));
+            finish(other.run, resumed);
+            close_session(&other);
+            assert_memory_equal(whole, resumed, sizeof whole);
+        }
+        free(saved);
+        close_session(&session);
     }
 }
 
@@ -426,10 +470,10 @@ static void test_memory(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_threads),   cmocka_unit_test(test_budgets),  cmocka_unit_test(test_save_restore),
-        cmocka_unit_test(test_bad_state), cmocka_unit_test(test_batches),  cmocka_unit_test(test_write),
-        cmocka_unit_test(test_views),     cmocka_unit_test(test_progress), cmocka_unit_test(test_memory),
-        cmocka_unit_test(test_bf16),      cmocka_unit_test(test_noise),
+        cmocka_unit_test(test_threads),      cmocka_unit_test(test_budgets),   cmocka_unit_test(test_save_restore),
+        cmocka_unit_test(test_every_solver), cmocka_unit_test(test_bad_state), cmocka_unit_test(test_batches),
+        cmocka_unit_test(test_write),        cmocka_unit_test(test_views),     cmocka_unit_test(test_progress),
+        cmocka_unit_test(test_memory),       cmocka_unit_test(test_bf16),      cmocka_unit_test(test_noise),
     };
     return cmocka_run_group_tests(tests, setup, teardown);
 }

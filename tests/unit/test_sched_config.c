@@ -42,7 +42,7 @@ static int read_guide(void **state) {
 }
 
 static void check_table(const char *names, const void *table, size_t count, size_t row_size) {
-    char joined[512] = "";
+    char joined[1024] = "";
     for (size_t i = 0; i < count; i++) {
         const struct dqg_piece *piece = (const struct dqg_piece *)((const char *)table + i * row_size);
         assert_true(strlen(joined) + strlen(piece->name) + 2 < sizeof(joined));
@@ -161,7 +161,7 @@ static const struct {
     dqg_status status;
     const char *says;
 } refused[] = {
-    {{NUMBERS, .steps = 5, .solver = "eulr"}, DQG_ERROR_NAME, "'eulr'; there are euler|heun|ddim"},
+    {{NUMBERS, .steps = 5, .solver = "eulr"}, DQG_ERROR_NAME, "'eulr'; there are euler|heun|ddim|"},
     {{NUMBERS, .steps = 5, .schedule = "quadratic"}, DQG_ERROR_NAME, "no schedule"},
     {{NUMBERS, .steps = 5, .spacing = "carras"}, DQG_ERROR_NAME, "no spacing"},
     {{NUMBERS, .steps = 5, .prediction = "noise"}, DQG_ERROR_NAME, "no prediction"},

@@ -108,6 +108,19 @@ static void test_continuous(void **state) {
         assert_end(continuous_end("heun", p, lambda_grid, 10), 1.8584027541, 3e-6);
     }
     static const struct {
+        const char *solver;
+        double square, lambda;
+    } more[] = {
+        {"lms", 1.7146714211, 1.6546695623},      {"deis", 1.7464189008, 1.7321402965},
+        {"ipndm", 1.7598814260, 1.7769105565},    {"dpm2", 1.7695943219, 1.7965300770},
+        {"dpm++-2s", 1.7278709790, 1.7119097533},
+    };
+    for (size_t i = 0; i < 3 * DQG_COUNT_OF(more); i++) {
+        const char *p = vp_predictions[i % 3];
+        assert_end(continuous_end(more[i / 3].solver, p, square_grid, 10), more[i / 3].square, 6e-6);
+        assert_end(continuous_end(more[i / 3].solver, p, lambda_grid, 10), more[i / 3].lambda, 6e-6);
+    }
+    static const struct {
         int32_t n;
         double ddim, heun;
     } errors[] = {{40, 2.93e-2, 2.12e-3}, {80, 1.48e-2, 5.19e-4}, {160, 7.44e-3, 1.28e-4}};
@@ -133,13 +146,50 @@ static void test_karras(void **state) {
     config.schedule = "scaled-linear";
     config.sigmas = sigmas;
     config.sigma_count = 11;
-    for (int i = 0; i < 3; i++) {
-        config.prediction = vp_predictions[i];
-        config.solver = "euler";
-        assert_end(end_of(&config, 1.5 * 14.6146412293, 0), 1.5930584556, 2e-6);
-        config.solver = "heun";
-        assert_end(end_of(&config, 1.5 * 14.6146412293, 0), 1.7641883553, 2e-6);
+    static const struct {
+        const char *solver;
+        double eta, end;
+    } rows[] = {
+        {"euler", 0, 1.5930584556},
+        {"heun", 0, 1.7641883553},
+        {"dpm2", 0, 1.7425108565},
+        {"dpm++-2m", 0, 1.7522388072},
+        {"euler-ancestral", 1, 1.2270898311},
+        {"dpm2-ancestral", 1, 1.2036145899},
+        {"dpm++-2s-ancestral", 1, 1.2197639681},
+        {"dpm++-sde", 1, 1.0579534068},
+        {"dpm++-2m-sde", 1, 1.4444395830},
+        {"dpm++-2m-sde-heun", 1, 1.5449596785},
+        {"dpm++-3m-sde", 1, 1.6759464223},
+        {"er-sde", 0, 1.3641281448},
+        {"dpm++-2s", 0, 1.6925842929},
+        {"dpm++-sde", 0, 1.6925842929},
+        {"dpm++-2m-sde", 0, 1.7522388072},
+        {"dpm++-2m-sde-heun", 0, 1.7824519130},
+        {"dpm++-3m-sde", 0, 1.7532119528},
+        {"dpm++-3m", 0, 1.7532119528},
+        {"euler-ancestral", 0, 1.5930584556},
+        {"dpm2-ancestral", 0, 1.7425108565},
+    };
+    for (size_t i = 0; i < 3 * DQG_COUNT_OF(rows); i++) {
+        config.prediction = vp_predictions[i % 3];
+        config.solver = rows[i / 3].solver;
+        config.eta = rows[i / 3].eta;
+        assert_end(end_of(&config, 1.5 * 14.6146412293, 0), rows[i / 3].end, 2e-6);
     }
+}
+
+/* sigma of a training timestep of scaled-linear, in k coordinates */
+static double sigma_at(double timestep) {
+    struct dqg_sched_config config = analytic_config();
+    struct dqg_sched sched;
+    config.schedule = "scaled-linear";
+    config.timesteps = &timestep;
+    config.timestep_count = 1;
+    assert_int_equal(dqg_sched_init(&context, &config, &sched), DQG_OK);
+    double sigma = sched.points[0].sigma;
+    dqg_sched_free(&context.alloc, &sched);
+    return sigma;
 }
 
 /* ---- discrete: t = 901, 801 ... 1, then training timestep 0 ---- */
@@ -153,11 +203,23 @@ static void test_discrete(void **state) {
     config.steps_offset = 1;
     for (int i = 0; i < 3; i++) {
         config.prediction = vp_predictions[i];
+        config.solver = "ddim";
         config.eta = 0;
         assert_end(end_of(&config, 1.5, 0), 1.5613257669, 1e-6);
         config.eta = 1;
         assert_end(end_of(&config, 1.5, 0), 1.1364302503, 1e-6);
+        config.solver = "ddpm";
+        assert_end(end_of(&config, 1.5, 0), 1.1537232233, 1e-6);
+        config.solver = "plms";
+        config.eta = 0;
+        /* In k coordinates: from those that keep the variance, at t = 901, and back, at t = 0. */
+        double first = hypot(1, sigma_at(901));
+        assert_end(end_of(&config, 1.5 * first, 0) * sqrt(0.99915), 1.6678980548, 2e-6);
     }
+    config.solver = "lcm";
+    config.spacing = "lcm";
+    config.steps = 4;
+    assert_end(end_of(&config, 1.5, 0), 0.7497555942, 1e-6);
 }
 
 /* ---- flow ---- */
@@ -173,6 +235,7 @@ static void test_flow(void **state) {
         {"euler", 1, {1.5108108108, 1.6461739073, 1.6963712511, 1.7280951074}},
         {"ddim", 1, {1.5108108108, 1.6461739073, 1.6963712511, 1.7280951074}},
         {"heun", 1, {1.6490731800, 1.7362194364, 1.7468318762, 1.7495213575}},
+        {"midpoint", 1, {1.6222118056, 1.7320006087, 1.7458595477, 1.7493746997}},
         {"euler", 3, {1.3181621622, 1.5545380123, 1.6473341274, 1.7073809608}},
         {"ddim", 3, {1.3181621622, 1.5545380123, 1.6473341274, 1.7073809608}},
         {"heun", 3, {1.3407346708, 1.6321327787, 1.7170099514, 1.7445236569}},
@@ -266,9 +329,10 @@ static void test_mixture(void **state) {
         int32_t n;
         double median;
     } rows[] = {
-        {"ddim", 5, 2.83e-1},   {"ddim", 10, 1.38e-1}, {"ddim", 20, 6.93e-2}, {"ddim", 40, 3.49e-2},
-        {"euler", 10, 1.38e-1}, {"heun", 3, 3.88},     {"heun", 5, 4.71e-1},  {"heun", 10, 6.97e-2},
-        {"heun", 20, 1.42e-2},  {"heun", 40, 3.16e-3},
+        {"ddim", 5, 2.83e-1},   {"ddim", 10, 1.38e-1}, {"ddim", 20, 6.93e-2},  {"ddim", 40, 3.49e-2},
+        {"euler", 10, 1.38e-1}, {"heun", 3, 3.88},     {"heun", 5, 4.71e-1},   {"heun", 10, 6.97e-2},
+        {"heun", 20, 1.42e-2},  {"heun", 40, 3.16e-3}, {"dpm2", 10, 2.47e-2},  {"dpm++-2s", 10, 2.12e-2},
+        {"lms", 20, 1.28e-2},   {"deis", 20, 5.64e-3}, {"ipndm", 20, 3.31e-3},
     };
     for (size_t i = 0; i < DQG_COUNT_OF(rows); i++) {
         double median = mixture_error(rows[i].solver, rows[i].n, starts, ends);

@@ -1,0 +1,86 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Adams-Bashforth solvers: a polynomial through the slopes dx/dsigma of this and earlier steps, integrated over the
+ * step. They differ in the variable of the polynomial: sigma (LMS), ln sigma (DEIS; Zhang and Chen 2022, arXiv
+ * 2204.13902) or the step's number, whatever its length (PLMS, iPNDM; Liu et al. 2022, arXiv 2202.09778).
+ */
+#include "sched/pieces.h"
+
+#include <math.h>
+
+/* Half of Gauss's rule with 8 points on -1 ... 1; the other half lies at -node. */
+static const double gauss_node[4] = {0.1834346424956498, 0.5255324099163290, 0.7966664774136267, 0.9602898564975362};
+static const double gauss_weight[4] = {0.3626837833783620, 0.3137066458778873, 0.2223810344533745, 0.1012285362903763};
+
+static double lagrange(const double *nodes, int32_t order, int32_t j, double at) {
+    double value = 1;
+    for (int32_t k = 0; k < order; k++) {
+        value *= k != j ? (at - nodes[k]) / (nodes[j] - nodes[k]) : 1;
+    }
+    return value;
+}
+
+/* Integrals over sigma of the basis polynomials in sigma, or in ln sigma where d sigma = sigma d ln sigma. */
+static void integrate(const struct dqg_step *step, int32_t order, bool in_log, double *weights) {
+    double nodes[DQG_MOST_ORDER];
+    for (int32_t j = 0; j < order; j++) {
+        nodes[j] = in_log ? log(step->from[-j].sigma) : step->from[-j].sigma;
+    }
+    double half = 0.5 * ((in_log ? log(step->to->sigma) : step->to->sigma) - nodes[0]);
+    for (int i = 0; i < 8; i++) {
+        double at = nodes[0] + half * (1 + (i < 4 ? -gauss_node[i] : gauss_node[i - 4]));
+        double weight = half * gauss_weight[i % 4] * (in_log ? exp(at) : 1);
+        for (int32_t j = 0; j < order; j++) {
+            weights[j] += weight * lagrange(nodes, order, j, at);
+        }
+    }
+}
+
+void dqg_lms_weights(const struct dqg_step *step, int32_t order, double weights[DQG_MOST_ORDER]) {
+    integrate(step, order, false, weights);
+}
+
+void dqg_deis_weights(const struct dqg_step *step, int32_t order, double weights[DQG_MOST_ORDER]) {
+    integrate(step, order, true, weights);
+}
+
+void dqg_pndm_weights(const struct dqg_step *step, int32_t order, double weights[DQG_MOST_ORDER]) {
+    static const double even[DQG_MOST_ORDER][DQG_MOST_ORDER] = {
+        {1}, {3 / 2.0, -1 / 2.0}, {23 / 12.0, -16 / 12.0, 5 / 12.0}, {55 / 24.0, -59 / 24.0, 37 / 24.0, -9 / 24.0}};
+    for (int32_t j = 0; j < order; j++) {
+        weights[j] = (step->to->sigma - step->from->sigma) * even[order - 1][j];
+    }
+}
+
+/* dx/dsigma: eps in k coordinates, eps - x0 on flow. */
+static void take_slope(const struct dqg_step *step, float *slope) {
+    dqg_step_combine(step, slope, step->from->alpha == 1 ? 0 : -1, 1);
+}
+
+dqg_status dqg_solver_adams_feed(const struct dqg_step *step) {
+    int32_t count = step->solver->order - 1;
+    int32_t order = step->kept < count ? step->kept + 1 : count + 1;
+    double weights[DQG_MOST_ORDER] = {0};
+    step->solver->weights(step, order, weights);
+    take_slope(step, step->scratch);
+    dqg_combine(step->x, 1, step->x, weights[0], step->scratch, step->n);
+    for (int32_t j = 1; j < order; j++) {
+        dqg_combine(step->x, 1, step->x, weights[j], dqg_past(step, count, j), step->n);
+    }
+    dqg_combine(dqg_keep(step, count), 1, step->scratch, 0, step->scratch, step->n);
+    return DQG_OK;
+}
+
+/* The first step is Heun's, which keeps the slope at its start; its place for the half-moved start is behind. */
+dqg_status dqg_solver_plms_feed(const struct dqg_step *step) {
+    if (step->phase == 0 && step->kept > 0) {
+        return dqg_solver_adams_feed(step);
+    }
+    int32_t count = step->solver->order - 1;
+    struct dqg_step heun = *step;
+    heun.history = step->history + count;
+    if (step->phase == 0) {
+        take_slope(step, dqg_keep(step, count));
+    }
+    return dqg_solver_heun_feed(&heun);
+}
