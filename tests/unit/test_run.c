@@ -234,6 +234,27 @@ static void test_every_solver(void **state) {
     }
 }
 
+/* Going back to the start with the latent of the start is a new start: nothing is left of the solver's history. */
+static void test_seek_forgets(void **state) {
+    static const char *const multistep[] = {"dpm++-3m", "unipc-3", "lms", "plms"};
+    float whole[VALUES], start[VALUES], again[VALUES];
+    (void)state;
+    for (size_t i = 0; i < sizeof multistep / sizeof multistep[0]; i++) {
+        struct session session;
+        dqg_tensor_view view = view_f32(start, IMAGES, 4, 8, 8);
+        reference(float_path, multistep[i], whole);
+        open_session(&session, float_path, 1, multistep[i]);
+        read_latent(session.run, start);
+        assert_int_equal(dqg_run_step(session.run), DQG_OK);
+        assert_int_equal(dqg_run_step(session.run), DQG_OK);
+        assert_ok(dqg_run_seek(session.run, 0));
+        assert_ok(dqg_run_write(session.run, &view));
+        finish(session.run, again);
+        close_session(&session);
+        assert_memory_equal(whole, again, sizeof whole);
+    }
+}
+
 /* A damaged, foreign or short state is refused and changes nothing. */
 static void test_bad_state(void **state) {
     struct session session;
@@ -470,10 +491,11 @@ static void test_memory(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_threads),      cmocka_unit_test(test_budgets),   cmocka_unit_test(test_save_restore),
-        cmocka_unit_test(test_every_solver), cmocka_unit_test(test_bad_state), cmocka_unit_test(test_batches),
-        cmocka_unit_test(test_write),        cmocka_unit_test(test_views),     cmocka_unit_test(test_progress),
-        cmocka_unit_test(test_memory),       cmocka_unit_test(test_bf16),      cmocka_unit_test(test_noise),
+        cmocka_unit_test(test_threads),      cmocka_unit_test(test_budgets),      cmocka_unit_test(test_save_restore),
+        cmocka_unit_test(test_every_solver), cmocka_unit_test(test_seek_forgets), cmocka_unit_test(test_bad_state),
+        cmocka_unit_test(test_batches),      cmocka_unit_test(test_write),        cmocka_unit_test(test_views),
+        cmocka_unit_test(test_progress),     cmocka_unit_test(test_memory),       cmocka_unit_test(test_bf16),
+        cmocka_unit_test(test_noise),
     };
     return cmocka_run_group_tests(tests, setup, teardown);
 }
