@@ -5,13 +5,23 @@
  */
 #include "model/graph.h"
 
+/* How many of a node's inputs a value is. */
+static int count_uses(const struct dqg_node *node, int32_t value) {
+    int32_t inputs[DQG_NODE_INPUTS];
+    int uses = 0;
+    dqg_node_inputs(node, inputs);
+    for (int i = 0; i < DQG_NODE_INPUTS; i++) {
+        uses += inputs[i] == value;
+    }
+    return uses;
+}
+
 /* The only node that reads a value, or -1 where there are none or several. */
 static int32_t only_reader(const struct dqg_graph *graph, int32_t value) {
     int32_t reader = -1;
     for (int32_t i = 0; i < graph->node_count; i++) {
         const struct dqg_node *node = &graph->nodes[i];
-        int uses = (node->x == value) + (node->modulation == value) + (node->residual == value) +
-                   (node->addend == value) + (node->k == value) + (node->v == value) + (node->mask == value);
+        int uses = count_uses(node, value);
         if (node->kind == DQG_NODE_REMOVED || uses == 0) {
             continue;
         }
@@ -85,14 +95,14 @@ static bool only_int8_readers(const struct dqg_graph *graph, int32_t value) {
     bool any = false;
     for (int32_t i = 0; i < graph->node_count; i++) {
         const struct dqg_node *node = &graph->nodes[i];
-        if (node->kind == DQG_NODE_REMOVED) {
+        int uses = count_uses(node, value);
+        if (node->kind == DQG_NODE_REMOVED || uses == 0) {
             continue;
         }
-        if (node->modulation == value || node->residual == value || node->addend == value || node->k == value ||
-            node->v == value || node->mask == value || (node->x == value && !wants_int8_rows(node))) {
+        if (uses > 1 || node->x != value || !wants_int8_rows(node)) {
             return false;
         }
-        any = any || node->x == value;
+        any = true;
     }
     return any;
 }
@@ -110,16 +120,8 @@ static void insert_quantizations(struct dqg_graph *graph, struct dqg_node *from,
             struct dqg_value value = graph->values[node.x];
             value.int8 = true;
             value.producer = graph->node_count;
-            struct dqg_node quantize = {.kind = DQG_NODE_QUANTIZE,
-                                        .name = node.name,
-                                        .x = node.x,
-                                        .k = DQG_NO_VALUE,
-                                        .v = DQG_NO_VALUE,
-                                        .mask = DQG_NO_VALUE,
-                                        .modulation = DQG_NO_VALUE,
-                                        .residual = DQG_NO_VALUE,
-                                        .addend = DQG_NO_VALUE,
-                                        .out = graph->value_count};
+            struct dqg_node quantize = dqg_node_make(DQG_NODE_QUANTIZE, node.name, node.x);
+            quantize.out = graph->value_count;
             if (node.kind == DQG_NODE_CONV) {
                 quantize.conv = node.conv;
                 quantize.weight = node.weight;

@@ -33,7 +33,7 @@ static int32_t append(struct dqg_graph *graph, struct dqg_node node, size_t rows
     return node.out;
 }
 
-static struct dqg_node make_node(enum dqg_node_kind kind, const char *name, int32_t x) {
+struct dqg_node dqg_node_make(enum dqg_node_kind kind, const char *name, int32_t x) {
     return (struct dqg_node){.kind = kind,
                              .name = name,
                              .x = x,
@@ -45,18 +45,24 @@ static struct dqg_node make_node(enum dqg_node_kind kind, const char *name, int3
                              .addend = DQG_NO_VALUE};
 }
 
+void dqg_node_inputs(const struct dqg_node *node, int32_t inputs[DQG_NODE_INPUTS]) {
+    const int32_t all[DQG_NODE_INPUTS] = {node->x,          node->k,        node->v,     node->mask,
+                                          node->modulation, node->residual, node->addend};
+    memcpy(inputs, all, sizeof all);
+}
+
 int32_t dqg_graph_timestep(struct dqg_graph *graph, const char *name, size_t width) {
-    return append(graph, make_node(DQG_NODE_TIMESTEP, name, DQG_NO_VALUE), graph->samples, width);
+    return append(graph, dqg_node_make(DQG_NODE_TIMESTEP, name, DQG_NO_VALUE), graph->samples, width);
 }
 
 int32_t dqg_graph_label(struct dqg_graph *graph, const char *name, int32_t x, const struct dqg_weight *table) {
-    struct dqg_node node = make_node(DQG_NODE_LABEL, name, x);
+    struct dqg_node node = dqg_node_make(DQG_NODE_LABEL, name, x);
     node.weight = table;
     return append(graph, node, graph->samples, table->size.columns);
 }
 
 int32_t dqg_graph_patchify(struct dqg_graph *graph, const char *name, const struct dqg_weight *weight) {
-    struct dqg_node node = make_node(DQG_NODE_PATCHIFY, name, DQG_NO_VALUE);
+    struct dqg_node node = dqg_node_make(DQG_NODE_PATCHIFY, name, DQG_NO_VALUE);
     size_t pixels = graph->patch * graph->patch, pixel = graph->channels;
     if (weight != NULL && dqg_dtype_is_quantized(weight->dtype)) {
         pixel = node.pixel_padded = weight->size.tap_padded;
@@ -66,7 +72,7 @@ int32_t dqg_graph_patchify(struct dqg_graph *graph, const char *name, const stru
 
 int32_t dqg_graph_linear(struct dqg_graph *graph, const char *name, int32_t x, const struct dqg_weight *weight,
                          const float *bias) {
-    struct dqg_node node = make_node(DQG_NODE_LINEAR, name, x);
+    struct dqg_node node = dqg_node_make(DQG_NODE_LINEAR, name, x);
     node.weight = weight;
     node.bias = bias;
     return append(graph, node, graph->values[x].rows, weight->size.rows);
@@ -100,7 +106,7 @@ int32_t dqg_graph_conv(struct dqg_graph *graph, const char *name, int32_t x, con
         return x;
     }
     *kept = *shape;
-    struct dqg_node node = make_node(DQG_NODE_CONV, name, x);
+    struct dqg_node node = dqg_node_make(DQG_NODE_CONV, name, x);
     node.weight = weight;
     node.bias = bias;
     node.conv = kept;
@@ -110,14 +116,14 @@ int32_t dqg_graph_conv(struct dqg_graph *graph, const char *name, int32_t x, con
 }
 
 int32_t dqg_graph_activate(struct dqg_graph *graph, const char *name, int32_t x, enum dqg_activation activation) {
-    struct dqg_node node = make_node(DQG_NODE_ACTIVATE, name, x);
+    struct dqg_node node = dqg_node_make(DQG_NODE_ACTIVATE, name, x);
     node.activation = activation;
     return append(graph, node, graph->values[x].rows, graph->values[x].columns);
 }
 
 int32_t dqg_graph_norm(struct dqg_graph *graph, const char *name, int32_t x, int32_t modulation, size_t shift_column,
                        size_t scale_column, float epsilon) {
-    struct dqg_node node = make_node(DQG_NODE_NORM, name, x);
+    struct dqg_node node = dqg_node_make(DQG_NODE_NORM, name, x);
     node.modulation = modulation;
     node.shift_column = shift_column;
     node.scale_column = scale_column;
@@ -127,7 +133,7 @@ int32_t dqg_graph_norm(struct dqg_graph *graph, const char *name, int32_t x, int
 
 int32_t dqg_graph_norm_learned(struct dqg_graph *graph, const char *name, int32_t x, const float *factor,
                                const float *bias, bool rms, float epsilon) {
-    struct dqg_node node = make_node(DQG_NODE_NORM, name, x);
+    struct dqg_node node = dqg_node_make(DQG_NODE_NORM, name, x);
     node.factor = factor;
     node.bias = bias;
     node.rms = rms;
@@ -136,7 +142,7 @@ int32_t dqg_graph_norm_learned(struct dqg_graph *graph, const char *name, int32_
 }
 
 int32_t dqg_graph_glu(struct dqg_graph *graph, const char *name, int32_t x, enum dqg_activation activation) {
-    struct dqg_node node = make_node(DQG_NODE_GLU, name, x);
+    struct dqg_node node = dqg_node_make(DQG_NODE_GLU, name, x);
     node.activation = activation;
     return append(graph, node, graph->values[x].rows, graph->values[x].columns / 2);
 }
@@ -155,7 +161,7 @@ int32_t dqg_graph_attention(struct dqg_graph *graph, const char *name, int32_t q
 }
 
 int32_t dqg_graph_attention_to(struct dqg_graph *graph, const char *name, const struct dqg_graph_attention_args *args) {
-    struct dqg_node node = make_node(DQG_NODE_ATTENTION, name, args->q);
+    struct dqg_node node = dqg_node_make(DQG_NODE_ATTENTION, name, args->q);
     node.k = args->k;
     node.v = args->v;
     node.mask = args->mask;
@@ -169,7 +175,7 @@ int32_t dqg_graph_attention_to(struct dqg_graph *graph, const char *name, const 
 
 int32_t dqg_graph_add(struct dqg_graph *graph, const char *name, int32_t residual, int32_t modulation,
                       size_t gate_column, int32_t x) {
-    struct dqg_node node = make_node(DQG_NODE_ADD, name, x);
+    struct dqg_node node = dqg_node_make(DQG_NODE_ADD, name, x);
     node.residual = residual;
     node.modulation = modulation;
     node.gate_column = gate_column;
@@ -177,12 +183,12 @@ int32_t dqg_graph_add(struct dqg_graph *graph, const char *name, int32_t residua
 }
 
 int32_t dqg_graph_add_table(struct dqg_graph *graph, const char *name, int32_t x, const float *table) {
-    struct dqg_node node = make_node(DQG_NODE_ADD_TABLE, name, x);
+    struct dqg_node node = dqg_node_make(DQG_NODE_ADD_TABLE, name, x);
     node.table = table;
     return append(graph, node, graph->values[x].rows, graph->values[x].columns);
 }
 
 void dqg_graph_unpatchify(struct dqg_graph *graph, const char *name, int32_t x) {
     /* The evaluation's output: a value without memory of its own. */
-    append(graph, make_node(DQG_NODE_UNPATCHIFY, name, x), 0, 0);
+    append(graph, dqg_node_make(DQG_NODE_UNPATCHIFY, name, x), 0, 0);
 }

@@ -72,6 +72,13 @@ struct dqg_node {
     bool int8;                           /* integer attention */
 };
 
+/* A node of a kind that reads x and nothing else yet. */
+struct dqg_node dqg_node_make(enum dqg_node_kind kind, const char *name, int32_t x);
+
+/* Everything that a node reads, x first; DQG_NO_VALUE where it has no such input. */
+enum { DQG_NODE_INPUTS = 7 };
+void dqg_node_inputs(const struct dqg_node *node, int32_t inputs[DQG_NODE_INPUTS]);
+
 struct dqg_graph {
     struct dqg_context *context;
     struct dqg_arena arena;

@@ -110,13 +110,11 @@ dqg_status dqg_graph_plan(struct dqg_graph *graph) {
         }
     }
     for (int32_t i = 0; i < graph->node_count; i++) {
-        note_use(graph, graph->nodes[i].x, i);
-        note_use(graph, graph->nodes[i].k, i);
-        note_use(graph, graph->nodes[i].v, i);
-        note_use(graph, graph->nodes[i].mask, i);
-        note_use(graph, graph->nodes[i].modulation, i);
-        note_use(graph, graph->nodes[i].residual, i);
-        note_use(graph, graph->nodes[i].addend, i);
+        int32_t inputs[DQG_NODE_INPUTS];
+        dqg_node_inputs(&graph->nodes[i], inputs);
+        for (int input = 0; input < DQG_NODE_INPUTS; input++) {
+            note_use(graph, inputs[input], i);
+        }
     }
     for (int32_t i = 0; i < graph->node_count; i++) {
         struct dqg_node *node = &graph->nodes[i];
