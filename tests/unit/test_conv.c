@@ -9,7 +9,7 @@
 
 #include "check.h"
 #include "ops/conv.h"
-#include "quant/quant.h"
+#include "packed_weight.h"
 #include "support/rng.h"
 
 enum { GUARD = 64, PATTERN = 0x5a, GAP = 3, MOST_OUTPUTS = 130 };
@@ -64,30 +64,11 @@ static float *random_floats(size_t count) {
 /* Random weights in the storage format. */
 static void make_weight(struct problem *p, int32_t dtype, int32_t group) {
     const struct dqg_conv_shape *shape = &p->shape;
-    struct dqg_tensor_desc from = {.name = "w",
-                                   .dtype = DQG_DTYPE_F32,
-                                   .rank = 5,
-                                   .shape = {(int64_t)p->outputs, (int64_t)shape->channels, (int64_t)shape->kernel[0],
-                                             (int64_t)shape->kernel[1], (int64_t)shape->kernel[2]}};
-    struct dqg_tensor_desc to = from;
-    struct dqg_weight *weight = &p->weight;
-    *weight = (struct dqg_weight){.name = "w", .dtype = dtype, .group = group, .rank = 5};
-    to.dtype = dtype;
-    to.group = group;
-    memcpy(weight->shape, to.shape, sizeof weight->shape);
-    assert_true(dqg_format_plane_bytes(dtype, group, 5, to.shape, weight->bytes));
-    memcpy(to.plane_bytes, weight->bytes, sizeof weight->bytes);
-    assert_true(dqg_matrix_size(dtype, group, 5, to.shape, &weight->size));
-    assert_ok(dqg_weight_allocate(context, weight));
-    float *values = random_floats(weight->size.rows * weight->size.columns);
-    struct dqg_packing packing = {.from = &from,
-                                  .to = &to,
-                                  .in = values,
-                                  .search = 1,
-                                  .planes = {weight->codes, weight->scales, weight->zeros}};
-    assert_ok(dqg_quantize_tensor(context, &packing));
-    weight->scale = to.scale;
-    assert_ok(dqg_weight_finish(context, weight));
+    const int64_t sizes[] = {(int64_t)p->outputs, (int64_t)shape->channels, (int64_t)shape->kernel[0],
+                             (int64_t)shape->kernel[1], (int64_t)shape->kernel[2]};
+    size_t taps = shape->kernel[0] * shape->kernel[1] * shape->kernel[2];
+    float *values = random_floats(p->outputs * shape->channels * taps);
+    pack_weight(context, &p->weight, dtype, group, 5, sizes, values, 1);
     free(values);
 }
 

@@ -7,7 +7,7 @@
 
 #include "check.h"
 #include "model/exec.h"
-#include "quant/quant.h"
+#include "packed_weight.h"
 
 enum { SAMPLES = 2, SIDE = 6, IN = 4, WIDTH = 40, TIME = 16, PIXELS = SAMPLES * SIDE * SIDE };
 
@@ -20,29 +20,13 @@ static float noise(size_t i) {
 }
 
 static void make_weight(struct dqg_weight *weight, int32_t dtype, int64_t outputs, int64_t channels, int64_t kernel) {
-    struct dqg_tensor_desc from = {
-        .name = "w", .dtype = DQG_DTYPE_F32, .rank = 4, .shape = {outputs, channels, kernel, kernel}};
-    struct dqg_tensor_desc to = from;
-    to.dtype = dtype;
-    to.group = dtype == DQG_DTYPE_INT4 ? 32 : 0;
-    *weight = (struct dqg_weight){.name = "w", .dtype = dtype, .group = to.group, .rank = 4};
-    memcpy(weight->shape, to.shape, sizeof weight->shape);
-    assert_true(dqg_format_plane_bytes(dtype, to.group, 4, to.shape, weight->bytes));
-    memcpy(to.plane_bytes, weight->bytes, sizeof weight->bytes);
-    assert_true(dqg_matrix_size(dtype, to.group, 4, to.shape, &weight->size));
-    assert_ok(dqg_weight_allocate(context, weight));
-    float *values = malloc(weight->size.rows * weight->size.columns * sizeof *values);
-    for (size_t i = 0; i < weight->size.rows * weight->size.columns; i++) {
+    const int64_t shape[] = {outputs, channels, kernel, kernel};
+    size_t count = (size_t)(outputs * channels * kernel * kernel);
+    float *values = malloc(count * sizeof *values);
+    for (size_t i = 0; i < count; i++) {
         values[i] = noise(i + (size_t)outputs * 1000) * 0.1f;
     }
-    struct dqg_packing packing = {.from = &from,
-                                  .to = &to,
-                                  .in = values,
-                                  .search = 1,
-                                  .planes = {weight->codes, weight->scales, weight->zeros}};
-    assert_ok(dqg_quantize_tensor(context, &packing));
-    weight->scale = to.scale;
-    assert_ok(dqg_weight_finish(context, weight));
+    pack_weight(context, weight, dtype, dtype == DQG_DTYPE_INT4 ? 32 : 0, 4, shape, values, 1);
     free(values);
     if (dqg_dtype_is_quantized(dtype)) {
         struct dqg_ops ops = {.context = context, .kernels = context->kernels};

@@ -9,7 +9,7 @@
 #include "check.h"
 #include "kernel/kernel.h"
 #include "ops/ops.h"
-#include "quant/quant.h"
+#include "packed_weight.h"
 #include "tiny_model.h"
 
 enum { ROWS = 75, COLUMNS = 198, TOKENS = 9 }; /* multiples of nothing */
@@ -44,21 +44,8 @@ static bool next_quantized(size_t *index, const struct dqg_format **format) {
 /* w as a weight of this format; scratch of ops must hold a panel. */
 static void quantize(const struct dqg_ops *ops, const struct dqg_format *format, const float *w,
                      struct dqg_weight *weight) {
-    struct dqg_tensor_desc from = {.name = "w", .dtype = DQG_DTYPE_F32, .rank = 2, .shape = {ROWS, COLUMNS}};
-    struct dqg_tensor_desc to = from;
-    to.dtype = format->dtype;
-    to.group = dqg_format_has_groups(format) ? 64 : 0;
-    *weight =
-        (struct dqg_weight){.name = "w", .dtype = to.dtype, .group = to.group, .rank = 2, .shape = {ROWS, COLUMNS}};
-    assert_true(dqg_format_plane_bytes(to.dtype, to.group, 2, to.shape, to.plane_bytes));
-    assert_true(dqg_matrix_size(to.dtype, to.group, 2, to.shape, &weight->size));
-    memcpy(weight->bytes, to.plane_bytes, sizeof weight->bytes);
-    assert_ok(dqg_weight_allocate(ops->context, weight));
-    struct dqg_packing packing = {
-        .from = &from, .to = &to, .in = w, .search = 8, .planes = {weight->codes, weight->scales, weight->zeros}};
-    assert_ok(dqg_quantize_tensor(ops->context, &packing));
-    weight->scale = to.scale;
-    assert_ok(dqg_weight_finish(ops->context, weight));
+    const int64_t shape[] = {ROWS, COLUMNS};
+    pack_weight(ops->context, weight, format->dtype, dqg_format_has_groups(format) ? 64 : 0, 2, shape, w, 8);
     dqg_op_weight_sums(ops, weight);
 }
 
