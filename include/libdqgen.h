@@ -395,6 +395,9 @@ enum {
     DQG_RUN_VARIATION_STRENGTH = 313, /* float: how far, 0 to 1; 1 gives the noise of the variation seeds themselves */
     DQG_RUN_OFFSET_NOISE = 314,       /* float: the initial noise gets a normal for each image and channel times this;
                                          for networks trained with offset noise */
+    DQG_RUN_TIME_AXES = 335, /* int: how many of the latent's first dimensions have entries with times of their own:
+                                (samples, frames, ...) with 2 is a time for each frame. 0: one time for the run. Runs
+                                with a model: 0, or 1 for a time of each image */
 
     DQG_QUANTIZER_BITS = 400,          /* int: 2 to 6, 8 or 16 bits for matrices that no rule names */
     DQG_QUANTIZER_GROUP = 401,         /* int: inputs that share a group scale: 32, 64 or 128 */
@@ -642,6 +645,24 @@ DQG_API dqg_status dqg_scheduler_add_noise(dqg_context *context, const dqg_sched
                                            const dqg_tensor_view *x0, const dqg_tensor_view *noise,
                                            const dqg_tensor_view *out);
 
+/*
+ * out = input_scale * x at point index: what the network is given, for hosts that own the whole loop. out may be x.
+ * Errors: DQG_ERROR_ARGUMENT, DQG_ERROR_RANGE, DQG_ERROR_MEMORY.
+ */
+DQG_API dqg_status dqg_scheduler_scale_input(dqg_context *context, const dqg_scheduler *scheduler, int32_t index,
+                                             const dqg_tensor_view *x, const dqg_tensor_view *out);
+
+/*
+ * Make the inverse of a scheduler: the same points in the other order, from the clean sample to the noise it would be
+ * made from (DDIM inversion, arXiv 2010.02502; inversion of rectified flows). A run made with it is given the sample by
+ * dqg_run_write() and stepped as any other. Its first-order error falls with the number of steps.
+ *   inverse  receives a scheduler with one reference
+ * Errors: DQG_ERROR_ARGUMENT, DQG_ERROR_UNSUPPORTED (solvers other than euler, heun and ddim; eta above 0; a prediction
+ * that does not tell the noise at the last point), DQG_ERROR_MEMORY.
+ */
+DQG_API dqg_status dqg_scheduler_invert(dqg_context *context, const dqg_scheduler *scheduler,
+                                        dqg_scheduler **inverse);
+
 /* ------------------------------------------------------------------------------------------------------------------
  * Run
  * --------------------------------------------------------------------------------------------------------------- */
@@ -734,6 +755,74 @@ DQG_API dqg_status dqg_run_write(dqg_run *run, const dqg_tensor_view *view);
  * Errors: DQG_ERROR_ARGUMENT, DQG_ERROR_RANGE.
  */
 DQG_API dqg_status dqg_run_seek(dqg_run *run, int32_t index);
+
+/*
+ * Times of their own (DQG_RUN_TIME_AXES): how many the run has, 1 without. Each belongs to an equal part of the latent,
+ * in the order of the latent's elements. 0 for NULL.
+ */
+DQG_API int32_t dqg_run_times(const dqg_run *run);
+
+/*
+ * Place each part of the latent at a point of the schedule, 0..steps. A part that stands there already goes on
+ * undisturbed; others are placed as by dqg_run_seek(). A part at the last point is held: the network sees it, nothing
+ * changes it. dqg_run_step() and dqg_run_submit() take one step with all parts that are not held; dqg_run_info and
+ * dqg_request tell of the one with the most steps to do.
+ *   count  dqg_run_times()
+ * Errors: DQG_ERROR_ARGUMENT, DQG_ERROR_RANGE. A failing call places none.
+ */
+DQG_API dqg_status dqg_run_set_steps(dqg_run *run, const int32_t *steps, int32_t count);
+
+/*
+ * Where each part stands: finished steps, and the timestep and sigma that the network's next evaluation sees. Any of
+ * steps, timesteps and sigmas may be NULL.
+ *   count  dqg_run_times()
+ * Errors: DQG_ERROR_ARGUMENT.
+ */
+DQG_API dqg_status dqg_run_get_times(const dqg_run *run, int32_t *steps, double *timesteps, double *sigmas,
+                                     int32_t count);
+
+/*
+ * Start at point index from the Gaussian that noised data have there, alpha mean + sqrt(sigma^2 + alpha^2 variance) z,
+ * with the noise z of this run (Analytic-Init, arXiv 2406.15735). To be called before anything else moved the run; parts
+ * that dqg_run_set_steps() has placed at the end stay as they are.
+ *   mean      of the data, shape of one sample: that of the latent without its first dimension; NULL is 0
+ *   variance  of the data, 0 or more: the mean of those of all elements
+ * Errors: DQG_ERROR_ARGUMENT, DQG_ERROR_RANGE (index, variance), DQG_ERROR_STATE (the run has begun).
+ */
+DQG_API dqg_status dqg_run_start(dqg_run *run, int32_t index, const dqg_tensor_view *mean, double variance);
+
+/*
+ * What dqg_run_start() needs to know of data: the mean of samples over their first dimension, and the mean over all
+ * elements of the variance along it.
+ *   samples   (n, ...), n at least 1
+ *   mean      receives it; the shape of one sample
+ *   variance  receives it
+ * Errors: DQG_ERROR_ARGUMENT, DQG_ERROR_MEMORY.
+ */
+DQG_API dqg_status dqg_run_fit_start(dqg_context *context, const dqg_tensor_view *samples, const dqg_tensor_view *mean,
+                                     double *variance);
+
+/* The first point of a plan that is not noisier than the sample is (not cleaner, for inverse plans). */
+enum { DQG_NEAREST_POINT = -1 };
+
+/*
+ * Go on with another scheduler, between steps. The sample keeps its noise level sigma / alpha and is brought to the
+ * coordinates of the new point; to a point of another level it moves along the straight line through the latest
+ * estimate. The solver's history is forgotten, what is finished stays finished. May allocate, where the new solver
+ * keeps another number of buffers; the run holds the new scheduler and gives up the old one.
+ *   index  where to go on: a point of the new scheduler, or DQG_NEAREST_POINT
+ * Errors: DQG_ERROR_ARGUMENT, DQG_ERROR_RANGE (index), DQG_ERROR_STATE (inside a step, finished, or a move to another
+ * level before any step), DQG_ERROR_UNSUPPORTED, DQG_ERROR_MEMORY. A failing call leaves the run as it was.
+ */
+DQG_API dqg_status dqg_run_set_scheduler(dqg_run *run, dqg_scheduler *scheduler, int32_t index);
+
+/*
+ * Make a second run that stands where this one does, in the same context, with the same model and scheduler, and goes on
+ * from there on its own, bit for bit; inside a step too. An evaluation under way is done again by the copy.
+ *   copy  receives the handle; destroy with dqg_run_destroy()
+ * Errors: DQG_ERROR_ARGUMENT, DQG_ERROR_MEMORY.
+ */
+DQG_API dqg_status dqg_run_fork(dqg_run *run, dqg_run **copy);
 
 /*
  * Convert one image of a pixel-space model to the view. image.width and image.height must be the run's.

@@ -50,6 +50,8 @@ const struct dqg_option_row dqg_option_rows[] = {
     FLOAT(VARIATION_STRENGTH, RUN, "variation-strength", 0, 1, 0, "share of the way to the noise of variation-seeds"),
     FLOAT(OFFSET_NOISE, RUN, "offset-noise", 0, 1, 0,
           "initial noise gets one more normal for each image and channel, times this"),
+    INT(TIME_AXES, RUN, "time-axes", 0, DQG_MAX_RANK, 0,
+        "first dimensions of the latent whose entries have times of their own; 0: one time for the run"),
     INTS(CLASSES, RUN, "classes", -1, 1e6, "class of each image; one value serves all; -1 is no class"),
     FLOAT(GUIDANCE, RUN, "guidance", -100, 100, 1, "classifier-free guidance scale; 1 is off"),
     INT(CFG_CHANNELS, RUN, "cfg-channels", 0, 4096, 0, "guide the first channels only; 0 guides all"),

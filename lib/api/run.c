@@ -31,6 +31,7 @@ static struct dqg_run_config read_options(const dqg_options *options) {
         .variation_seed_count = variations.count,
         .variation_strength = dqg_option(options, DQG_RUN_VARIATION_STRENGTH).number,
         .offset_noise = dqg_option(options, DQG_RUN_OFFSET_NOISE).number,
+        .time_axes = (int32_t)dqg_option(options, DQG_RUN_TIME_AXES).integer,
         .classes = classes.ints,
         .class_count = classes.count,
         .guidance = dqg_option(options, DQG_RUN_GUIDANCE).number,
@@ -202,8 +203,11 @@ dqg_status dqg_run_seek(dqg_run *run, int32_t index) {
     if (index < 0 || index > steps) {
         return dqg_fail(run->context, DQG_ERROR_RANGE, "index: %d is outside 0..%d", (int)index, (int)steps);
     }
-    run->state.step = index;
-    dqg_run_restart_step(run);
+    for (size_t part = 0; part < dqg_run_parts(run); part++) {
+        dqg_run_place(run, part, index);
+    }
+    dqg_run_settle(run);
+    run->evaluating = false;
     return DQG_OK;
 }
 
@@ -263,7 +267,7 @@ dqg_status dqg_run_request(dqg_run *run, dqg_request *request, const dqg_tensor_
         return DQG_DONE;
     }
     DQG_TRY(dqg_view_check(run->context, input, "input", run->rank, run->shape));
-    struct dqg_sched_point point = dqg_sched_request(&run->scheduler->sched, &run->state);
+    struct dqg_sched_point point = dqg_run_point(run, dqg_run_rear(run));
     dqg_request filled = {.timestep = point.timestep, .sigma = point.sigma};
     DQG_TRY(dqg_record_return(run->context, request, &filled, sizeof filled));
     dqg_run_scale_input(run, run->scratch);

@@ -90,9 +90,52 @@ dqg_status dqg_scheduler_point(const dqg_scheduler *scheduler, int32_t index, dq
     return dqg_record_return(NULL, point, &filled, sizeof filled);
 }
 
-dqg_status dqg_scheduler_add_noise(dqg_context *context, const dqg_scheduler *scheduler, int32_t index,
-                                   const dqg_tensor_view *x0, const dqg_tensor_view *noise,
-                                   const dqg_tensor_view *out) {
+dqg_status dqg_scheduler_invert(dqg_context *context, const dqg_scheduler *scheduler, dqg_scheduler **inverse) {
+    if (inverse != NULL) {
+        *inverse = NULL;
+    }
+    if (context == NULL) {
+        return DQG_ERROR_ARGUMENT;
+    }
+    dqg_error_clear(context);
+    DQG_TRY(dqg_need(context, scheduler, "scheduler"));
+    DQG_TRY(dqg_need(context, inverse, "inverse"));
+    return dqg_scheduler_make_inverse(context, scheduler, inverse);
+}
+
+/* ---- hosts with a loop of their own ---- */
+
+/* out = x_weight * x + noise_weight * noise at a point, with the weights that the callers find in it. */
+static dqg_status mix(dqg_context *context, const char *name, double x_weight, const dqg_tensor_view *x,
+                      double noise_weight, const dqg_tensor_view *noise, const dqg_tensor_view *out) {
+    uint64_t count;
+    if (x == NULL || x->struct_size < sizeof *x || x->rank < 0 || x->rank > DQG_MAX_RANK) {
+        return dqg_fail(context, DQG_ERROR_ARGUMENT, "%s: not a tensor view (use DQG_INIT, then fill it in)", name);
+    }
+    if (!dqg_shape_count(x->rank, x->shape, &count) || count > SIZE_MAX / 16) {
+        return dqg_fail(context, DQG_ERROR_ARGUMENT, "%s: the shape is negative or too large", name);
+    }
+    DQG_TRY(dqg_view_check(context, x, name, x->rank, x->shape));
+    DQG_TRY(dqg_view_check(context, noise, "noise", x->rank, x->shape));
+    DQG_TRY(dqg_view_check(context, out, "out", x->rank, x->shape));
+    size_t bytes = (size_t)count * 2 * sizeof(float);
+    float *a = dqg_malloc(&context->alloc, bytes);
+    if (a == NULL) {
+        return dqg_fail_memory(context, "a copy of the views", bytes);
+    }
+    float *b = a + count;
+    dqg_view_read(x, a);
+    dqg_view_read(noise, b);
+    for (uint64_t i = 0; i < count; i++) {
+        a[i] = (float)(x_weight * a[i] + noise_weight * b[i]);
+    }
+    dqg_view_write(out, a);
+    dqg_free(&context->alloc, a, bytes);
+    return DQG_OK;
+}
+
+static dqg_status find_point(dqg_context *context, const dqg_scheduler *scheduler, int32_t index,
+                             const struct dqg_sched_point **point) {
     if (context == NULL) {
         return DQG_ERROR_ARGUMENT;
     }
@@ -102,29 +145,22 @@ dqg_status dqg_scheduler_add_noise(dqg_context *context, const dqg_scheduler *sc
         return dqg_fail(context, DQG_ERROR_RANGE, "index: %d is outside 0..%d", (int)index,
                         (int)scheduler->sched.steps);
     }
-    if (x0 == NULL || x0->struct_size < sizeof *x0 || x0->rank < 0 || x0->rank > DQG_MAX_RANK) {
-        return dqg_fail(context, DQG_ERROR_ARGUMENT, "x0: not a tensor view (use DQG_INIT, then fill it in)");
-    }
-    uint64_t count;
-    if (!dqg_shape_count(x0->rank, x0->shape, &count) || count > SIZE_MAX / 16) {
-        return dqg_fail(context, DQG_ERROR_ARGUMENT, "x0: the shape is negative or too large");
-    }
-    DQG_TRY(dqg_view_check(context, x0, "x0", x0->rank, x0->shape));
-    DQG_TRY(dqg_view_check(context, noise, "noise", x0->rank, x0->shape));
-    DQG_TRY(dqg_view_check(context, out, "out", x0->rank, x0->shape));
-    size_t bytes = (size_t)count * 2 * sizeof(float);
-    float *a = dqg_malloc(&context->alloc, bytes);
-    if (a == NULL) {
-        return dqg_fail_memory(context, "a copy of the views", bytes);
-    }
-    float *b = a + count;
-    const struct dqg_sched_point *point = &scheduler->sched.points[index];
-    dqg_view_read(x0, a);
-    dqg_view_read(noise, b);
-    for (uint64_t i = 0; i < count; i++) {
-        a[i] = (float)(point->alpha * a[i] + point->sigma * b[i]);
-    }
-    dqg_view_write(out, a);
-    dqg_free(&context->alloc, a, bytes);
+    *point = &scheduler->sched.points[index];
     return DQG_OK;
+}
+
+dqg_status dqg_scheduler_add_noise(dqg_context *context, const dqg_scheduler *scheduler, int32_t index,
+                                   const dqg_tensor_view *x0, const dqg_tensor_view *noise,
+                                   const dqg_tensor_view *out) {
+    const struct dqg_sched_point *point = NULL;
+    DQG_TRY(find_point(context, scheduler, index, &point));
+    return mix(context, "x0", point->alpha, x0, point->sigma, noise, out);
+}
+
+dqg_status dqg_scheduler_scale_input(dqg_context *context, const dqg_scheduler *scheduler, int32_t index,
+                                     const dqg_tensor_view *x, const dqg_tensor_view *out) {
+    const struct dqg_sched_point *point = NULL;
+    DQG_TRY(find_point(context, scheduler, index, &point));
+    /* rounded as a run rounds it */
+    return mix(context, "x", (float)point->input_scale, x, 0, x, out);
 }

@@ -22,8 +22,7 @@ static bool place(size_t *used, char *base, size_t count, size_t element, void *
     return true;
 }
 
-/* Set every pointer into the block, or with block NULL only find its size. */
-static bool lay_out(struct dqg_run *run) {
+bool dqg_run_lay_out(struct dqg_run *run) {
     size_t used = 0;
     char *base = run->block;
     size_t samples = run->copies * run->images;
@@ -38,7 +37,8 @@ static bool lay_out(struct dqg_run *run) {
                 place(&used, base, samples, sizeof(int32_t), (void **)&run->labels) &&
                 place(&used, base, run->images, sizeof(uint64_t), (void **)&run->seeds) &&
                 place(&used, base, dqg_run_generators(run), sizeof *run->generators, (void **)&run->generators) &&
-                place(&used, base, (size_t)run->graph.node_count, sizeof(int32_t), (void **)&run->node_us);
+                place(&used, base, (size_t)run->graph.node_count, sizeof(int32_t), (void **)&run->node_us) &&
+                place(&used, base, run->clock_count, sizeof *run->clocks, (void **)&run->clocks);
     for (int32_t i = 0; fits && i < dqg_sched_buffers(&run->scheduler->sched); i++) {
         fits = place(&used, base, run->size, sizeof(float), (void **)&run->state.history[i]);
     }
@@ -91,6 +91,7 @@ static dqg_status prepare(struct dqg_run *run, const struct dqg_run_config *conf
                         config->width > 0 ? config->width : (int64_t)hyper->width};
     DQG_TRY(set_shape(run, shape, 4));
     DQG_TRY(dqg_run_set_noise(run, config));
+    DQG_TRY(dqg_run_set_clocks(run, config->time_axes));
     DQG_TRY(check_classes(run->context, run->model, config));
     if (config->cfg_channels > (int32_t)hyper->channels) {
         return dqg_fail(run->context, DQG_ERROR_RANGE, "cfg-channels is %d, the model has %zu channels",
@@ -106,7 +107,7 @@ static dqg_status prepare(struct dqg_run *run, const struct dqg_run_config *conf
     DQG_TRY(dqg_model_graph(run->context, run->model, run->copies * run->images, (size_t)shape[2], (size_t)shape[3],
                             config->bf16, config->attention, &run->graph));
     size_t total = 0;
-    if (!lay_out(run) || !total_bytes(run, &total)) {
+    if (!dqg_run_lay_out(run) || !total_bytes(run, &total)) {
         return dqg_fail(run->context, DQG_ERROR_LIMIT, "a run of this size does not fit the address space");
     }
     if (config->memory_limit > 0 && total > config->memory_limit) {
@@ -125,6 +126,7 @@ static void fill(struct dqg_run *run, const struct dqg_run_config *config) {
         run->labels[i] = i < run->images ? (int32_t)label : -1;
     }
     memset(run->node_us, 0, (size_t)run->graph.node_count * sizeof *run->node_us);
+    memset(run->clocks, 0, run->clock_count * sizeof *run->clocks);
     for (size_t i = 0; i < run->size; i++) {
         run->latent[i] = (float)(run->scheduler->sched.initial_scale * run->latent[i]);
     }
@@ -178,14 +180,14 @@ static dqg_status start(struct dqg_context *context, struct dqg_model *model, st
     return DQG_OK;
 }
 
-static dqg_status allocate(struct dqg_run *run) {
+dqg_status dqg_run_allocate(struct dqg_run *run) {
     size_t bytes = run->block_bytes;
     run->block = dqg_malloc(&run->context->alloc, bytes);
     if (run->block == NULL) {
         return dqg_fail_memory(run->context, "the run's latents", bytes);
     }
-    lay_out(run);
-    return run->model != NULL ? dqg_exec_init(run->context, &run->graph, &run->exec) : DQG_OK;
+    dqg_run_lay_out(run);
+    return DQG_OK;
 }
 
 dqg_status dqg_run_memory(struct dqg_context *context, struct dqg_model *model, struct dqg_scheduler *scheduler,
@@ -205,7 +207,10 @@ dqg_status dqg_run_memory(struct dqg_context *context, struct dqg_model *model, 
 /* The second half of making a run: allocate, draw the noise. A run that failed by then or here is given up. */
 static dqg_status complete(struct dqg_run *run, const struct dqg_run_config *config, dqg_status status,
                            struct dqg_run **out) {
-    status = status >= 0 ? allocate(run) : status;
+    status = status >= 0 ? dqg_run_allocate(run) : status;
+    if (status >= 0 && run->model != NULL) {
+        status = dqg_exec_init(run->context, &run->graph, &run->exec);
+    }
     if (status < 0) {
         dqg_run_free(run);
         return status;
@@ -228,7 +233,8 @@ dqg_status dqg_run_make_custom(struct dqg_context *context, struct dqg_scheduler
     DQG_TRY(start(context, NULL, scheduler, &run));
     dqg_status status = set_shape(run, shape, rank);
     status = status >= 0 ? dqg_run_set_noise(run, config) : status;
-    if (status >= 0 && !lay_out(run)) {
+    status = status >= 0 ? dqg_run_set_clocks(run, config->time_axes) : status;
+    if (status >= 0 && !dqg_run_lay_out(run)) {
         status = dqg_fail(context, DQG_ERROR_LIMIT, "a run of this size does not fit the address space");
     }
     return complete(run, config, status, out);

@@ -22,6 +22,8 @@ void dqg_scheduler_release_(struct dqg_scheduler *scheduler);
 
 dqg_status dqg_scheduler_make(struct dqg_context *context, const struct dqg_sched_config *config,
                               struct dqg_scheduler **scheduler);
+dqg_status dqg_scheduler_make_inverse(struct dqg_context *context, const struct dqg_scheduler *scheduler,
+                                      struct dqg_scheduler **inverse);
 
 /* How the model's metadata say that it is sampled. */
 void dqg_scheduler_defaults(const struct dqg_model *model, struct dqg_sched_config *config);
@@ -39,6 +41,7 @@ struct dqg_run_config {
     int32_t variation_seed_count;
     double variation_strength; /* 0..1 of the way from the noise of the seeds to that of the variation seeds */
     double offset_noise;
+    int32_t time_axes; /* first dimensions of the latent whose entries have times of their own */
     const int64_t *classes;
     int32_t class_count;
     double guidance;
@@ -49,19 +52,25 @@ struct dqg_run_config {
     bool bf16; /* products with float weights */
 };
 
+/* Where a part of the latent with a time of its own stands: as struct dqg_sched_state. */
+struct dqg_clock {
+    int32_t step, phase, kept;
+};
+
 struct dqg_run {
+    _Atomic bool cancelled; /* first: a fork copies what follows */
     struct dqg_context *context;
     struct dqg_model *model; /* NULL for a custom run */
     struct dqg_scheduler *scheduler;
     struct dqg_graph graph;
     struct dqg_exec exec;
-    _Atomic bool cancelled;
 
     int32_t rank;
     int64_t shape[DQG_MAX_RANK]; /* of the latent */
     size_t images;               /* shape[0] */
     size_t image_size;           /* elements of one image */
     size_t size;                 /* elements of the latent */
+    size_t clock_count;          /* equal parts of the latent with times of their own; 0: one time for all of it */
     size_t copies;               /* samples of the network for each image: 2 with guidance, else 1; 0 without model */
     double guidance;
     int32_t cfg_channels;
@@ -77,12 +86,13 @@ struct dqg_run {
     uint64_t *seeds;   /* images */
     struct dqg_torch_rng *generators; /* dqg_run_generators() */
     int32_t *node_us;  /* [operators] the time each took last */
+    struct dqg_clock *clocks; /* clock_count; the solver's history comes after them, last */
 
     enum dqg_noise noise;
     bool offset_noise; /* the second draw is of offsets */
     uint64_t draws;    /* of normals until now, those of all images together being one */
 
-    struct dqg_sched_state state;
+    struct dqg_sched_state state; /* with clocks: of the one with the most steps to do; phase, of those in a half step */
     int32_t evaluations;
     bool evaluating; /* an evaluation is under way, or requested */
     struct dqg_work work;
@@ -98,12 +108,46 @@ dqg_status dqg_run_make_custom(struct dqg_context *context, struct dqg_scheduler
                                int32_t rank, const struct dqg_run_config *config, struct dqg_run **run);
 void dqg_run_free(struct dqg_run *run);
 
+/* Set every pointer into the block, or with block NULL only find its size; false on overflow. Then take it. */
+bool dqg_run_lay_out(struct dqg_run *run);
+dqg_status dqg_run_allocate(struct dqg_run *run);
+
+/* A second run that goes on from where this one stands. An evaluation under way is done again. */
+dqg_status dqg_run_fork_(struct dqg_run *run, struct dqg_run **copy);
+
+/* Go on with another plan from its point index, or DQG_NEAREST_POINT. A run that fails to is as it was. */
+dqg_status dqg_run_use_scheduler(struct dqg_run *run, struct dqg_scheduler *scheduler, int32_t index);
+
 /* The next piece of work: DQG_PENDING, DQG_OK after a step, DQG_DONE after the last. budget_us < 0: no limit. */
 dqg_status dqg_run_work(struct dqg_run *run, int64_t budget_us);
 
 /* Scaled network input of the next evaluation for one copy of the latent; and what to do with its output. */
 void dqg_run_scale_input(const struct dqg_run *run, float *out);
 dqg_status dqg_run_feed(struct dqg_run *run);
+
+/* ---- clock.c: parts with times of their own; a run without is a single part ---- */
+
+dqg_status dqg_run_set_clocks(struct dqg_run *run, int32_t time_axes);
+/* Fails where parts cannot have the fresh noise that this plan wants. */
+dqg_status dqg_run_check_clocks(const struct dqg_run *run, const struct dqg_sched *sched);
+size_t dqg_run_parts(const struct dqg_run *run);
+struct dqg_clock dqg_run_clock(const struct dqg_run *run, size_t part);
+/* Place a part without history. dqg_run_settle() after the last one. */
+void dqg_run_place(struct dqg_run *run, size_t part, int32_t step);
+void dqg_run_settle(struct dqg_run *run);
+/* The point that a part of the network's input belongs to, and the part whose is told where there is room for one. */
+struct dqg_sched_point dqg_run_point(const struct dqg_run *run, size_t part);
+size_t dqg_run_rear(const struct dqg_run *run);
+dqg_status dqg_run_feed_clocks(struct dqg_run *run);
+
+/* ---- start.c ---- */
+
+/* Turn the noise that a run begins with into a * mean + sqrt(s^2 + a^2 variance) noise at point index; mean, of one
+ * image, may be NULL. */
+dqg_status dqg_run_start_from(struct dqg_run *run, int32_t index, const float *mean, double variance);
+
+/* Mean of count samples of n values, and the mean of the variances of each value. */
+void dqg_fit_gaussian(const float *samples, size_t count, size_t n, float *mean, double *variance);
 
 /* ---- noise.c ---- */
 

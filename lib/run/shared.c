@@ -25,21 +25,32 @@ void dqg_scheduler_release_(struct dqg_scheduler *scheduler) {
     dqg_free(&alloc, scheduler, sizeof *scheduler);
 }
 
-dqg_status dqg_scheduler_make(struct dqg_context *context, const struct dqg_sched_config *config,
-                              struct dqg_scheduler **scheduler) {
+/* A handle for a plan; the plan is given up where that fails. */
+static dqg_status share(struct dqg_context *context, struct dqg_sched *sched, struct dqg_scheduler **scheduler) {
     struct dqg_scheduler *made = dqg_calloc(&context->alloc, 1, sizeof *made);
     if (made == NULL) {
+        dqg_sched_free(&context->alloc, sched);
         return dqg_fail_memory(context, "the scheduler", sizeof *made);
     }
     made->references = 1;
     made->alloc = context->alloc;
-    dqg_status status = dqg_sched_init(context, config, &made->sched);
-    if (status < 0) {
-        dqg_free(&context->alloc, made, sizeof *made);
-        return status;
-    }
+    made->sched = *sched;
     *scheduler = made;
     return DQG_OK;
+}
+
+dqg_status dqg_scheduler_make(struct dqg_context *context, const struct dqg_sched_config *config,
+                              struct dqg_scheduler **scheduler) {
+    struct dqg_sched sched;
+    DQG_TRY(dqg_sched_init(context, config, &sched));
+    return share(context, &sched, scheduler);
+}
+
+dqg_status dqg_scheduler_make_inverse(struct dqg_context *context, const struct dqg_scheduler *scheduler,
+                                      struct dqg_scheduler **inverse) {
+    struct dqg_sched sched;
+    DQG_TRY(dqg_sched_invert(context, &scheduler->sched, &sched));
+    return share(context, &sched, inverse);
 }
 
 static const char *metadata(const struct dqg_model *model, const char *key) {

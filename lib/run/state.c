@@ -14,20 +14,21 @@ struct state_header {
     int32_t step, phase, evaluations;
     int32_t buffers;
     int32_t noise, offset_noise;
-    int32_t kept, reserved;
+    int32_t kept, clocks;
     uint64_t draws; /* generators are not stored: they are sent through their draws again */
 };
 
 enum { MOST_DRAWS = 8 }; /* more than a run makes before its first evaluation, or in one: bounds what is replayed */
 
-static const uint64_t state_magic = 0x3345544154534744; /* "DGSTATE3" */
+static const uint64_t state_magic = 0x3445544154534744; /* "DGSTATE4" */
 
 static size_t buffer_count(const struct dqg_run *run) {
     return 2 + (size_t)dqg_sched_buffers(&run->scheduler->sched);
 }
 
 size_t dqg_run_state_bytes(const struct dqg_run *run) {
-    return sizeof(struct state_header) + run->images * sizeof(uint64_t) + buffer_count(run) * run->size * sizeof(float);
+    return sizeof(struct state_header) + run->images * sizeof(uint64_t) +
+           buffer_count(run) * run->size * sizeof(float) + run->clock_count * sizeof(struct dqg_clock);
 }
 
 /* The float arrays of a state, in order. */
@@ -53,6 +54,7 @@ void dqg_run_state_write(const struct dqg_run *run, void *state) {
         .noise = (int32_t)run->noise,
         .offset_noise = run->offset_noise,
         .kept = run->state.kept,
+        .clocks = (int32_t)run->clock_count,
         .draws = run->draws,
     };
     char *at = (char *)state + sizeof header;
@@ -62,8 +64,16 @@ void dqg_run_state_write(const struct dqg_run *run, void *state) {
     for (size_t i = 0; i < buffer_count(run); i++, at += run->size * sizeof(float)) {
         memcpy(at, state_buffer(run, i), run->size * sizeof(float));
     }
+    memcpy(at, run->clocks, run->clock_count * sizeof *run->clocks);
     header.hash = body_hash(state, dqg_run_state_bytes(run));
     memcpy(state, &header, sizeof header);
+}
+
+static bool clock_is_possible(const struct dqg_run *run, struct dqg_clock clock) {
+    const struct dqg_sched *sched = &run->scheduler->sched;
+    return clock.step >= 0 && clock.step <= sched->steps && clock.phase >= 0 &&
+           clock.phase < (clock.step < sched->steps ? dqg_sched_evaluations(sched) : 1) && clock.kept >= 0 &&
+           clock.kept <= clock.step;
 }
 
 dqg_status dqg_run_state_read(struct dqg_run *run, const void *state, size_t size) {
@@ -80,7 +90,7 @@ dqg_status dqg_run_state_read(struct dqg_run *run, const void *state, size_t siz
         return dqg_fail(context, DQG_ERROR_STATE, "the saved run was made with another schedule or solver");
     }
     if (header.size != run->size || header.images != run->images || header.buffers != (int32_t)buffer_count(run) ||
-        size != dqg_run_state_bytes(run)) {
+        header.clocks != (int32_t)run->clock_count || size != dqg_run_state_bytes(run)) {
         return dqg_fail(context, DQG_ERROR_STATE, "the saved run has another shape or size");
     }
     if (header.noise != (int32_t)run->noise || header.offset_noise != run->offset_noise) {
@@ -89,9 +99,15 @@ dqg_status dqg_run_state_read(struct dqg_run *run, const void *state, size_t siz
     if (header.hash != body_hash(state, size)) {
         return dqg_fail(context, DQG_ERROR_CHECKSUM, "the saved run is damaged");
     }
-    if (header.step < 0 || header.step > run->scheduler->sched.steps || header.phase < 0 ||
-        header.phase >= dqg_sched_evaluations(&run->scheduler->sched) || header.evaluations < 0 || header.kept < 0 ||
-        header.kept > header.step || header.draws / MOST_DRAWS > (uint64_t)header.evaluations) {
+    bool possible = header.evaluations >= 0 && header.draws / MOST_DRAWS <= (uint64_t)header.evaluations &&
+                    clock_is_possible(run, (struct dqg_clock){header.step, header.phase, header.kept});
+    const char *clocks = (const char *)state + size - run->clock_count * sizeof *run->clocks;
+    for (size_t i = 0; i < run->clock_count; i++) {
+        struct dqg_clock clock;
+        memcpy(&clock, clocks + i * sizeof clock, sizeof clock);
+        possible = possible && clock_is_possible(run, clock);
+    }
+    if (!possible) {
         return dqg_fail(context, DQG_ERROR_FORMAT, "the saved run stands at an impossible step");
     }
     const char *at = (const char *)state + sizeof header;
@@ -105,6 +121,8 @@ dqg_status dqg_run_state_read(struct dqg_run *run, const void *state, size_t siz
     run->state.kept = header.kept;
     run->evaluations = header.evaluations;
     run->evaluating = false;
+    memcpy(run->clocks, clocks, run->clock_count * sizeof *run->clocks);
+    dqg_run_settle(run);
     dqg_run_replay_noise(run, header.draws);
     return DQG_OK;
 }

@@ -7,21 +7,23 @@
 #include "run/run.h"
 
 void dqg_run_scale_input(const struct dqg_run *run, float *out) {
-    struct dqg_sched_point point = dqg_sched_request(&run->scheduler->sched, &run->state);
-    float scale = (float)point.input_scale;
-    for (size_t i = 0; i < run->size; i++) {
-        out[i] = scale * run->latent[i];
+    size_t parts = dqg_run_parts(run);
+    size_t n = run->size / parts;
+    for (size_t part = 0; part < parts; part++) {
+        float scale = (float)dqg_run_point(run, part).input_scale;
+        for (size_t i = part * n; i < (part + 1) * n; i++) {
+            out[i] = scale * run->latent[i];
+        }
     }
 }
 
 static void begin_evaluation(struct dqg_run *run) {
-    struct dqg_sched_point point = dqg_sched_request(&run->scheduler->sched, &run->state);
     dqg_run_scale_input(run, run->net_in);
     if (run->copies == 2) {
         memcpy(run->net_in + run->size, run->net_in, run->size * sizeof(float));
     }
     for (size_t i = 0; i < run->copies * run->images; i++) {
-        run->timesteps[i] = point.timestep;
+        run->timesteps[i] = dqg_run_point(run, run->clock_count > 0 ? i % run->images : 0).timestep;
     }
     dqg_exec_restart(&run->exec);
     run->evaluating = true;
@@ -50,14 +52,19 @@ static void combine(struct dqg_run *run) {
 dqg_status dqg_run_feed(struct dqg_run *run) {
     run->evaluating = false;
     run->evaluations++;
+    if (run->clock_count > 0) {
+        return dqg_run_feed_clocks(run);
+    }
     return dqg_sched_feed(&run->scheduler->sched, &run->state, run->latent, run->output, run->x0, run->scratch,
                           run->size, dqg_run_fresh_noise, run);
 }
 
 void dqg_run_restart_step(struct dqg_run *run) {
     run->evaluating = false;
-    run->state.phase = 0;
-    run->state.kept = 0; /* what the solver remembers led elsewhere */
+    for (size_t part = 0; part < dqg_run_parts(run); part++) {
+        dqg_run_place(run, part, dqg_run_clock(run, part).step); /* what the solver remembers led elsewhere */
+    }
+    dqg_run_settle(run);
 }
 
 /* One operator; after an evaluation's last one the solver moves. */

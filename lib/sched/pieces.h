@@ -128,6 +128,7 @@ struct dqg_solver {
     bool k_coordinates;     /* on VP schedules x = x0 + sigma eps; otherwise x keeps its variance */
     bool ends_at_first;     /* on VP schedules the last step leads to training timestep 0, not to sigma 0 */
     bool always_noise;      /* fresh noise in every step, whatever eta */
+    bool both_ways;         /* without noise its steps may also lead to more of it, from sigma 0 on */
     int32_t noise_families; /* where eta > 0 has a meaning */
     double own_eta;
 
@@ -222,5 +223,8 @@ static inline int32_t dqg_schedule_family(const struct dqg_schedule *schedule) {
 size_t dqg_sched_point_count(const struct dqg_solver *solver, int32_t steps);
 dqg_status dqg_sched_points(struct dqg_context *context, const struct dqg_sched_parts *parts,
                             struct dqg_sched_point *points);
+
+/* Hash of a complete plan. */
+uint64_t dqg_sched_identity(const struct dqg_sched *sched);
 
 #endif

@@ -171,7 +171,7 @@ static double initial_scale(const struct dqg_sched_parts *parts, const struct dq
     return first->sigma;
 }
 
-static uint64_t plan_identity(const struct dqg_sched *sched) {
+uint64_t dqg_sched_identity(const struct dqg_sched *sched) {
     struct {
         uint64_t points;
         double eta, initial_scale;
@@ -211,7 +211,7 @@ dqg_status dqg_sched_init(struct dqg_context *context, const struct dqg_sched_co
     sched->solver = parts.solver;
     sched->eta = parts.config.eta > 0 ? parts.config.eta : 0; /* no negative zero: it would hash differently */
     sched->initial_scale = initial_scale(&parts, points);
-    sched->identity = plan_identity(sched);
+    sched->identity = dqg_sched_identity(sched);
     return DQG_OK;
 }
 
@@ -228,6 +228,10 @@ int32_t dqg_sched_buffers(const struct dqg_sched *sched) {
 
 int32_t dqg_sched_evaluations(const struct dqg_sched *sched) {
     return sched->solver->evaluations;
+}
+
+bool dqg_sched_noisy(const struct dqg_sched *sched) {
+    return sched->eta > 0 || sched->solver->always_noise;
 }
 
 /* ---- steps ---- */
@@ -251,8 +255,7 @@ struct dqg_sched_point dqg_sched_request(const struct dqg_sched *sched, const st
 dqg_status dqg_sched_feed(const struct dqg_sched *sched, struct dqg_sched_state *state, float *x, const float *output,
                           float *x0, float *scratch, size_t n, dqg_noise_fn noise, void *user) {
     DQG_ASSERT(state_is_valid(sched, state));
-    bool noisy = sched->eta > 0 || sched->solver->always_noise;
-    if (!state_is_valid(sched, state) || (noisy && noise == NULL)) {
+    if (!state_is_valid(sched, state) || (dqg_sched_noisy(sched) && noise == NULL)) {
         return DQG_ERROR_INTERNAL;
     }
     struct dqg_step step = {

@@ -67,6 +67,12 @@ void dqg_sched_free(const struct dqg_alloc *alloc, struct dqg_sched *sched);
 int32_t dqg_sched_buffers(const struct dqg_sched *sched);
 int32_t dqg_sched_evaluations(const struct dqg_sched *sched);
 
+/* Whether steps draw fresh noise. */
+bool dqg_sched_noisy(const struct dqg_sched *sched);
+
+/* The same points the other way round, from the clean sample to noise. One-step solvers without fresh noise only. */
+dqg_status dqg_sched_invert(struct dqg_context *context, const struct dqg_sched *sched, struct dqg_sched *inverse);
+
 /* Where a trajectory stands. Plain data: saved and restored as it is. */
 struct dqg_sched_state {
     int32_t step;  /* finished steps */

@@ -12,7 +12,7 @@ dqg_status dqg_solver_ddim_feed(const struct dqg_step *step) {
     const struct dqg_sched_point *from = step->from;
     const struct dqg_sched_point *to = step->to;
     double ratio = from->alpha / to->alpha;
-    double fresh = step->eta * to->sigma / from->sigma * sqrt(fmax(1 - ratio * ratio, 0));
+    double fresh = step->eta > 0 ? step->eta * to->sigma / from->sigma * sqrt(fmax(1 - ratio * ratio, 0)) : 0;
     double kept = sqrt(fmax(to->sigma * to->sigma - fresh * fresh, 0));
     dqg_step_combine(step, step->x, to->alpha, kept);
     dqg_step_noise(step, 0, fresh);

@@ -43,18 +43,23 @@ static void box_muller(const uint32_t draw[2], float out[2]) {
     out[1] = (float)(radius * sin(angle));
 }
 
-void dqg_rng_normal(uint64_t seed, uint32_t stream, float *out, size_t count) {
+void dqg_rng_normal_from(uint64_t seed, uint32_t stream, uint64_t first, float *out, size_t count) {
     const uint32_t key[2] = {(uint32_t)seed, (uint32_t)(seed >> 32)};
-    for (size_t i = 0; i < count; i += 4) {
-        uint64_t block = i / 4;
+    size_t skip = first % 4;
+    for (size_t i = 0; i < count; skip = 0) {
+        uint64_t block = (first + i) / 4;
         const uint32_t counter[4] = {(uint32_t)block, (uint32_t)(block >> 32), stream, 0};
         uint32_t draw[4];
         float normal[4];
         dqg_philox(counter, key, draw);
         box_muller(draw, normal);
         box_muller(draw + 2, normal + 2);
-        for (size_t j = 0; j < 4 && i + j < count; j++) {
-            out[i + j] = normal[j];
+        for (size_t j = skip; j < 4 && i < count; j++) {
+            out[i++] = normal[j];
         }
     }
+}
+
+void dqg_rng_normal(uint64_t seed, uint32_t stream, float *out, size_t count) {
+    dqg_rng_normal_from(seed, stream, 0, out, count);
 }

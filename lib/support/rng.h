@@ -18,4 +18,7 @@ void dqg_philox(const uint32_t counter[4], const uint32_t key[2], uint32_t out[4
  */
 void dqg_rng_normal(uint64_t seed, uint32_t stream, float *out, size_t count);
 
+/* The same from position first on. */
+void dqg_rng_normal_from(uint64_t seed, uint32_t stream, uint64_t first, float *out, size_t count);
+
 #endif
