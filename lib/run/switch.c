@@ -13,7 +13,7 @@ static double level(const struct dqg_sched_point *point) {
 }
 
 static bool same_level(double a, double b) {
-    return a == b || fabs(a - b) <= 1e-9 * fmax(a, b);
+    return a == b || (isfinite(a) && isfinite(b) && fabs(a - b) <= 1e-9 * fmax(a, b));
 }
 
 /* The first point of a plan that is not behind a noise level. */

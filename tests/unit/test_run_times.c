@@ -40,9 +40,8 @@ static void set_steps(dqg_run *run, const int32_t *steps, int32_t count) {
 
 static void test_equal_times(void **state) {
     (void)state;
-    static const struct host shapes[] = {{.shape = {4}, .rank = 1},
-                                         {.shape = {2, 3, 5}, .rank = 3},
-                                         {.shape = {2, 2, 3, 7}, .rank = 4}};
+    static const struct host shapes[] = {
+        {.shape = {4}, .rank = 1}, {.shape = {2, 3, 5}, .rank = 3}, {.shape = {2, 2, 3, 7}, .rank = 4}};
     dqg_scheduler *scheduler;
     for (int32_t i = 0; (scheduler = every_scheduler(i)) != NULL; i++) {
         for (int32_t axes = 1; axes <= 4; axes++) {
@@ -213,7 +212,8 @@ static void test_numbers(void **state) {
     check_numbers(out, equal);
 }
 
-/* The published loop steps conditioning frames from timestep 0 each time: they become the model's estimates and drift. */
+/* The published loop steps conditioning frames from timestep 0 each time: they become the model's estimates and drift.
+ */
 static void test_published_loop(void **state) {
     (void)state;
     dqg_scheduler *scheduler = frame_scheduler();
@@ -350,10 +350,14 @@ static void test_refused(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_equal_times),       cmocka_unit_test(test_frames_apart),
-        cmocka_unit_test(test_held),              cmocka_unit_test(test_numbers),
-        cmocka_unit_test(test_published_loop),    cmocka_unit_test(test_placed_again),
-        cmocka_unit_test(test_images_of_a_model), cmocka_unit_test(test_refused),
+        cmocka_unit_test(test_equal_times),
+        cmocka_unit_test(test_frames_apart),
+        cmocka_unit_test(test_held),
+        cmocka_unit_test(test_numbers),
+        cmocka_unit_test(test_published_loop),
+        cmocka_unit_test(test_placed_again),
+        cmocka_unit_test(test_images_of_a_model),
+        cmocka_unit_test(test_refused),
     };
     return cmocka_run_group_tests(tests, setup, teardown);
 }
