@@ -141,10 +141,13 @@ static dqg_status schedule(dqg_context *context, const struct fixture *fixture) 
     const int64_t shape[3] = {2, 3, 5};
     float data[30] = {0};
     dqg_options *options = NULL;
-    dqg_scheduler *scheduler = NULL;
-    dqg_run *run = NULL;
+    float mean[15] = {0};
+    double variance;
+    dqg_scheduler *scheduler = NULL, *inverse = NULL;
+    dqg_run *run = NULL, *copy = NULL;
     dqg_request request;
     dqg_tensor_view view = view_f32(data, 2, 3, 5, 0);
+    dqg_tensor_view middle = view_f32(mean, 3, 5, 0, 0);
     DQG_INIT(&request);
     dqg_status status = dqg_options_create(context, DQG_OPTIONS_SCHEDULER, &options);
     if (status == DQG_OK) {
@@ -155,6 +158,30 @@ static dqg_status schedule(dqg_context *context, const struct fixture *fixture) 
     }
     if (status == DQG_OK) {
         status = dqg_run_create_custom(context, scheduler, shape, 3, NULL, &run);
+    }
+    if (status == DQG_OK) {
+        status = dqg_scheduler_scale_input(context, scheduler, 0, &view, &view);
+    }
+    if (status == DQG_OK) {
+        status = dqg_run_fit_start(context, &view, &middle, &variance);
+    }
+    if (status == DQG_OK) {
+        status = dqg_scheduler_invert(context, scheduler, &inverse);
+        assert_true((status == DQG_OK) == (inverse != NULL));
+    }
+    if (status == DQG_OK) {
+        status = dqg_run_fork(run, &copy);
+        assert_true((status == DQG_OK) == (copy != NULL));
+    }
+    if (status == DQG_OK) {
+        status = dqg_options_parse(options, "solver", "unipc");
+    }
+    if (status == DQG_OK) {
+        dqg_scheduler_release(scheduler);
+        status = dqg_scheduler_create(context, options, &scheduler);
+    }
+    if (status == DQG_OK) {
+        status = dqg_run_set_scheduler(copy, scheduler, 0);
     }
     while (status == DQG_OK || status == DQG_PENDING) {
         status = dqg_run_request(run, &request, &view);
@@ -168,7 +195,9 @@ static dqg_status schedule(dqg_context *context, const struct fixture *fixture) 
     if (status == DQG_OK) {
         result(data, sizeof(data));
     }
+    dqg_run_destroy(copy);
     dqg_run_destroy(run);
+    dqg_scheduler_release(inverse);
     dqg_scheduler_release(scheduler);
     dqg_options_destroy(options);
     return status;

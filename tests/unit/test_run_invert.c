@@ -135,7 +135,8 @@ static void test_gaussian(void **state) {
         }
         print_message("%s on %s: noise %.2g %.2g, back %.2g %.2g\n", cases[i].solver, cases[i].schedule, there[0],
                       there[1], again[0], again[1]);
-        assert_true(log2(there[0] / there[1]) > 0.9 && log2(again[0] / again[1]) > 0.9);
+        /* A step between sigma 0 and the first timestep is as long whatever the number of steps: 1e-3 is its share. */
+        assert_true(log2(there[0] / there[1]) > 0.9 && (log2(again[0] / again[1]) > 0.9 || again[1] < 1e-3));
         assert_true(again[1] < 0.03);
     }
 }

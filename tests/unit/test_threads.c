@@ -270,11 +270,69 @@ static int teardown(void **state) {
     return 0;
 }
 
+/* ---- a shared scheduler ---- */
+
+struct host_job {
+    dqg_scheduler *scheduler; /* a reference that the job gives up */
+    float out[12];
+};
+
+/* Runs with a network of the host's own, in a context of this thread. */
+static void *drive(void *user) {
+    struct host_job *job = user;
+    dqg_context *context;
+    dqg_run *run;
+    const int64_t shape[2] = {3, 4};
+    dqg_tensor_view view = view_f32(job->out, 3, 4, 0, 0);
+    dqg_request request;
+    DQG_INIT(&request);
+    assert_ok(dqg_context_create(NULL, &context));
+    assert_ok(dqg_run_create_custom(context, job->scheduler, shape, 2, NULL, &run));
+    while (dqg_run_request(run, &request, &view) == DQG_OK) {
+        for (int i = 0; i < 12; i++) {
+            job->out[i] *= 0.5f;
+        }
+        assert_true(dqg_run_submit(run, &view) >= 0);
+    }
+    assert_ok(dqg_run_read(run, DQG_SOURCE_LATENT, &view));
+    dqg_scheduler_release(job->scheduler);
+    dqg_run_destroy(run);
+    dqg_context_destroy(context);
+    return NULL;
+}
+
+static void runs_share_a_scheduler(void **state) {
+    enum { THREADS = 4 };
+    (void)state;
+    dqg_context *context;
+    dqg_options *options;
+    dqg_scheduler *scheduler;
+    struct host_job jobs[THREADS];
+    pthread_t threads[THREADS];
+    assert_ok(dqg_context_create(NULL, &context));
+    assert_ok(dqg_options_create(context, DQG_OPTIONS_SCHEDULER, &options));
+    assert_ok(dqg_options_set_text(options, DQG_SCHEDULER_SOLVER, "dpm++-sde"));
+    assert_ok(dqg_scheduler_create(context, options, &scheduler));
+    dqg_options_destroy(options);
+    for (int i = 0; i < THREADS; i++) {
+        jobs[i].scheduler = scheduler;
+        dqg_scheduler_retain(scheduler);
+        assert_int_equal(pthread_create(&threads[i], NULL, drive, &jobs[i]), 0);
+    }
+    dqg_scheduler_release(scheduler);
+    dqg_context_destroy(context); /* the jobs' runs go on without it */
+    for (int i = 0; i < THREADS; i++) {
+        assert_int_equal(pthread_join(threads[i], NULL), 0);
+        assert_memory_equal(jobs[i].out, jobs[0].out, sizeof jobs[0].out);
+    }
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(two_contexts_share_a_model),           cmocka_unit_test(same_bytes_for_any_thread_count),
         cmocka_unit_test(cancel_from_another_thread),           cmocka_unit_test(one_request_stops_one_call),
         cmocka_unit_test(host_job_system_gives_the_same_bytes),
+        cmocka_unit_test(runs_share_a_scheduler),
     };
     return cmocka_run_group_tests_name("float", tests, setup_float, teardown) +
            cmocka_run_group_tests_name("4-bit", tests, setup_4_bit, teardown);
