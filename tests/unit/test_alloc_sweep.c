@@ -91,6 +91,12 @@ static dqg_status use_run(dqg_context *context, dqg_model *model, dqg_run *run) 
         }
         free(state);
     }
+    if (status == DQG_OK) {
+        dqg_run *copy = NULL;
+        status = dqg_run_fork(run, &copy);
+        assert_true((status == DQG_OK) == (copy != NULL));
+        dqg_run_destroy(copy);
+    }
     while (status == DQG_OK || status == DQG_PENDING) {
         status = dqg_run_advance(run, 200);
     }

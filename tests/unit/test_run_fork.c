@@ -259,6 +259,13 @@ static void test_refused(void **state) {
     assert_fails(context, dqg_run_set_scheduler(host.run, other, STEPS + 3), DQG_ERROR_RANGE);
     assert_fails(context, dqg_run_set_scheduler(host.run, other, -2), DQG_ERROR_RANGE);
     assert_fails(context, dqg_run_set_scheduler(host.run, other, 3), DQG_ERROR_STATE); /* no estimate yet */
+    dqg_tensor_view view = view_f32(out, 2, 3, 5, 0);
+    dqg_request request;
+    DQG_INIT(&request);
+    assert_ok(dqg_run_request(host.run, &request, &view));
+    assert_ok(dqg_run_fork(host.run, &copy));
+    assert_fails(context, dqg_run_submit(copy, &view), DQG_ERROR_STATE); /* nobody asked this one */
+    dqg_run_destroy(copy);
     assert_int_equal(host_evaluate(&host), DQG_PENDING);
     assert_fails(context, dqg_run_set_scheduler(host.run, other, 0), DQG_ERROR_STATE);
     ends(&host, out);

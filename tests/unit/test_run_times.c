@@ -259,6 +259,27 @@ static void test_placed_again(void **state) {
     dqg_scheduler_release(scheduler);
 }
 
+/* The first step of PLMS takes two evaluations. A frame that is sent back to it lets the other wait for the second. */
+static void test_waiting(void **state) {
+    (void)state;
+    dqg_scheduler *scheduler = host_scheduler(context, "plms", "flow", "linspace", STEPS);
+    struct host plain = {.shape = {2, 3}, .rank = 2}, waiting = plain;
+    float a[6], b[6];
+    host_start(&plain, context, scheduler, 7, 0);
+    host_advance(&plain, -1);
+    host_start(&waiting, context, scheduler, 7, 1);
+    host_advance(&waiting, 2);
+    set_steps(waiting.run, (const int32_t[]){2, 0}, 2);
+    assert_int_equal(host_evaluate(&waiting), DQG_PENDING);
+    host_advance(&waiting, -1);
+    host_read(&plain, DQG_SOURCE_LATENT, a);
+    host_read(&waiting, DQG_SOURCE_LATENT, b);
+    assert_memory_equal(a, b, 3 * sizeof *a);
+    dqg_run_destroy(plain.run);
+    dqg_run_destroy(waiting.run);
+    dqg_scheduler_release(scheduler);
+}
+
 /* ---- with a model ---- */
 
 enum { IMAGES = 3, IMAGE = 4 * 8 * 8 };
@@ -358,6 +379,7 @@ int main(void) {
         cmocka_unit_test(test_placed_again),
         cmocka_unit_test(test_images_of_a_model),
         cmocka_unit_test(test_refused),
+        cmocka_unit_test(test_waiting),
     };
     return cmocka_run_group_tests(tests, setup, teardown);
 }
