@@ -271,6 +271,10 @@ static void test_waiting(void **state) {
     host_advance(&waiting, 2);
     set_steps(waiting.run, (const int32_t[]){2, 0}, 2);
     assert_int_equal(host_evaluate(&waiting), DQG_PENDING);
+    assert_int_equal(host_evaluate(&waiting), DQG_OK);
+    int32_t at[2];
+    assert_ok(dqg_run_get_times(waiting.run, at, NULL, NULL, 2));
+    assert_true(at[0] == 3 && at[1] == 1);
     host_advance(&waiting, -1);
     host_read(&plain, DQG_SOURCE_LATENT, a);
     host_read(&waiting, DQG_SOURCE_LATENT, b);
