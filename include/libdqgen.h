@@ -783,8 +783,8 @@ DQG_API dqg_status dqg_run_get_times(const dqg_run *run, int32_t *steps, double 
 
 /*
  * Start at point index from the Gaussian that noised data have there, alpha mean + sqrt(sigma^2 + alpha^2 variance) z,
- * with the noise z of this run (Analytic-Init, arXiv 2406.15735). To be called before anything else moved the run; parts
- * that dqg_run_set_steps() has placed at the end stay as they are.
+ * with the noise z of this run (Analytic-Init, arXiv 2406.15735). To be called before anything else moved the run; what
+ * dqg_run_set_steps() has placed at the end stays as it is.
  *   mean      of the data, shape of one sample: that of the latent without its first dimension; NULL is 0
  *   variance  of the data, 0 or more: the mean of those of all elements
  * Errors: DQG_ERROR_ARGUMENT, DQG_ERROR_RANGE (index, variance), DQG_ERROR_STATE (the run has begun).
@@ -817,8 +817,8 @@ enum { DQG_NEAREST_POINT = -1 };
 DQG_API dqg_status dqg_run_set_scheduler(dqg_run *run, dqg_scheduler *scheduler, int32_t index);
 
 /*
- * Make a second run that stands where this one does, in the same context, with the same model and scheduler, and goes on
- * from there on its own, bit for bit; inside a step too. An evaluation under way is done again by the copy.
+ * Make a second run that stands where this one does, in the same context, with the same model and scheduler, and goes
+ * on from there on its own, bit for bit; inside a step too. An evaluation under way is done again by the copy.
  *   copy  receives the handle; destroy with dqg_run_destroy()
  * Errors: DQG_ERROR_ARGUMENT, DQG_ERROR_MEMORY.
  */

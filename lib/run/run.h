@@ -79,20 +79,20 @@ struct dqg_run {
     void *block;
     size_t block_bytes;
     float *latent, *x0, *output, *scratch;
-    float *net_in;     /* copies * size */
-    float *net_out;    /* copies * size * (out_channels / channels) */
-    double *timesteps; /* copies * images */
-    int32_t *labels;   /* copies * images */
-    uint64_t *seeds;   /* images */
+    float *net_in;                    /* copies * size */
+    float *net_out;                   /* copies * size * (out_channels / channels) */
+    double *timesteps;                /* copies * images */
+    int32_t *labels;                  /* copies * images */
+    uint64_t *seeds;                  /* images */
     struct dqg_torch_rng *generators; /* dqg_run_generators() */
-    int32_t *node_us;  /* [operators] the time each took last */
-    struct dqg_clock *clocks; /* clock_count; the solver's history comes after them, last */
+    int32_t *node_us;                 /* [operators] the time each took last */
+    struct dqg_clock *clocks;         /* clock_count; the solver's history comes after them, last */
 
     enum dqg_noise noise;
     bool offset_noise; /* the second draw is of offsets */
     uint64_t draws;    /* of normals until now, those of all images together being one */
 
-    struct dqg_sched_state state; /* with clocks: of the one with the most steps to do; phase, of those in a half step */
+    struct dqg_sched_state state; /* with clocks: of the one with the most steps to do; the largest phase */
     int32_t evaluations;
     bool evaluating; /* an evaluation is under way, or requested */
     struct dqg_work work;

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* See host_run.h. */
+/* See host_run.h. Relies on cmocka, which tells of what fails here, too. */
 #include "host_run.h"
 
 #include <math.h>

@@ -245,47 +245,11 @@ static void test_parts(void **state) {
     dqg_scheduler_release(two);
 }
 
-static void test_refused(void **state) {
-    (void)state;
-    dqg_scheduler *one = host_scheduler(context, "heun", "linear", "linspace", STEPS);
-    dqg_scheduler *other = host_scheduler(context, "unipc", "linear", "linspace", STEPS + 2);
-    struct host host = {.shape = {2, 3, 5}, .rank = 3}, plain = host;
-    float expected[SIZE], out[SIZE];
-    dqg_run *copy = anything;
-    host_start(&plain, context, one, 7, 0);
-    ends(&plain, expected);
-    host_start(&host, context, one, 7, 0);
-    assert_fails(context, dqg_run_set_scheduler(host.run, NULL, 0), DQG_ERROR_ARGUMENT);
-    assert_fails(context, dqg_run_set_scheduler(host.run, other, STEPS + 3), DQG_ERROR_RANGE);
-    assert_fails(context, dqg_run_set_scheduler(host.run, other, -2), DQG_ERROR_RANGE);
-    assert_fails(context, dqg_run_set_scheduler(host.run, other, 3), DQG_ERROR_STATE); /* no estimate yet */
-    dqg_tensor_view view = view_f32(out, 2, 3, 5, 0);
-    dqg_request request;
-    DQG_INIT(&request);
-    assert_ok(dqg_run_request(host.run, &request, &view));
-    assert_ok(dqg_run_fork(host.run, &copy));
-    assert_fails(context, dqg_run_submit(copy, &view), DQG_ERROR_STATE); /* nobody asked this one */
-    dqg_run_destroy(copy);
-    assert_int_equal(host_evaluate(&host), DQG_PENDING);
-    assert_fails(context, dqg_run_set_scheduler(host.run, other, 0), DQG_ERROR_STATE);
-    ends(&host, out);
-    assert_memory_equal(out, expected, sizeof out);
-    assert_fails(context, dqg_run_set_scheduler(host.run, other, DQG_NEAREST_POINT), DQG_ERROR_STATE);
-    assert_int_equal(dqg_run_set_scheduler(NULL, other, 0), DQG_ERROR_ARGUMENT);
-    assert_int_equal(dqg_run_fork(NULL, &copy), DQG_ERROR_ARGUMENT);
-    assert_null(copy);
-    assert_fails(context, dqg_run_fork(host.run, NULL), DQG_ERROR_ARGUMENT);
-    dqg_run_destroy(host.run);
-    dqg_run_destroy(plain.run);
-    dqg_scheduler_release(one);
-    dqg_scheduler_release(other);
-}
-
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_every_solver), cmocka_unit_test(test_generators),   cmocka_unit_test(test_model),
         cmocka_unit_test(test_equal_plan),   cmocka_unit_test(test_changed_plan), cmocka_unit_test(test_parts),
-        cmocka_unit_test(test_refused),
+
     };
     return cmocka_run_group_tests(tests, setup, teardown);
 }

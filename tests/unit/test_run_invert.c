@@ -188,39 +188,12 @@ static void test_sprites(void **state) {
     dqg_model_release(model);
 }
 
-static void refuse(const char *solver, const char *schedule, const char *prediction, double eta) {
-    dqg_options *options = make_options(context, DQG_OPTIONS_SCHEDULER);
-    dqg_scheduler *scheduler, *inverse = anything;
-    assert_ok(dqg_options_set_text(options, DQG_SCHEDULER_SOLVER, solver));
-    assert_ok(dqg_options_set_text(options, DQG_SCHEDULER_SCHEDULE, schedule));
-    assert_ok(dqg_options_set_text(options, DQG_SCHEDULER_PREDICTION, prediction));
-    assert_ok(dqg_options_set_float(options, DQG_SCHEDULER_ETA, eta));
-    assert_ok(dqg_scheduler_create(context, options, &scheduler));
-    assert_fails(context, dqg_scheduler_invert(context, scheduler, &inverse), DQG_ERROR_UNSUPPORTED);
-    assert_null(inverse);
-    dqg_scheduler_release(scheduler);
-    dqg_options_destroy(options);
-}
-
-static void test_refused(void **state) {
-    (void)state;
-    dqg_scheduler *inverse = anything;
-    refuse("unipc", "flow", "flow", -1);
-    refuse("lcm", "linear", "epsilon", -1);
-    refuse("ddpm", "linear", "epsilon", -1);
-    refuse("ddim", "linear", "epsilon", 0.5);
-    refuse("euler", "flow", "x0", -1);
-    assert_fails(context, dqg_scheduler_invert(context, NULL, &inverse), DQG_ERROR_ARGUMENT);
-    assert_null(inverse);
-    assert_int_equal(dqg_scheduler_invert(NULL, NULL, &inverse), DQG_ERROR_ARGUMENT);
-}
-
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_constant),
         cmocka_unit_test(test_gaussian),
         cmocka_unit_test(test_sprites),
-        cmocka_unit_test(test_refused),
+
     };
     return cmocka_run_group_tests(tests, setup, teardown);
 }

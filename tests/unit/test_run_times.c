@@ -340,39 +340,6 @@ static void test_images_of_a_model(void **state) {
     model_fixture_close(&fixture);
 }
 
-static void test_refused(void **state) {
-    (void)state;
-    dqg_scheduler *scheduler = host_scheduler(context, "ddpm", "linear", "linspace", STEPS);
-    dqg_options *options = make_options(context, DQG_OPTIONS_RUN);
-    const int64_t shape[2] = {2, 3};
-    dqg_run *run;
-    assert_ok(dqg_options_set_int(options, DQG_RUN_TIME_AXES, 3));
-    assert_fails(context, dqg_run_create_custom(context, scheduler, shape, 2, options, &run), DQG_ERROR_RANGE);
-    assert_ok(dqg_options_set_int(options, DQG_RUN_TIME_AXES, 1));
-    assert_ok(dqg_options_set_text(options, DQG_RUN_NOISE, "torch-cpu"));
-    assert_fails(context, dqg_run_create_custom(context, scheduler, shape, 2, options, &run), DQG_ERROR_UNSUPPORTED);
-    assert_ok(dqg_options_set_text(options, DQG_RUN_NOISE, "native"));
-    assert_ok(dqg_run_create_custom(context, scheduler, shape, 2, options, &run));
-    dqg_options_destroy(options);
-
-    const int32_t steps[3] = {1, STEPS + 1, 0}, below[2] = {2, -1};
-    int32_t at[2];
-    double values[2];
-    assert_fails(context, dqg_run_set_steps(run, steps, 2), DQG_ERROR_RANGE);
-    assert_fails(context, dqg_run_set_steps(run, below, 2), DQG_ERROR_RANGE);
-    assert_fails(context, dqg_run_set_steps(run, steps, 1), DQG_ERROR_ARGUMENT);
-    assert_fails(context, dqg_run_set_steps(run, steps, 3), DQG_ERROR_ARGUMENT);
-    assert_fails(context, dqg_run_set_steps(run, NULL, 2), DQG_ERROR_ARGUMENT);
-    assert_int_equal(dqg_run_get_times(run, at, values, values, 1), DQG_ERROR_ARGUMENT);
-    assert_ok(dqg_run_get_times(run, at, NULL, NULL, 2));
-    assert_true(at[0] == 0 && at[1] == 0); /* nothing was placed */
-    assert_int_equal(dqg_run_times(NULL), 0);
-    assert_int_equal(dqg_run_set_steps(NULL, steps, 2), DQG_ERROR_ARGUMENT);
-    assert_int_equal(dqg_run_get_times(NULL, at, NULL, NULL, 2), DQG_ERROR_ARGUMENT);
-    dqg_run_destroy(run);
-    dqg_scheduler_release(scheduler);
-}
-
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_equal_times),
@@ -382,7 +349,7 @@ int main(void) {
         cmocka_unit_test(test_published_loop),
         cmocka_unit_test(test_placed_again),
         cmocka_unit_test(test_images_of_a_model),
-        cmocka_unit_test(test_refused),
+
         cmocka_unit_test(test_waiting),
     };
     return cmocka_run_group_tests(tests, setup, teardown);

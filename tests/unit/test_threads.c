@@ -331,8 +331,7 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(two_contexts_share_a_model),           cmocka_unit_test(same_bytes_for_any_thread_count),
         cmocka_unit_test(cancel_from_another_thread),           cmocka_unit_test(one_request_stops_one_call),
-        cmocka_unit_test(host_job_system_gives_the_same_bytes),
-        cmocka_unit_test(runs_share_a_scheduler),
+        cmocka_unit_test(host_job_system_gives_the_same_bytes), cmocka_unit_test(runs_share_a_scheduler),
     };
     return cmocka_run_group_tests_name("float", tests, setup_float, teardown) +
            cmocka_run_group_tests_name("4-bit", tests, setup_4_bit, teardown);
