@@ -100,6 +100,19 @@ static void test_prefix(void **state) {
     }
 }
 
+/* Any part of a stream can be had alone. */
+static void test_parts(void **state) {
+    (void)state;
+    float whole[23], part[23];
+    dqg_rng_normal(12, 3, whole, 23);
+    for (size_t first = 0; first < 23; first++) {
+        for (size_t count = 0; first + count <= 23; count++) {
+            dqg_rng_normal_from(12, 3, first, part, count);
+            assert_memory_equal(part, whole + first, count * sizeof *part);
+        }
+    }
+}
+
 static void test_streams(void **state) {
     (void)state;
     static const struct {
@@ -120,7 +133,7 @@ static void test_streams(void **state) {
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_known_answers), cmocka_unit_test(test_moments), cmocka_unit_test(test_values),
-        cmocka_unit_test(test_prefix),        cmocka_unit_test(test_streams),
+        cmocka_unit_test(test_prefix),        cmocka_unit_test(test_streams), cmocka_unit_test(test_parts),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
