@@ -598,6 +598,39 @@ DQG_API dqg_status dqg_file_verify_reader(dqg_context *context, const dqg_reader
  * Scheduler = schedule x spacing x prediction x solver
  * --------------------------------------------------------------------------------------------------------------- */
 
+/* Paths from noise to a sample, as flags: rectified flow, and variance-preserving with discrete training timesteps. */
+enum { DQG_PATH_FLOW = 1, DQG_PATH_VP = 2 };
+
+/*
+ * A piece that schedulers are put together from. All pointers are static text.
+ *
+ *   key          the option that chooses it: DQG_SCHEDULER_SOLVER, _SCHEDULE, _SPACING or _PREDICTION
+ *   name         the option's value
+ *   doc          one line: what it is and where it comes from
+ *   paths        DQG_PATH_*: where it has a meaning; of a schedule: the path that it is
+ *   noise_paths  DQG_PATH_*: where a solver can draw fresh noise, by itself or with eta
+ *   evaluations  of the network in a step of a solver, at most
+ *   buffers      of the latent's size that a run keeps for a solver
+ */
+typedef struct dqg_piece_info {
+    uint32_t struct_size;
+    int32_t key;
+    const char *name;
+    const char *doc;
+    uint32_t paths;
+    uint32_t noise_paths;
+    int32_t evaluations;
+    int32_t buffers;
+} dqg_piece_info;
+
+/*
+ * The index-th piece that an option chooses from, counted from 0. Pieces that fit the same path fit together, with few
+ * exceptions that dqg_scheduler_create() explains.
+ * Errors: DQG_ERROR_ARGUMENT, DQG_ERROR_NAME (an option that chooses no piece), DQG_ERROR_RANGE (no more pieces). Any
+ * thread. Since 0.1.
+ */
+DQG_API dqg_status dqg_scheduler_piece_at(int32_t key, int32_t index, dqg_piece_info *info);
+
 /*
  * Make a scheduler from options (DQG_OPTIONS_SCHEDULER; NULL for rectified flow, Euler, 30 steps).
  * Errors: DQG_ERROR_ARGUMENT, DQG_ERROR_NAME, DQG_ERROR_RANGE (more steps than timesteps, lists out of order),

@@ -88,17 +88,41 @@ const char *bytes_text(char *buffer, uint64_t bytes);
 
 int generate_main(struct cli *cli, int argc, char **argv);
 int quantize_main(struct cli *cli, int argc, char **argv);
+int schedulers_main(struct cli *cli, int argc, char **argv);
 int info_main(struct cli *cli, int argc, char **argv);
 int verify_main(struct cli *cli, int argc, char **argv);
 int compare_main(struct cli *cli, int argc, char **argv);
 int bench_main(struct cli *cli, int argc, char **argv);
+
+/* ---- scheduler.c ---- */
+
+/* A way of sampling by the names that people know; each may be NULL. */
+struct scheduler_names {
+    const char *scheduler, *schedule; /* --scheduler, --schedule */
+};
+
+/* The rows of a command's table that fill a struct scheduler_names. --schedule replaces that of the library. */
+#define SCHEDULER_ROWS(names)                                                                                          \
+    {"scheduler", 0, ARG_TEXT,           "NAME", "solver, a spacing behind it if need be: heun, dpm++-2m-karras",      \
+     0,           0, &(names)->scheduler},                                                                             \
+    {                                                                                                                  \
+        "schedule", 0, ARG_TEXT, "NAME", "noise schedule, or a spacing: linear, karras; see 'dqgen schedulers'", 0, 0, \
+            &(names)->schedule                                                                                         \
+    }
+
+/* Set what the names say, but for options given by themselves. EXIT_OK, or a code after a message. */
+int scheduler_apply(struct cli *cli, const struct args *args, const struct scheduler_names *names,
+                    dqg_options *options);
+
+/* The piece that an option chooses whose name is like this word; NULL: none is. */
+const char *scheduler_nearest(int32_t key, const char *word);
 
 /* ---- sampling.c ---- */
 
 /* What to sample and how, as the command line gives it and as it is resolved for a model. */
 struct sampling {
     struct text_list class_texts; /* as typed: names or indices, "none" for no class */
-    const char *preset;           /* --scheduler */
+    struct scheduler_names names;
     const char *seeds_text;       /* a list of seeds, or NULL */
     int32_t spread;               /* so many classes from all over the model when none is given; 0: no class then */
     dqg_options *run_options;
@@ -119,11 +143,7 @@ struct sampling {
 #define SAMPLING_ROWS(s)                                                                                               \
     {"class", 0, ARG_LIST,         "NAME", "what to draw: names or numbers, commas between; all; none",                \
      0,       0, &(s)->class_texts},                                                                                   \
-        {"classes", 0, ARG_LIST, NULL, NULL, 0, 0, &(s)->class_texts}, {                                               \
-        "scheduler", 0, ARG_TEXT, "NAME", sampling_presets, 0, 0, &(s)->preset                                         \
-    }
-
-extern const char sampling_presets[];
+        {"classes", 0, ARG_LIST, NULL, NULL, 0, 0, &(s)->class_texts}, SCHEDULER_ROWS(&(s)->names)
 
 /* Make the option objects and hand them to the parser. */
 int sampling_init(struct cli *cli, struct sampling *sampling, struct args *args);

@@ -21,6 +21,7 @@ static const struct command {
 } commands[] = {
     {"generate", generate_main, "make pictures with a model"},
     {"quantize", quantize_main, "turn a float checkpoint into a 4-bit .dqg file"},
+    {"schedulers", schedulers_main, "list the ways of sampling, explain one, show its points"},
     {"info", info_main, "show what is in a model file"},
     {"verify", verify_main, "check files for damage"},
     {"compare", compare_main, "measure how far a quantized model is from its float original"},

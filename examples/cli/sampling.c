@@ -12,15 +12,6 @@
 /* Classifier-free guidance when a class is asked for and --guidance is not given. */
 #define DEFAULT_GUIDANCE 3.0
 
-const char sampling_presets[] = "way of sampling: flow-euler, flow-heun, ddim, euler, heun (default: the model's own)";
-
-static const struct preset {
-    const char *name, *solver, *schedule;
-} presets[] = {
-    {"flow-euler", "euler", "flow"}, {"flow-heun", "heun", "flow"}, {"ddim", "ddim", "linear"},
-    {"euler", "euler", "linear"},    {"heun", "heun", "linear"},
-};
-
 int sampling_init(struct cli *cli, struct sampling *sampling, struct args *args) {
     dqg_status status = dqg_options_create(cli->context, DQG_OPTIONS_RUN, &sampling->run_options);
     if (status >= 0) {
@@ -92,14 +83,6 @@ static int64_t sampling_seed(const struct sampling *sampling, int64_t index) {
 
 /* ---- scheduler ---- */
 
-/* Set an option unless it was given on the command line. A value that the library refuses leaves its default. */
-static void set_unless_given(struct sampling *sampling, const struct args *args, int32_t key, const char *name,
-                             const char *value) {
-    if (!args_given(args, key)) {
-        dqg_options_parse(sampling->scheduler_options, name, value);
-    }
-}
-
 /* Copy one option of the model's own scheduler. A value that the library refuses leaves the default. */
 static void copy_option(dqg_options *to, const dqg_options *from, const dqg_option_info *option) {
     int64_t integer;
@@ -133,29 +116,11 @@ static int start_from_model(struct cli *cli, struct sampling *sampling, const st
     return EXIT_OK;
 }
 
-static int apply_preset(struct cli *cli, struct sampling *sampling, const struct args *args) {
-    for (size_t i = 0; i < COUNT_OF(presets); i++) {
-        if (strcmp(presets[i].name, sampling->preset) == 0) {
-            set_unless_given(sampling, args, DQG_SCHEDULER_SOLVER, "solver", presets[i].solver);
-            set_unless_given(sampling, args, DQG_SCHEDULER_SCHEDULE, "schedule", presets[i].schedule);
-            return EXIT_OK;
-        }
-    }
-    for (size_t i = 0; i < COUNT_OF(presets); i++) {
-        if (looks_like(sampling->preset, presets[i].name)) {
-            return cli_error(cli, EXIT_USAGE, "there is no scheduler '%s'; did you mean '%s'?", sampling->preset,
-                             presets[i].name);
-        }
-    }
-    return cli_error(cli, EXIT_USAGE, "there is no scheduler '%s'; --scheduler takes a %s", sampling->preset,
-                     sampling_presets);
-}
-
 static int resolve_scheduler(struct cli *cli, struct sampling *sampling, const struct args *args,
                              const dqg_model *model) {
     int code = start_from_model(cli, sampling, args, model);
-    if (code == EXIT_OK && sampling->preset != NULL) {
-        code = apply_preset(cli, sampling, args);
+    if (code == EXIT_OK) {
+        code = scheduler_apply(cli, args, &sampling->names, sampling->scheduler_options);
     }
     if (code != EXIT_OK) {
         return code;

@@ -63,6 +63,39 @@ dqg_status dqg_model_scheduler_options(dqg_context *context, const dqg_model *mo
     return status;
 }
 
+dqg_status dqg_scheduler_piece_at(int32_t key, int32_t index, dqg_piece_info *info) {
+    static const struct {
+        int32_t key;
+        bool (*at)(size_t index, struct dqg_sched_piece *piece);
+    } tables[] = {
+        {DQG_SCHEDULER_SOLVER, dqg_sched_solver_at},
+        {DQG_SCHEDULER_SCHEDULE, dqg_sched_schedule_at},
+        {DQG_SCHEDULER_SPACING, dqg_sched_spacing_at},
+        {DQG_SCHEDULER_PREDICTION, dqg_sched_prediction_at},
+    };
+    if (info == NULL) {
+        return DQG_ERROR_ARGUMENT;
+    }
+    for (size_t i = 0; i < DQG_COUNT_OF(tables); i++) {
+        struct dqg_sched_piece piece;
+        if (tables[i].key != key) {
+            continue;
+        }
+        if (index < 0 || !tables[i].at((size_t)index, &piece)) {
+            return DQG_ERROR_RANGE;
+        }
+        dqg_piece_info filled = {.key = key,
+                                 .name = piece.name,
+                                 .doc = piece.doc,
+                                 .paths = (uint32_t)piece.families,
+                                 .noise_paths = (uint32_t)piece.noise_families,
+                                 .evaluations = piece.evaluations,
+                                 .buffers = piece.buffers};
+        return dqg_record_return(NULL, info, &filled, sizeof filled);
+    }
+    return DQG_ERROR_NAME;
+}
+
 void dqg_scheduler_retain(dqg_scheduler *scheduler) {
     if (scheduler != NULL) {
         dqg_scheduler_retain_(scheduler);

@@ -60,6 +60,18 @@ struct dqg_sched {
 /* The names a table knows, "a|b|c": for the option table. */
 extern const char dqg_solver_names[], dqg_schedule_names[], dqg_spacing_names[], dqg_prediction_names[];
 
+/* A table row as others may see it: catalog.c. False beyond the table's end. */
+struct dqg_sched_piece {
+    const char *name, *doc;
+    int32_t families;             /* where it has a meaning; of a schedule: what it is */
+    int32_t noise_families;       /* where a solver draws fresh noise, always or with eta > 0 */
+    int32_t evaluations, buffers; /* of a solver */
+};
+bool dqg_sched_solver_at(size_t index, struct dqg_sched_piece *piece);
+bool dqg_sched_schedule_at(size_t index, struct dqg_sched_piece *piece);
+bool dqg_sched_spacing_at(size_t index, struct dqg_sched_piece *piece);
+bool dqg_sched_prediction_at(size_t index, struct dqg_sched_piece *piece);
+
 dqg_status dqg_sched_init(struct dqg_context *context, const struct dqg_sched_config *config, struct dqg_sched *sched);
 void dqg_sched_free(const struct dqg_alloc *alloc, struct dqg_sched *sched);
 

@@ -98,6 +98,16 @@ MEMBER(dqg_memory_info, flags, 4);
 MEMBER(dqg_memory_info, run_bytes, 8);
 MEMBER(dqg_memory_info, model_bytes, 16);
 
+RECORD(dqg_piece_info, 40);
+MEMBER(dqg_piece_info, struct_size, 0);
+MEMBER(dqg_piece_info, key, 4);
+MEMBER(dqg_piece_info, name, 8);
+MEMBER(dqg_piece_info, doc, 16);
+MEMBER(dqg_piece_info, paths, 24);
+MEMBER(dqg_piece_info, noise_paths, 28);
+MEMBER(dqg_piece_info, evaluations, 32);
+MEMBER(dqg_piece_info, buffers, 36);
+
 RECORD(dqg_point, 40);
 MEMBER(dqg_point, struct_size, 0);
 MEMBER(dqg_point, flags, 4);
@@ -248,6 +258,8 @@ CONSTANT(DQG_SCHEDULER_TIMESTEP_SCALE, 211);
 CONSTANT(DQG_SCHEDULER_SIGMAS, 212);
 CONSTANT(DQG_SCHEDULER_TIMESTEPS, 213);
 CONSTANT(DQG_SCHEDULER_ZERO_SNR, 214);
+CONSTANT(DQG_PATH_FLOW, 1);
+CONSTANT(DQG_PATH_VP, 2);
 CONSTANT(DQG_RUN_COUNT, 300);
 CONSTANT(DQG_RUN_SEED, 301);
 CONSTANT(DQG_RUN_SEEDS, 302);

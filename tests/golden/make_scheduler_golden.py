@@ -134,7 +134,8 @@ class Case:
         return line, np.concatenate([[levels[i] for i in self.pick], visited, *picked])
 
     def in_first_order(self, evaluation):
-        return getattr(self.scheduler, "state_in_first_order", True) or evaluation + 1 == len(self.scheduler.timesteps)
+        return getattr(self.scheduler, "state_in_first_order",
+        True) or evaluation + 1 == len(self.scheduler.timesteps)
 
 
 def ddim(eta, **config):
@@ -158,7 +159,8 @@ def ipndm(steps):
         whole(num_inference_steps + 1)
         s.timesteps, s.alphas, s.betas = s.timesteps[1:], s.alphas[1:], s.betas[1:]
     s.set_timesteps = cut
-    return Case("ipndm", s, steps, "vp", "solver=ipndm schedule=scaled-linear prediction=v sigmas=@", False, 1e4, last=steps - 1)
+    return Case("ipndm", s, steps, "vp", "solver=ipndm schedule=scaled-linear prediction=v sigmas=@", False, 1e4,
+                last=steps - 1)
 
 
 FIRST_TWICE = dict(finishes=lambda i: i != 0)
@@ -182,11 +184,13 @@ def variance_preserving():
                "schedule=linear spacing=trailing solver=ddim steps=10")
     yield Case("ddim-cosine", ddim(0.0, beta_schedule="squaredcos_cap_v2", steps_offset=1), 10, "vp",
                "schedule=cosine spacing=leading steps-offset=1 solver=ddim steps=10")
-    yield Case("pndm", df.PNDMScheduler(skip_prk_steps=True, **leading), 10, "vp", lead + "solver=plms steps=10", **FIRST_TWICE)
+    yield Case("pndm", df.PNDMScheduler(skip_prk_steps=True, **leading), 10, "vp", lead + "solver=plms steps=10",
+               **FIRST_TWICE)
     yield Case("lcm-4", df.LCMScheduler(**SD), 4, "vp", vp + "spacing=lcm solver=lcm steps=4")
     yield Case("lcm-8", df.LCMScheduler(**SD), 8, "vp", vp + "spacing=lcm solver=lcm steps=8")
     yield Case("ddpm", df.DDPMScheduler(clip_sample=False, **leading), 10, "vp", lead + "solver=ddpm steps=10")
-    yield Case("ddpm-trailing", df.DDPMScheduler(clip_sample=False, **dict(DIT, timestep_spacing="trailing")), 20, "vp",
+    yield Case("ddpm-trailing", df.DDPMScheduler(clip_sample=False, **dict(DIT, timestep_spacing="trailing")), 20,
+               "vp",
                "schedule=linear spacing=trailing solver=ddpm steps=20")
 
     for name, kind in (("euler", df.EulerDiscreteScheduler), ("heun", df.HeunDiscreteScheduler),
@@ -198,8 +202,10 @@ def variance_preserving():
         if name.startswith("dpm2"):
             more["tolerance"] = 0.51
         yield Case(f"{name}-linspace", kind(**linspace), 10, "k", vp + solver + "spacing=linspace steps=10", **more)
-        yield Case(f"{name}-leading", kind(**leading), 20, "k", lead + solver + "steps=20", **dict(more, last=19 if "last" in more else 20))
-        yield Case(f"{name}-v", kind(**trailing, **v), 10, "k", vp + solver + "spacing=trailing prediction=v steps=10", **more)
+        yield Case(f"{name}-leading", kind(**leading), 20, "k", lead + solver + "steps=20", **dict(more,
+                   last=19 if "last" in more else 20))
+        yield Case(f"{name}-v", kind(**trailing, **v), 10, "k",
+                   vp + solver + "spacing=trailing prediction=v steps=10", **more)
         if name == "euler-ancestral":
             continue
         yield Case(f"{name}-karras", kind(**linspace, use_karras_sigmas=True), 10, "k",
@@ -215,31 +221,36 @@ def variance_preserving():
     sde = dict(algorithm_type="sde-dpmsolver++")
     yield Case("dpm++-2m-linspace", multi(**linspace), 20, "vp", times + "solver=dpm++-2m", False)
     yield Case("dpm++-2m-leading", multi(**leading), 20, "vp", times + "solver=dpm++-2m", False)
-    yield Case("dpm++-2m-trailing", multi(**trailing), 20, "vp", vp + "solver=dpm++-2m spacing=trailing steps=20", False)
+    yield Case("dpm++-2m-trailing", multi(**trailing), 20, "vp", vp + "solver=dpm++-2m spacing=trailing steps=20",
+               False)
     yield Case("dpm++-2m-v", multi(**trailing, **v), 20, "vp",
                vp + "solver=dpm++-2m spacing=trailing prediction=v steps=20", False)
     yield Case("dpm++-2m-karras", multi(**SD, use_karras_sigmas=True), 10, "vp",
                vp + "solver=dpm++-2m spacing=karras steps=10", False, 0.51)
     yield Case("dpm++-2m-exponential", multi(**SD, use_exponential_sigmas=True), 20, "vp",
                vp + "solver=dpm++-2m spacing=exponential steps=20", False, 1.01)
-    yield Case("dpm++-2m-beta", multi(**SD, use_beta_sigmas=True), 20, "vp", vp + "solver=dpm++-2m sigmas=@", False, 1.01)
+    yield Case("dpm++-2m-beta", multi(**SD, use_beta_sigmas=True), 20, "vp", vp + "solver=dpm++-2m sigmas=@", False,
+               1.01)
     yield Case("dpm++-2m-lu", multi(**SD, use_lu_lambdas=True), 10, "vp",
                vp + "solver=dpm++-2m spacing=exponential steps=10", False, 0.51)
     yield Case("dpm++-2m-sde", multi(**SD, **sde, use_karras_sigmas=True), 10, "vp",
                vp + "solver=dpm++-2m-sde spacing=karras steps=10", False, 0.51)
     yield Case("dpm++-2m-sde-heun", multi(**SD, **sde, solver_type="heun", use_karras_sigmas=True), 10, "vp",
                vp + "solver=dpm++-2m-sde-heun spacing=karras steps=10", False, 0.51)
-    yield Case("dpm++-3m", multi(**trailing, solver_order=3, solver_type="heun"), 20, "vp", vp + "solver=dpm++-3m spacing=trailing steps=20",
+    yield Case("dpm++-3m", multi(**trailing, solver_order=3, solver_type="heun"), 20, "vp",
+               vp + "solver=dpm++-3m spacing=trailing steps=20",
                False)
     # Its second evaluation is a point of the grid: on an even grid in ln sigma the middle of ours.
     single = dict(SD, use_exponential_sigmas=True, lower_order_final=True)
-    yield Case("dpm++-2s", df.DPMSolverSinglestepScheduler(**single), 11, "vp", vp + "solver=dpm++-2s sigmas=@", False,
+    yield Case("dpm++-2s", df.DPMSolverSinglestepScheduler(**single), 11, "vp", vp + "solver=dpm++-2s sigmas=@",
+               False,
                1.01, last=9, pick=[*range(0, 20, 2), 19, 20], finishes=lambda i: True)
     yield Case("deis", df.DEISMultistepScheduler(**trailing, solver_order=3), 20, "vp",
                vp + "solver=deis spacing=trailing steps=20", False, last=19, exact=True)
     uni = df.UniPCMultistepScheduler
     yield Case("unipc-trailing", uni(**trailing), 20, "vp", vp + "solver=unipc spacing=trailing steps=20", False)
-    yield Case("unipc-karras", uni(**SD, use_karras_sigmas=True), 10, "vp", vp + "solver=unipc spacing=karras steps=10",
+    yield Case("unipc-karras", uni(**SD, use_karras_sigmas=True), 10, "vp",
+               vp + "solver=unipc spacing=karras steps=10",
                False, 0.51)
     yield Case("unipc-bh1", uni(**trailing, solver_type="bh1"), 20, "vp",
                vp + "solver=unipc-bh1 spacing=trailing steps=20", False, last=19)  # NaN after its last step
@@ -256,19 +267,23 @@ def flow():
     even = np.linspace(1, 1 / 10, 10).tolist()
     yield Case("flow-euler", euler(), 10, "flow", ours + "steps=10", sigmas=even)
     yield Case("flow-euler-shift", euler(shift=3.0), 10, "flow", ours + "shift=3 steps=10", sigmas=even)
-    yield Case("flow-euler-dynamic", euler(use_dynamic_shifting=True), 10, "flow", ours + f"shift={np.exp(1.15)} steps=10",
+    yield Case("flow-euler-dynamic", euler(use_dynamic_shifting=True), 10, "flow",
+               ours + f"shift={np.exp(1.15)} steps=10",
                sigmas=even, mu=1.15)
     yield Case("flow-euler-sd3", euler(shift=3.0), 20, "flow", ours + "spacing=sd3 shift=3 steps=20")
     yield Case("flow-euler-karras", euler(use_karras_sigmas=True), 10, "flow", ours + "spacing=karras steps=10")
     yield Case("flow-euler-exponential", euler(use_exponential_sigmas=True, shift=3.0), 10, "flow", ours + "sigmas=@")
-    yield Case("flow-euler-terminal", euler(use_dynamic_shifting=True, shift_terminal=0.1), 10, "flow", ours + "sigmas=@",
+    yield Case("flow-euler-terminal", euler(use_dynamic_shifting=True, shift_terminal=0.1), 10, "flow",
+               ours + "sigmas=@",
                sigmas=even, mu=1.15)
     yield Case("flow-euler-stochastic", euler(shift=3.0, stochastic_sampling=True), 10, "flow",
                "schedule=flow solver=lcm shift=3 steps=10", sigmas=even)
-    yield Case("flow-lcm", df.FlowMatchLCMScheduler(shift=3.0), 10, "flow", "schedule=flow solver=lcm shift=3 steps=10",
+    yield Case("flow-lcm", df.FlowMatchLCMScheduler(shift=3.0), 10, "flow",
+               "schedule=flow solver=lcm shift=3 steps=10",
                sigmas=even)
     yield Case("flow-heun", heun(shift=3.0), 10, "flow", "schedule=flow solver=heun spacing=sd3 shift=3 steps=10")
-    yield Case("flow-dpm++-2m", df.DPMSolverMultistepScheduler(use_flow_sigmas=True, prediction_type="flow_prediction",
+    yield Case("flow-dpm++-2m", df.DPMSolverMultistepScheduler(use_flow_sigmas=True,
+               prediction_type="flow_prediction",
                                                                flow_shift=3.0), 20, "flow",
                "schedule=flow solver=dpm++-2m sigmas=@", False, 1.01)
     yield Case("flow-unipc", df.UniPCMultistepScheduler(use_flow_sigmas=True, prediction_type="flow_prediction",

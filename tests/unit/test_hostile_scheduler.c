@@ -7,6 +7,7 @@
 #include "model_fixture.h"
 
 #include <math.h>
+#include <stdio.h>
 
 enum { STEPS = 4 };
 
@@ -51,6 +52,37 @@ static void scheduler_arguments(void **state) {
     assert_fails(context, dqg_scheduler_add_noise(context, scheduler, 9, &three, &three, &three), DQG_ERROR_RANGE);
     assert_fails(context, dqg_scheduler_add_noise(context, scheduler, -1, &three, &three, &three), DQG_ERROR_RANGE);
     dqg_scheduler_release(scheduler);
+}
+
+/* Every choice of the four options is a piece of that name, and nothing else is. */
+static void scheduler_pieces(void **state) {
+    static const int32_t keys[] = {DQG_SCHEDULER_SOLVER, DQG_SCHEDULER_SCHEDULE, DQG_SCHEDULER_SPACING,
+                                   DQG_SCHEDULER_PREDICTION};
+    (void)state;
+    dqg_piece_info piece;
+    DQG_INIT(&piece);
+    for (size_t i = 0; i < sizeof(keys) / sizeof(keys[0]); i++) {
+        char names[1024] = "";
+        for (int32_t at = 0; dqg_scheduler_piece_at(keys[i], at, &piece) == DQG_OK; at++) {
+            assert_true(piece.key == keys[i] && strlen(piece.doc) > 8 && piece.paths != 0);
+            assert_int_equal(piece.evaluations > 0, keys[i] == DQG_SCHEDULER_SOLVER);
+            size_t used = strlen(names);
+            snprintf(names + used, sizeof(names) - used, "%s%s", at > 0 ? "|" : "", piece.name);
+        }
+        dqg_option_info option;
+        DQG_INIT(&option);
+        for (int32_t at = 0; option.key != keys[i]; at++) {
+            assert_ok(dqg_option_at(DQG_OPTIONS_SCHEDULER, at, &option));
+        }
+        assert_string_equal(names, option.choices);
+        assert_int_equal(dqg_scheduler_piece_at(keys[i], -1, &piece), DQG_ERROR_RANGE);
+        assert_int_equal(dqg_scheduler_piece_at(keys[i], INT32_MAX, &piece), DQG_ERROR_RANGE);
+        assert_int_equal(dqg_scheduler_piece_at(keys[i], 0, NULL), DQG_ERROR_ARGUMENT);
+    }
+    assert_int_equal(dqg_scheduler_piece_at(DQG_SCHEDULER_STEPS, 0, &piece), DQG_ERROR_NAME);
+    assert_int_equal(dqg_scheduler_piece_at(0, 0, &piece), DQG_ERROR_NAME);
+    piece.struct_size = 4;
+    assert_int_equal(dqg_scheduler_piece_at(DQG_SCHEDULER_SOLVER, 0, &piece), DQG_ERROR_ARGUMENT);
 }
 
 /* The n-th of "a|b|c" to choice, or false. */
@@ -195,6 +227,7 @@ static void scheduler_bad_lists(void **state) {
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(scheduler_arguments),
+        cmocka_unit_test(scheduler_pieces),
         cmocka_unit_test(scheduler_combinations),
         cmocka_unit_test(model_scheduler_options),
         cmocka_unit_test(scheduler_bad_lists),
