@@ -76,6 +76,18 @@ static void store_element(char *at, int32_t dtype, float value) {
     memcpy(at, &half, sizeof half);
 }
 
+/* Are the elements next to each other, as they are inside? */
+static bool is_plain(const dqg_tensor_view *view, const int64_t strides[DQG_MAX_RANK]) {
+    int64_t step = (int64_t)sizeof(float);
+    for (int32_t i = view->rank - 1; i >= 0; i--) {
+        if (strides[i] != step) {
+            return false;
+        }
+        step *= view->shape[i];
+    }
+    return view->dtype == DQG_DTYPE_F32;
+}
+
 /* Visit the elements in row-major order; in is NULL when reading to out. */
 static void copy_elements(const dqg_tensor_view *view, float *out, const float *in) {
     int64_t strides[DQG_MAX_RANK];
@@ -85,6 +97,10 @@ static void copy_elements(const dqg_tensor_view *view, float *out, const float *
         return; /* cannot happen: the shape was checked */
     }
     view_strides(view, strides);
+    if (is_plain(view, strides)) {
+        memmove(in != NULL ? view->data : out, in != NULL ? (const void *)in : view->data, count * sizeof(float));
+        return;
+    }
     char *at = view->data;
     for (uint64_t i = 0; i < count; i++) {
         if (in != NULL) {

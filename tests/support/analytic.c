@@ -39,29 +39,28 @@ double analytic_gaussian_map(const struct analytic_gaussian *model, const struct
 
 /* ---- mixture ---- */
 
-enum { MODES = 3 };
-static const double mode_weight[MODES] = {0.5, 0.3, 0.2};
-static const double mode_mean[MODES][2] = {{2, 0}, {-1, 1.5}, {-0.5, -2}};
-static const double mode_std[MODES] = {0.25, 0.40, 0.30};
+const double analytic_mode_weight[ANALYTIC_MODES] = {0.5, 0.3, 0.2};
+const double analytic_mode_mean[ANALYTIC_MODES][2] = {{2, 0}, {-1, 1.5}, {-0.5, -2}};
+const double analytic_mode_std[ANALYTIC_MODES] = {0.25, 0.40, 0.30};
 
 static void mixture_pair(double a, double s, const double u[2], double x0[2]) {
-    double log_weight[MODES], estimate[MODES][2];
+    double log_weight[ANALYTIC_MODES], estimate[ANALYTIC_MODES][2];
     double largest = -INFINITY;
-    for (int k = 0; k < MODES; k++) {
-        double variance = a * a * mode_std[k] * mode_std[k] + s * s;
-        double gain = a * mode_std[k] * mode_std[k] / variance;
+    for (int k = 0; k < ANALYTIC_MODES; k++) {
+        double variance = a * a * analytic_mode_std[k] * analytic_mode_std[k] + s * s;
+        double gain = a * analytic_mode_std[k] * analytic_mode_std[k] / variance;
         double distance = 0;
         for (int j = 0; j < 2; j++) {
-            double offset = u[j] - a * mode_mean[k][j];
+            double offset = u[j] - a * analytic_mode_mean[k][j];
             distance += offset * offset;
-            estimate[k][j] = mode_mean[k][j] + gain * offset;
+            estimate[k][j] = analytic_mode_mean[k][j] + gain * offset;
         }
-        log_weight[k] = log(mode_weight[k] / variance) - distance / (2 * variance);
+        log_weight[k] = log(analytic_mode_weight[k] / variance) - distance / (2 * variance);
         largest = fmax(largest, log_weight[k]);
     }
     double total = 0;
     x0[0] = x0[1] = 0;
-    for (int k = 0; k < MODES; k++) {
+    for (int k = 0; k < ANALYTIC_MODES; k++) {
         double weight = exp(log_weight[k] - largest);
         total += weight;
         x0[0] += weight * estimate[k][0];

@@ -32,6 +32,11 @@ void analytic_gaussian_x0(const void *model, double a, double s, const float *u,
 double analytic_gaussian_map(const struct analytic_gaussian *model, const struct dqg_sched_point *from,
                              const struct dqg_sched_point *to, double x);
 
+/* The mixture's parameters. */
+enum { ANALYTIC_MODES = 3 };
+extern const double analytic_mode_weight[ANALYTIC_MODES], analytic_mode_mean[ANALYTIC_MODES][2];
+extern const double analytic_mode_std[ANALYTIC_MODES];
+
 /* Pairs of elements: weights .5 .3 .2, means (2, 0) (-1, 1.5) (-.5, -2), deviations .25 .40 .30. model is unused. */
 void analytic_mixture_x0(const void *model, double a, double s, const float *u, double *x0, size_t n);
 
