@@ -20,11 +20,11 @@ static const struct setup {
     const char *path, *schedule, *spacing;
     double shift;
 } setups[] = {
-    {"vp", "scaled-linear", "trailing", 1}, {"vp", "scaled-linear", "linspace", 1},
-    {"vp", "scaled-linear", "karras", 1},   {"vp", "scaled-linear", "exponential", 1},
-    {"vp", "scaled-linear", "beta", 1},     {"vp", "scaled-linear", "kl-optimal", 1},
-    {"flow", "flow", "linspace", 1},        {"flow", "flow", "linspace", 3},
-    {"flow", "flow", "karras", 1},          {"flow", "flow", "beta", 1},
+    {"vp", "scaled-linear", "trailing", 1},  {"vp", "scaled-linear", "linspace", 1},
+    {"vp", "scaled-linear", "karras", 1},    {"vp", "scaled-linear", "exponential", 1},
+    {"vp", "scaled-linear", "beta", 1},      {"vp", "scaled-linear", "kl-optimal", 1},
+    {"flow", "flow", "linspace", 1},         {"flow", "flow", "linspace", 3},
+    {"flow", "flow", "karras", 1},           {"flow", "flow", "beta", 1},
     {"flow", "flow", "linear-quadratic", 1},
 };
 

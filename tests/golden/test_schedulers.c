@@ -52,8 +52,8 @@ static bool next_case(struct trajectory *t, int64_t *at) {
         }
     }
     t->failed = false;
-    assert_int_equal(sscanf(line, "%63[^|]|%d|%d|%d|%d|%lf|%255[^\n]", t->name, &t->steps, &t->evaluations,
-                            &t->last, &t->own_start, &t->time_tolerance, t->options),
+    assert_int_equal(sscanf(line, "%63[^|]|%d|%d|%d|%d|%lf|%255[^\n]", t->name, &t->steps, &t->evaluations, &t->last,
+                            &t->own_start, &t->time_tolerance, t->options),
                      7);
     assert_true(t->steps < MOST_STEPS && t->last <= t->steps);
     t->levels = golden.data + *at;
@@ -120,8 +120,7 @@ static dqg_point point_at(const dqg_scheduler *scheduler, int32_t index) {
 }
 
 /* Tells of the first difference in a trajectory and goes on, so that one run of the test tells all that differ. */
-static void check_number(struct trajectory *t, const char *what, int step, double got, double expected,
-                         double most) {
+static void check_number(struct trajectory *t, const char *what, int step, double got, double expected, double most) {
     if (!t->failed && !(fabs(got - expected) <= most)) {
         print_error("%s: %s at step %d is %.9g, expected %.9g\n", t->name, what, step, got, expected);
         t->failed = true;

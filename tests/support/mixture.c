@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* See mixture.h. */
+/* See mixture.h. Relies on the parameters of the mixture in analytic.h; used by tests/bench/solver_error.c. */
 #include "mixture.h"
 
 #include <math.h>
