@@ -2,12 +2,21 @@
 /* The rows of the four tables one by one, with what a reader who chooses wants to know. Called by lib/api. */
 #include "sched/pieces.h"
 
+/* Every family that some schedule is of: a solver works on all of them. */
+static int32_t all_families(void) {
+    int32_t families = 0;
+    for (size_t i = 0; i < dqg_schedule_count; i++) {
+        families |= dqg_schedule_family(&dqg_schedules[i]);
+    }
+    return families;
+}
+
 bool dqg_sched_solver_at(size_t index, struct dqg_sched_piece *piece) {
     if (index >= dqg_solver_count) {
         return false;
     }
     const struct dqg_solver *row = &dqg_solvers[index];
-    int32_t all = DQG_FAMILY_FLOW | DQG_FAMILY_VP;
+    int32_t all = all_families();
     *piece = (struct dqg_sched_piece){
         .name = row->piece.name,
         .doc = row->piece.doc,
