@@ -101,7 +101,7 @@ extern const size_t dqg_prediction_count;
 struct dqg_step {
     const struct dqg_solver *solver;
     const struct dqg_sched_point *from, *to; /* ends of this step; from[-j] is where the one j before began */
-    const struct dqg_sched_point *middle;    /* where phase 1 is evaluated */
+    const struct dqg_sched_point *middle;    /* where phases 1, 2 ... are evaluated, of a solver with points between */
     struct dqg_estimate estimate;            /* at the point that was evaluated */
     double eta;
     int32_t index; /* of the step */
@@ -122,7 +122,7 @@ enum { DQG_MOST_ORDER = 4 };
 struct dqg_solver {
     struct dqg_piece piece;
     int32_t buffers;        /* history buffers it needs */
-    int32_t evaluations;    /* of a step at most; the second one at middle or else at the step's end */
+    int32_t evaluations;    /* of a step at most; those after the first at middle or else at the step's end */
     int32_t order;          /* of a multistep solver, once it has its history */
     int32_t variant;        /* of its feed function */
     bool k_coordinates;     /* on VP schedules x = x0 + sigma eps; otherwise x keeps its variance */
@@ -135,9 +135,9 @@ struct dqg_solver {
     /* Update x. Returns DQG_OK, or DQG_PENDING to be called again with phase + 1. */
     dqg_status (*feed)(const struct dqg_step *step);
 
-    /* sigma of a point between, or NULL. Solvers with one have k_coordinates. */
+    /* sigma of the point at which a phase from 1 on is evaluated, or NULL. Solvers with such have k_coordinates. */
     double (*middle)(const struct dqg_solver *solver, const struct dqg_sched_point *from,
-                     const struct dqg_sched_point *to, double eta);
+                     const struct dqg_sched_point *to, double eta, int32_t phase);
 
     /* Multistep solvers of slopes: x' = x + sum of weights[j] times the slope j steps before. */
     void (*weights)(const struct dqg_step *step, int32_t order, double weights[DQG_MOST_ORDER]);
@@ -154,9 +154,9 @@ dqg_status dqg_solver_lcm_feed(const struct dqg_step *step);
 dqg_status dqg_solver_dpm2_feed(const struct dqg_step *step); /* solver_single.c */
 dqg_status dqg_solver_dpmpp_single_feed(const struct dqg_step *step);
 double dqg_even_middle(const struct dqg_solver *solver, const struct dqg_sched_point *from,
-                       const struct dqg_sched_point *to, double eta);
+                       const struct dqg_sched_point *to, double eta, int32_t phase);
 double dqg_log_middle(const struct dqg_solver *solver, const struct dqg_sched_point *from,
-                      const struct dqg_sched_point *to, double eta);
+                      const struct dqg_sched_point *to, double eta, int32_t phase);
 dqg_status dqg_solver_dpmpp_multi_feed(const struct dqg_step *step); /* solver_multi.c */
 dqg_status dqg_solver_er_sde_feed(const struct dqg_step *step);
 dqg_status dqg_solver_unipc_feed(const struct dqg_step *step); /* solver_unipc.c */
@@ -217,6 +217,15 @@ struct dqg_sched_parts {
 
 static inline int32_t dqg_schedule_family(const struct dqg_schedule *schedule) {
     return schedule->betas != NULL ? DQG_FAMILY_VP : DQG_FAMILY_FLOW;
+}
+
+/* Points of a plan that a solver evaluates within one step, and the first of a step; those of all steps lie behind the
+ * plan's own points. */
+static inline int32_t dqg_solver_middles(const struct dqg_solver *solver) {
+    return solver->middle != NULL ? solver->evaluations - 1 : 0;
+}
+static inline size_t dqg_first_middle(const struct dqg_solver *solver, int32_t steps, int32_t step) {
+    return (size_t)steps + 1 + (size_t)step * (size_t)dqg_solver_middles(solver);
 }
 
 /* How many points a plan has, those between steps among them, and what they are. */

@@ -147,13 +147,15 @@ static void set_coordinates(const struct dqg_sched_parts *parts, struct dqg_sche
 static void set_middles(const struct dqg_sched_parts *parts, const double *table, struct dqg_sched_point *points) {
     const struct dqg_sched_config *config = &parts->config;
     const struct dqg_solver *solver = parts->solver;
-    for (int32_t i = 0; solver->middle != NULL && i < config->steps; i++) {
-        struct dqg_sched_point *between = &points[config->steps + 1 + i];
+    int32_t count = dqg_solver_middles(solver);
+    for (int32_t i = 0; i < config->steps * count; i++) {
+        const struct dqg_sched_point *from = &points[i / count];
+        struct dqg_sched_point *between = &points[dqg_first_middle(solver, config->steps, 0) + (size_t)i];
         *between = (struct dqg_sched_point){0};
-        if (points[i + 1].sigma == 0) {
+        if (from[1].sigma == 0) {
             continue;
         }
-        double sigma = solver->middle(solver, &points[i], &points[i + 1], config->eta);
+        double sigma = solver->middle(solver, from, from + 1, config->eta, i % count + 1);
         between->sigma = sigma;
         if (dqg_schedule_family(parts->schedule) == DQG_FAMILY_FLOW) {
             between->alpha = 1 - sigma;
@@ -168,7 +170,7 @@ static void set_middles(const struct dqg_sched_parts *parts, const double *table
 }
 
 size_t dqg_sched_point_count(const struct dqg_solver *solver, int32_t steps) {
-    return (size_t)steps + 1 + (solver->middle != NULL ? (size_t)steps : 0);
+    return dqg_first_middle(solver, steps, steps);
 }
 
 dqg_status dqg_sched_points(struct dqg_context *context, const struct dqg_sched_parts *parts,

@@ -238,8 +238,13 @@ bool dqg_sched_noisy(const struct dqg_sched *sched) {
 
 static const struct dqg_sched_point *requested(const struct dqg_sched *sched, const struct dqg_sched_state *state) {
     const struct dqg_sched_point *from = &sched->points[state->step];
-    bool between = state->phase > 0 && sched->solver->middle != NULL;
-    return between ? &sched->points[sched->steps + 1 + state->step] : from + state->phase;
+    if (state->phase == 0) {
+        return from;
+    }
+    if (sched->solver->middle == NULL) {
+        return from + 1;
+    }
+    return &sched->points[dqg_first_middle(sched->solver, sched->steps, state->step)] + state->phase - 1;
 }
 
 static bool state_is_valid(const struct dqg_sched *sched, const struct dqg_sched_state *state) {
@@ -262,7 +267,7 @@ dqg_status dqg_sched_feed(const struct dqg_sched *sched, struct dqg_sched_state 
         .solver = sched->solver,
         .from = &sched->points[state->step],
         .to = &sched->points[state->step + 1],
-        .middle = sched->solver->middle != NULL ? &sched->points[sched->steps + 1 + state->step] : NULL,
+        .middle = &sched->points[dqg_first_middle(sched->solver, sched->steps, state->step)],
         .eta = sched->eta,
         .index = state->step,
         .left = sched->steps - state->step,

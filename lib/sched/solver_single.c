@@ -9,15 +9,17 @@
 #include <math.h>
 
 double dqg_even_middle(const struct dqg_solver *solver, const struct dqg_sched_point *from,
-                       const struct dqg_sched_point *to, double eta) {
+                       const struct dqg_sched_point *to, double eta, int32_t phase) {
     (void)solver;
     (void)eta;
+    (void)phase;
     return 0.5 * (from->sigma + to->sigma);
 }
 
 /* Half way in ln(alpha / sigma); a step that begins without signal counts as one of a length that networks know. */
 double dqg_log_middle(const struct dqg_solver *solver, const struct dqg_sched_point *from,
-                      const struct dqg_sched_point *to, double eta) {
+                      const struct dqg_sched_point *to, double eta, int32_t phase) {
+    (void)phase;
     const double smallest_decay = 1e-5;
     struct dqg_split split = dqg_ancestral_split(from, to, solver->variant == DQG_SINGLE_NOISY_MIDDLE ? 0 : eta);
     double root = sqrt(fmax(dqg_decay(from, &split.down), smallest_decay));
