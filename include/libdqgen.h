@@ -370,9 +370,17 @@ enum {
     DQG_SCHEDULER_TRAIN_TIMESTEPS = 209, /* int: discrete training timesteps T */
     DQG_SCHEDULER_STEPS_OFFSET = 210,    /* int: added to each timestep of leading spacing */
     DQG_SCHEDULER_TIMESTEP_SCALE = 211,  /* float: flow timestep fed to the network = scale * sigma */
-    DQG_SCHEDULER_SIGMAS = 212,          /* floats: host-supplied noise levels, decreasing, last one 0 */
+    DQG_SCHEDULER_SIGMAS = 212,          /* floats: host-supplied noise levels of all points, decreasing */
     DQG_SCHEDULER_TIMESTEPS = 213,       /* floats: host-supplied training timesteps, decreasing */
     DQG_SCHEDULER_ZERO_SNR = 214,        /* int: 1 rescales a discrete schedule so that it ends without signal */
+
+    DQG_SCHEDULER_ORDER = 215,             /* int: order of a multistep solver; 0: its own */
+    DQG_SCHEDULER_LOWER_ORDER_FINAL = 216, /* text: whether the last steps of a multistep solver are of lower order */
+    DQG_SCHEDULER_VARIANCE = 217,          /* text: variance of the fresh noise of ddpm */
+    DQG_SCHEDULER_LAMBDA = 218,            /* text: the variable that DPM-Solver++ extrapolates in on flow */
+    DQG_SCHEDULER_S_CHURN = 219,           /* float: noise added before each step, over all steps; 0: none */
+    DQG_SCHEDULER_CHURN_RANGE = 220,       /* floats: lowest and highest sigma where s-churn acts; none: everywhere */
+    DQG_SCHEDULER_S_NOISE = 221,           /* float: amplitude of the noise of s-churn */
 
     DQG_RUN_COUNT = 300,        /* int: images in this run */
     DQG_RUN_SEED = 301,         /* int: image i starts from seed + i */

@@ -267,6 +267,7 @@ dqg_status dqg_run_request(dqg_run *run, dqg_request *request, const dqg_tensor_
         return DQG_DONE;
     }
     DQG_TRY(dqg_view_check(run->context, input, "input", run->rank, run->shape));
+    DQG_TRY(dqg_run_begin(run));
     struct dqg_sched_point point = dqg_run_point(run, dqg_run_rear(run));
     dqg_request filled = {.timestep = point.timestep, .sigma = point.sigma};
     DQG_TRY(dqg_record_return(run->context, request, &filled, sizeof filled));

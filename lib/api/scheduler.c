@@ -17,6 +17,7 @@ dqg_status dqg_scheduler_create(dqg_context *context, const dqg_options *options
     DQG_TRY(dqg_options_check(context, options, DQG_OPTIONS_SCHEDULER));
     struct dqg_option_value sigmas = dqg_option(options, DQG_SCHEDULER_SIGMAS);
     struct dqg_option_value timesteps = dqg_option(options, DQG_SCHEDULER_TIMESTEPS);
+    struct dqg_option_value churn_range = dqg_option(options, DQG_SCHEDULER_CHURN_RANGE);
     struct dqg_sched_config config = {
         .solver = dqg_option(options, DQG_SCHEDULER_SOLVER).text,
         .schedule = dqg_option(options, DQG_SCHEDULER_SCHEDULE).text,
@@ -31,6 +32,14 @@ dqg_status dqg_scheduler_create(dqg_context *context, const dqg_options *options
         .train_timesteps = (int32_t)dqg_option(options, DQG_SCHEDULER_TRAIN_TIMESTEPS).integer,
         .steps_offset = (int32_t)dqg_option(options, DQG_SCHEDULER_STEPS_OFFSET).integer,
         .timestep_scale = dqg_option(options, DQG_SCHEDULER_TIMESTEP_SCALE).number,
+        .order = (int32_t)dqg_option(options, DQG_SCHEDULER_ORDER).integer,
+        .lower_order_final = dqg_option(options, DQG_SCHEDULER_LOWER_ORDER_FINAL).text,
+        .variance = dqg_option(options, DQG_SCHEDULER_VARIANCE).text,
+        .lambda = dqg_option(options, DQG_SCHEDULER_LAMBDA).text,
+        .s_churn = dqg_option(options, DQG_SCHEDULER_S_CHURN).number,
+        .s_noise = dqg_option(options, DQG_SCHEDULER_S_NOISE).number,
+        .churn_range = churn_range.floats,
+        .churn_range_count = churn_range.count,
         .sigmas = sigmas.floats,
         .sigma_count = sigmas.count,
         .timesteps = timesteps.floats,

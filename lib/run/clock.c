@@ -11,6 +11,9 @@
 #include "support/rng.h"
 
 dqg_status dqg_run_check_clocks(const struct dqg_run *run, const struct dqg_sched *sched) {
+    if (run->clock_count > 0 && sched->churn) {
+        return dqg_fail(run->context, DQG_ERROR_UNSUPPORTED, "with time-axes there is no churn: set s-churn to 0");
+    }
     if (run->clock_count > 0 && run->noise != DQG_NOISE_NATIVE && dqg_sched_noisy(sched)) {
         return dqg_fail(run->context, DQG_ERROR_UNSUPPORTED,
                         "PyTorch's generators draw for whole images: with time-axes and this solver's fresh noise set "
@@ -67,6 +70,7 @@ void dqg_run_place(struct dqg_run *run, size_t part, int32_t step) {
         run->clocks[part] = clock;
     } else {
         set_state(run, clock);
+        run->state.begun = 0;
     }
 }
 

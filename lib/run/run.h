@@ -121,6 +121,9 @@ dqg_status dqg_run_use_scheduler(struct dqg_run *run, struct dqg_scheduler *sche
 /* The next piece of work: DQG_PENDING, DQG_OK after a step, DQG_DONE after the last. budget_us < 0: no limit. */
 dqg_status dqg_run_work(struct dqg_run *run, int64_t budget_us);
 
+/* Before each evaluation: raise the latent where churn does. */
+dqg_status dqg_run_begin(struct dqg_run *run);
+
 /* Scaled network input of the next evaluation for one copy of the latent; and what to do with its output. */
 void dqg_run_scale_input(const struct dqg_run *run, float *out);
 dqg_status dqg_run_feed(struct dqg_run *run);

@@ -15,6 +15,7 @@ struct state_header {
     int32_t buffers;
     int32_t noise, offset_noise;
     int32_t kept, clocks;
+    int32_t begun, reserved;
     uint64_t draws; /* generators are not stored: they are sent through their draws again */
 };
 
@@ -55,6 +56,7 @@ void dqg_run_state_write(const struct dqg_run *run, void *state) {
         .offset_noise = run->offset_noise,
         .kept = run->state.kept,
         .clocks = (int32_t)run->clock_count,
+        .begun = run->state.begun,
         .draws = run->draws,
     };
     char *at = (char *)state + sizeof header;
@@ -100,6 +102,7 @@ dqg_status dqg_run_state_read(struct dqg_run *run, const void *state, size_t siz
         return dqg_fail(context, DQG_ERROR_CHECKSUM, "the saved run is damaged");
     }
     bool possible = header.evaluations >= 0 && header.draws / MOST_DRAWS <= (uint64_t)header.evaluations &&
+                    header.begun >= 0 && header.begun <= 1 &&
                     clock_is_possible(run, (struct dqg_clock){header.step, header.phase, header.kept});
     const char *clocks = (const char *)state + size - run->clock_count * sizeof *run->clocks;
     for (size_t i = 0; i < run->clock_count; i++) {
@@ -119,6 +122,7 @@ dqg_status dqg_run_state_read(struct dqg_run *run, const void *state, size_t siz
     run->state.step = header.step;
     run->state.phase = header.phase;
     run->state.kept = header.kept;
+    run->state.begun = header.begun;
     run->evaluations = header.evaluations;
     run->evaluating = false;
     memcpy(run->clocks, clocks, run->clock_count * sizeof *run->clocks);

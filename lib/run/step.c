@@ -17,7 +17,13 @@ void dqg_run_scale_input(const struct dqg_run *run, float *out) {
     }
 }
 
-static void begin_evaluation(struct dqg_run *run) {
+dqg_status dqg_run_begin(struct dqg_run *run) {
+    return dqg_sched_begin(&run->scheduler->sched, &run->state, run->latent, run->scratch, run->size,
+                           dqg_run_fresh_noise, run);
+}
+
+static dqg_status begin_evaluation(struct dqg_run *run) {
+    DQG_TRY(dqg_run_begin(run));
     dqg_run_scale_input(run, run->net_in);
     if (run->copies == 2) {
         memcpy(run->net_in + run->size, run->net_in, run->size * sizeof(float));
@@ -27,6 +33,7 @@ static void begin_evaluation(struct dqg_run *run) {
     }
     dqg_exec_restart(&run->exec);
     run->evaluating = true;
+    return DQG_OK;
 }
 
 /* output = uncond + guidance (cond - uncond) on the guided channels, cond on the rest; of a learned-sigma network the
@@ -70,7 +77,7 @@ void dqg_run_restart_step(struct dqg_run *run) {
 /* One operator; after an evaluation's last one the solver moves. */
 static dqg_status run_operator(struct dqg_run *run) {
     if (!run->evaluating) {
-        begin_evaluation(run);
+        DQG_TRY(begin_evaluation(run));
     }
     struct dqg_exec_io io = {run->net_in, run->timesteps, run->labels, run->net_out};
     int32_t node = run->exec.next;

@@ -86,9 +86,10 @@ dqg_status dqg_run_use_scheduler(struct dqg_run *run, struct dqg_scheduler *sche
     struct dqg_scheduler *old = run->scheduler;
     const struct dqg_sched *before = &old->sched;
     const struct dqg_sched *after = &scheduler->sched;
-    if (run->state.phase > 0 || run->state.step == before->steps) {
+    bool inside = run->state.phase > 0 || run->state.begun;
+    if (inside || run->state.step == before->steps) {
         return dqg_fail(run->context, DQG_ERROR_STATE, "the run is %s: change the scheduler between steps",
-                        run->state.phase > 0 ? "in the middle of a step" : "finished");
+                        inside ? "in the middle of a step" : "finished");
     }
     DQG_TRY(dqg_run_check_clocks(run, after));
     for (size_t i = 0; i < dqg_run_parts(run); i++) {

@@ -37,7 +37,7 @@ static dqg_status check_inversion(struct dqg_context *context, const struct dqg_
 
 dqg_status dqg_sched_invert(struct dqg_context *context, const struct dqg_sched *sched, struct dqg_sched *inverse) {
     DQG_TRY(check_inversion(context, sched));
-    size_t size = dqg_sched_point_count(sched->solver, sched->steps) * sizeof(sched->points[0]);
+    size_t size = dqg_sched_point_count(sched->solver, sched->steps, false) * sizeof(sched->points[0]);
     struct dqg_sched_point *points = dqg_malloc(&context->alloc, size);
     if (points == NULL) {
         return dqg_fail_memory(context, "scheduler", size);

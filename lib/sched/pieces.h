@@ -104,6 +104,10 @@ struct dqg_step {
     const struct dqg_sched_point *middle;    /* where phases 1, 2 ... are evaluated, of a solver with points between */
     struct dqg_estimate estimate;            /* at the point that was evaluated */
     double eta;
+    enum dqg_variance variance;
+    bool log_sigma;
+    bool lower_final;
+    int32_t most;  /* order of a multistep solver, once it has its history */
     int32_t index; /* of the step */
     int32_t left;  /* steps to do, this one among them */
     int32_t phase; /* evaluations of this step before this one */
@@ -119,17 +123,25 @@ struct dqg_step {
 
 enum { DQG_MOST_ORDER = 4 };
 
+/* Whether the last steps are of lower order: the last one of first, the one before of second at most, and so on. */
+enum dqg_lower_order { DQG_LOWER_NEVER, DQG_LOWER_FEW_STEPS, DQG_LOWER_ALWAYS };
+
 struct dqg_solver {
     struct dqg_piece piece;
-    int32_t buffers;        /* history buffers it needs */
-    int32_t evaluations;    /* of a step at most; those after the first at middle or else at the step's end */
-    int32_t order;          /* of a multistep solver, once it has its history */
-    int32_t variant;        /* of its feed function */
-    bool k_coordinates;     /* on VP schedules x = x0 + sigma eps; otherwise x keeps its variance */
-    bool ends_at_first;     /* on VP schedules the last step leads to training timestep 0, not to sigma 0 */
-    bool always_noise;      /* fresh noise in every step, whatever eta */
-    bool both_ways;         /* without noise its steps may also lead to more of it, from sigma 0 on */
-    int32_t noise_families; /* where eta > 0 has a meaning */
+    int32_t buffers;                  /* history buffers it needs, at its own order */
+    int32_t evaluations;              /* of a step at most; those after the first at middle or else at the step's end */
+    int32_t order;                    /* own one of a multistep solver, once it has its history */
+    int32_t most_order;               /* that it can be asked for; 0: its own */
+    int32_t variant;                  /* of its feed function */
+    bool k_coordinates;               /* on VP schedules x = x0 + sigma eps; otherwise x keeps its variance */
+    bool ends_at_first;               /* on VP schedules the last step leads to training timestep 0, not to sigma 0 */
+    bool always_noise;                /* fresh noise in every step, whatever eta */
+    bool both_ways;                   /* without noise its steps may also lead to more of it, from sigma 0 on */
+    bool churns;                      /* a step may begin at a raised point */
+    bool variances;                   /* of fresh noise, to choose from */
+    bool log_sigma;                   /* can extrapolate in -ln sigma on flow */
+    enum dqg_lower_order lower_final; /* unless asked otherwise */
+    int32_t noise_families;           /* where eta > 0 has a meaning */
     double own_eta;
 
     /* Update x. Returns DQG_OK, or DQG_PENDING to be called again with phase + 1. */
@@ -138,6 +150,10 @@ struct dqg_solver {
     /* sigma of the point at which a phase from 1 on is evaluated, or NULL. Solvers with such have k_coordinates. */
     double (*middle)(const struct dqg_solver *solver, const struct dqg_sched_point *from,
                      const struct dqg_sched_point *to, double eta, int32_t phase);
+
+    /* Likewise its timestep, in any coordinates. Of a solver with one evaluation it is a point that the rule needs. */
+    double (*middle_time)(const struct dqg_sched_point *from, const struct dqg_sched_point *to, double eta,
+                          int32_t phase, bool discrete);
 
     /* Multistep solvers of slopes: x' = x + sum of weights[j] times the slope j steps before. */
     void (*weights)(const struct dqg_step *step, int32_t order, double weights[DQG_MOST_ORDER]);
@@ -151,17 +167,25 @@ dqg_status dqg_solver_euler_feed(const struct dqg_step *step); /* solver_ode.c *
 dqg_status dqg_solver_heun_feed(const struct dqg_step *step);
 dqg_status dqg_solver_ddim_feed(const struct dqg_step *step); /* solver_ddim.c */
 dqg_status dqg_solver_lcm_feed(const struct dqg_step *step);
+dqg_status dqg_solver_tcd_feed(const struct dqg_step *step);
+double dqg_tcd_time(const struct dqg_sched_point *from, const struct dqg_sched_point *to, double eta, int32_t phase,
+                    bool discrete);
 dqg_status dqg_solver_dpm2_feed(const struct dqg_step *step); /* solver_single.c */
 dqg_status dqg_solver_dpmpp_single_feed(const struct dqg_step *step);
+dqg_status dqg_solver_dpm3_feed(const struct dqg_step *step);
 double dqg_even_middle(const struct dqg_solver *solver, const struct dqg_sched_point *from,
                        const struct dqg_sched_point *to, double eta, int32_t phase);
 double dqg_log_middle(const struct dqg_solver *solver, const struct dqg_sched_point *from,
                       const struct dqg_sched_point *to, double eta, int32_t phase);
 dqg_status dqg_solver_dpmpp_multi_feed(const struct dqg_step *step); /* solver_multi.c */
+dqg_status dqg_solver_dpm_multi_feed(const struct dqg_step *step);
 dqg_status dqg_solver_er_sde_feed(const struct dqg_step *step);
 dqg_status dqg_solver_unipc_feed(const struct dqg_step *step); /* solver_unipc.c */
 dqg_status dqg_solver_adams_feed(const struct dqg_step *step); /* solver_adams.c */
 dqg_status dqg_solver_plms_feed(const struct dqg_step *step);
+dqg_status dqg_solver_pndm_feed(const struct dqg_step *step);
+double dqg_pndm_time(const struct dqg_sched_point *from, const struct dqg_sched_point *to, double eta, int32_t phase,
+                     bool discrete);
 void dqg_lms_weights(const struct dqg_step *step, int32_t order, double weights[DQG_MOST_ORDER]);
 void dqg_deis_weights(const struct dqg_step *step, int32_t order, double weights[DQG_MOST_ORDER]);
 void dqg_pndm_weights(const struct dqg_step *step, int32_t order, double weights[DQG_MOST_ORDER]);
@@ -193,6 +217,9 @@ static inline float *dqg_keep(const struct dqg_step *step, int32_t count) {
     return step->history[step->index % count];
 }
 
+/* Put what is in scratch there; none is kept where count is 0. */
+void dqg_keep_scratch(const struct dqg_step *step, int32_t count);
+
 /* exp(-h), h being what the step adds to ln(alpha / sigma); 0 where there is no signal at its start. */
 static inline double dqg_decay(const struct dqg_sched_point *from, const struct dqg_sched_point *to) {
     return from->alpha * to->sigma / (from->sigma * to->alpha);
@@ -204,15 +231,26 @@ void dqg_combine(float *out, double a, const float *x, double b, const float *y,
 /* out = x0_weight * x0 + eps_weight * eps, as this evaluation has them; out may be step->x. */
 void dqg_step_combine(const struct dqg_step *step, float *out, double x0_weight, double eps_weight);
 
+/* Order of this step's rule, or of the one so many before: as much as is known, or less at the end. */
+static inline int32_t dqg_step_order(const struct dqg_step *step, int32_t before) {
+    int32_t known = step->kept + 1 - before;
+    int32_t order = known < step->most ? known : step->most;
+    int32_t left = step->left + before;
+    return step->lower_final && left < order ? left : order;
+}
+
 /* ---- points ---- */
 
 /* The pieces that a configuration names. */
 struct dqg_sched_parts {
-    struct dqg_sched_config config; /* checked; steps as they will be */
+    struct dqg_sched_config config; /* checked; steps and order as they will be */
     const struct dqg_schedule *schedule;
     const struct dqg_spacing *spacing;
     const struct dqg_prediction_row *prediction;
     const struct dqg_solver *solver;
+    enum dqg_lower_order lower_final;
+    enum dqg_variance variance;
+    bool log_sigma;
 };
 
 static inline int32_t dqg_schedule_family(const struct dqg_schedule *schedule) {
@@ -222,14 +260,23 @@ static inline int32_t dqg_schedule_family(const struct dqg_schedule *schedule) {
 /* Points of a plan that a solver evaluates within one step, and the first of a step; those of all steps lie behind the
  * plan's own points. */
 static inline int32_t dqg_solver_middles(const struct dqg_solver *solver) {
-    return solver->middle != NULL ? solver->evaluations - 1 : 0;
+    if (solver->middle == NULL && solver->middle_time == NULL) {
+        return 0;
+    }
+    return solver->evaluations > 1 ? solver->evaluations - 1 : 1;
 }
 static inline size_t dqg_first_middle(const struct dqg_solver *solver, int32_t steps, int32_t step) {
     return (size_t)steps + 1 + (size_t)step * (size_t)dqg_solver_middles(solver);
 }
 
-/* How many points a plan has, those between steps among them, and what they are. */
-size_t dqg_sched_point_count(const struct dqg_solver *solver, int32_t steps);
+/* Check the options that adjust a solver, and set what follows from them. */
+dqg_status dqg_solver_options(struct dqg_context *context, struct dqg_sched_parts *parts);
+
+/* Share by which a step from sigma begins higher: gamma of Karras et al. 2022, arXiv 2206.00364, algorithm 2. */
+double dqg_churn(const struct dqg_sched_config *config, double sigma);
+
+/* How many points a plan has, those between and those raised among them, and what they are. */
+size_t dqg_sched_point_count(const struct dqg_solver *solver, int32_t steps, bool churn);
 dqg_status dqg_sched_points(struct dqg_context *context, const struct dqg_sched_parts *parts,
                             struct dqg_sched_point *points);
 

@@ -33,9 +33,10 @@ static dqg_status check_sigmas(struct dqg_context *context, const struct dqg_sch
         }
         before = sigma;
     }
-    if (has_sigmas(config) && config->sigmas[config->steps] != 0) {
-        return dqg_fail(context, DQG_ERROR_RANGE, "scheduler: the last sigma of the list is %g; it must be 0",
-                        config->sigmas[config->steps]);
+    double last = points[config->steps].sigma;
+    if (!(last == 0 || (last >= smallest_sigma && last < before))) {
+        return dqg_fail(context, DQG_ERROR_RANGE,
+                        "scheduler: the last sigma of the list is %g; it must be 0, or less than the one before", last);
     }
     return DQG_OK;
 }
@@ -86,7 +87,7 @@ static void flow_levels(const struct dqg_sched_parts *parts, double *list, struc
     if (!has_sigmas(config)) {
         space_flow(parts, list);
     }
-    for (int32_t i = 0; i < config->steps; i++) {
+    for (int32_t i = 0; i < config->steps + has_sigmas(config); i++) {
         points[i].sigma = sigmas[i];
         points[i].timestep = config->timestep_scale * sigmas[i];
     }
@@ -104,7 +105,7 @@ static dqg_status vp_levels(struct dqg_context *context, const struct dqg_sched_
     }
     if (levels || has_sigmas(config)) {
         const double *sigmas = levels ? list : config->sigmas;
-        for (int32_t i = 0; i < config->steps; i++) {
+        for (int32_t i = 0; i < config->steps + has_sigmas(config); i++) {
             points[i].sigma = sigmas[i];
             points[i].timestep = dqg_schedule_timestep_at(table, count, sigmas[i]);
         }
@@ -126,51 +127,70 @@ static dqg_status vp_levels(struct dqg_context *context, const struct dqg_sched_
     return DQG_OK;
 }
 
-static void set_coordinates(const struct dqg_sched_parts *parts, struct dqg_sched_point *points) {
-    for (int32_t i = 0; i <= parts->config.steps; i++) {
-        struct dqg_sched_point *point = &points[i];
-        double length = hypot(1, point->sigma); /* of k coordinates against variance-preserving ones */
-        point->input_scale = 1;
-        if (dqg_schedule_family(parts->schedule) == DQG_FAMILY_FLOW) {
-            point->alpha = 1 - point->sigma;
-        } else if (parts->solver->k_coordinates) {
-            point->alpha = 1;
-            point->input_scale = 1 / length;
-        } else {
-            point->alpha = 1 / length;
-            point->sigma /= length;
+/* From the level in point->sigma to the solver's coordinates. */
+static void set_coordinates(const struct dqg_sched_parts *parts, struct dqg_sched_point *point) {
+    double length = hypot(1, point->sigma); /* of k coordinates against variance-preserving ones */
+    point->input_scale = 1;
+    if (dqg_schedule_family(parts->schedule) == DQG_FAMILY_FLOW) {
+        point->alpha = 1 - point->sigma;
+    } else if (parts->solver->k_coordinates) {
+        point->alpha = 1;
+        point->input_scale = 1 / length;
+    } else {
+        point->alpha = 1 / length;
+        point->sigma /= length;
+    }
+}
+
+/* Where steps begin with churn. table: levels of the timesteps; there is no churn on flow. */
+static void set_raised(const struct dqg_sched_parts *parts, const double *table, const struct dqg_sched_point *points,
+                       struct dqg_sched_point *raised) {
+    const struct dqg_sched_config *config = &parts->config;
+    for (int32_t i = 0; i < config->steps; i++) {
+        double gamma = dqg_churn(config, points[i].sigma);
+        raised[i] = points[i];
+        if (gamma > 0) {
+            raised[i].sigma = points[i].sigma * (1 + gamma);
+            raised[i].timestep = dqg_schedule_timestep_at(table, config->train_timesteps, raised[i].sigma);
+            set_coordinates(parts, &raised[i]);
         }
     }
 }
 
-/* The points between that the solver evaluates; none in a step to sigma 0. table: levels of the timesteps, on VP. */
-static void set_middles(const struct dqg_sched_parts *parts, const double *table, struct dqg_sched_point *points) {
+/* The points between that the solver needs; none in a step to sigma 0. table: levels of the timesteps, on VP. */
+static void set_middles(const struct dqg_sched_parts *parts, const double *table, const struct dqg_sched_point *starts,
+                        struct dqg_sched_point *points) {
     const struct dqg_sched_config *config = &parts->config;
     const struct dqg_solver *solver = parts->solver;
+    bool flow = dqg_schedule_family(parts->schedule) == DQG_FAMILY_FLOW;
+    const struct dqg_spacing *spacing = has_sigmas(config) || has_timesteps(config) ? NULL : parts->spacing;
+    bool log_levels = has_sigmas(config) || (spacing != NULL && (spacing->levels != NULL || spacing->log_levels));
     int32_t count = dqg_solver_middles(solver);
     for (int32_t i = 0; i < config->steps * count; i++) {
-        const struct dqg_sched_point *from = &points[i / count];
+        const struct dqg_sched_point *from = &starts[i / count];
+        const struct dqg_sched_point *to = &points[i / count + 1];
         struct dqg_sched_point *between = &points[dqg_first_middle(solver, config->steps, 0) + (size_t)i];
         *between = (struct dqg_sched_point){0};
-        if (from[1].sigma == 0) {
+        if (to->sigma == 0) {
             continue;
         }
-        double sigma = solver->middle(solver, from, from + 1, config->eta, i % count + 1);
-        between->sigma = sigma;
-        if (dqg_schedule_family(parts->schedule) == DQG_FAMILY_FLOW) {
-            between->alpha = 1 - sigma;
-            between->timestep = config->timestep_scale * sigma;
-            between->input_scale = 1;
+        if (solver->middle != NULL) {
+            between->sigma = solver->middle(solver, from, to, config->eta, i % count + 1);
+            between->timestep = flow ? config->timestep_scale * between->sigma
+                                     : dqg_schedule_timestep_at(table, config->train_timesteps, between->sigma);
         } else {
-            between->alpha = 1;
-            between->timestep = dqg_schedule_timestep_at(table, config->train_timesteps, sigma);
-            between->input_scale = 1 / hypot(1, sigma);
+            double t = solver->middle_time(from, to, config->eta, i % count + 1, !flow);
+            double level = flow ? t / config->timestep_scale
+                                : dqg_schedule_sigma_at(table, config->train_timesteps, t, log_levels);
+            between->sigma = fmin(level, flow ? from->sigma : from->sigma / from->alpha);
+            between->timestep = t;
         }
+        set_coordinates(parts, between);
     }
 }
 
-size_t dqg_sched_point_count(const struct dqg_solver *solver, int32_t steps) {
-    return dqg_first_middle(solver, steps, steps);
+size_t dqg_sched_point_count(const struct dqg_solver *solver, int32_t steps, bool churn) {
+    return dqg_first_middle(solver, steps, steps) + (churn ? (size_t)steps : 0);
 }
 
 dqg_status dqg_sched_points(struct dqg_context *context, const struct dqg_sched_parts *parts,
@@ -195,8 +215,15 @@ dqg_status dqg_sched_points(struct dqg_context *context, const struct dqg_sched_
         status = check_sigmas(context, config, flow ? 1 : largest_sigma, points);
     }
     if (status >= 0) {
-        set_coordinates(parts, points);
-        set_middles(parts, table, points);
+        for (int32_t i = 0; i <= config->steps; i++) {
+            set_coordinates(parts, &points[i]);
+        }
+        struct dqg_sched_point *starts = points;
+        if (config->s_churn > 0) {
+            starts = &points[dqg_first_middle(parts->solver, config->steps, config->steps)];
+            set_raised(parts, table, points, starts);
+        }
+        set_middles(parts, table, starts, points);
     }
     dqg_free(&context->alloc, table, size);
     return status;

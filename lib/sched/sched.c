@@ -10,6 +10,7 @@
 #include "support/hash.h"
 
 enum { MAX_STEPS = 100000, MAX_TRAIN_TIMESTEPS = 1000000 };
+enum { FEW_STEPS = 15 }; /* fewer end in lower orders, as in the code that DPM-Solver++ was published with */
 
 /* Row of a table by name; the rows begin with struct dqg_piece. */
 static dqg_status find_row(struct dqg_context *context, const char *what, const char *name, const char *names,
@@ -51,7 +52,7 @@ static dqg_status find_parts(struct dqg_context *context, const struct dqg_sched
     if (config->eta == DQG_ETA_OWN) {
         parts->config.eta = parts->solver->own_eta;
     }
-    return DQG_OK;
+    return dqg_solver_options(context, parts);
 }
 
 /* ---- what fits together ---- */
@@ -171,16 +172,24 @@ static double initial_scale(const struct dqg_sched_parts *parts, const struct dq
     return first->sigma;
 }
 
+static size_t points_size(const struct dqg_sched *sched) {
+    return dqg_sched_point_count(sched->solver, sched->steps, sched->churn) * sizeof(sched->points[0]);
+}
+
 uint64_t dqg_sched_identity(const struct dqg_sched *sched) {
     struct {
         uint64_t points;
-        double eta, initial_scale;
-        int32_t steps, prediction;
+        double eta, s_noise, initial_scale;
+        int32_t steps, prediction, order;
+        uint32_t rule;
         char solver[32];
     } plan;
     memset(&plan, 0, sizeof(plan));
-    plan.points = dqg_hash64(sched->points, ((size_t)sched->steps + 1) * sizeof(sched->points[0]));
+    plan.points = dqg_hash64(sched->points, points_size(sched));
     plan.eta = sched->eta;
+    plan.s_noise = sched->churn ? sched->s_noise : 0;
+    plan.order = sched->order;
+    plan.rule = (uint32_t)sched->variance << 2 | (uint32_t)sched->lower_final << 1 | sched->log_sigma;
     plan.initial_scale = sched->initial_scale;
     plan.steps = sched->steps;
     plan.prediction = (int32_t)sched->prediction;
@@ -195,7 +204,8 @@ dqg_status dqg_sched_init(struct dqg_context *context, const struct dqg_sched_co
     DQG_TRY(take_lists(context, &parts));
     DQG_TRY(check_numbers(context, &parts));
     DQG_TRY(check_fit(context, &parts));
-    size_t size = dqg_sched_point_count(parts.solver, parts.config.steps) * sizeof(sched->points[0]);
+    size_t count = dqg_sched_point_count(parts.solver, parts.config.steps, parts.config.s_churn > 0);
+    size_t size = count * sizeof(sched->points[0]);
     struct dqg_sched_point *points = dqg_malloc(&context->alloc, size);
     if (points == NULL) {
         return dqg_fail_memory(context, "scheduler", size);
@@ -210,6 +220,13 @@ dqg_status dqg_sched_init(struct dqg_context *context, const struct dqg_sched_co
     sched->prediction = (enum dqg_prediction)(parts.prediction - dqg_predictions);
     sched->solver = parts.solver;
     sched->eta = parts.config.eta > 0 ? parts.config.eta : 0; /* no negative zero: it would hash differently */
+    sched->order = parts.config.order;
+    sched->lower_final =
+        parts.lower_final == DQG_LOWER_ALWAYS || (parts.lower_final == DQG_LOWER_FEW_STEPS && sched->steps < FEW_STEPS);
+    sched->churn = parts.config.s_churn > 0;
+    sched->s_noise = parts.config.s_noise;
+    sched->variance = parts.variance;
+    sched->log_sigma = parts.log_sigma;
     sched->initial_scale = initial_scale(&parts, points);
     sched->identity = dqg_sched_identity(sched);
     return DQG_OK;
@@ -217,13 +234,13 @@ dqg_status dqg_sched_init(struct dqg_context *context, const struct dqg_sched_co
 
 void dqg_sched_free(const struct dqg_alloc *alloc, struct dqg_sched *sched) {
     if (sched->points != NULL) {
-        dqg_free(alloc, sched->points, dqg_sched_point_count(sched->solver, sched->steps) * sizeof(sched->points[0]));
+        dqg_free(alloc, sched->points, points_size(sched));
     }
     memset(sched, 0, sizeof(*sched));
 }
 
 int32_t dqg_sched_buffers(const struct dqg_sched *sched) {
-    return sched->solver->buffers;
+    return sched->solver->buffers + sched->order - sched->solver->order;
 }
 
 int32_t dqg_sched_evaluations(const struct dqg_sched *sched) {
@@ -231,18 +248,23 @@ int32_t dqg_sched_evaluations(const struct dqg_sched *sched) {
 }
 
 bool dqg_sched_noisy(const struct dqg_sched *sched) {
-    return sched->eta > 0 || sched->solver->always_noise;
+    return sched->eta > 0 || sched->solver->always_noise || sched->churn;
 }
 
 /* ---- steps ---- */
 
+/* Where a step begins. */
+static const struct dqg_sched_point *step_start(const struct dqg_sched *sched, int32_t step) {
+    size_t raised = dqg_first_middle(sched->solver, sched->steps, sched->steps);
+    return &sched->points[sched->churn ? raised + (size_t)step : (size_t)step];
+}
+
 static const struct dqg_sched_point *requested(const struct dqg_sched *sched, const struct dqg_sched_state *state) {
-    const struct dqg_sched_point *from = &sched->points[state->step];
     if (state->phase == 0) {
-        return from;
+        return step_start(sched, state->step);
     }
-    if (sched->solver->middle == NULL) {
-        return from + 1;
+    if (dqg_solver_middles(sched->solver) == 0) {
+        return &sched->points[state->step + 1];
     }
     return &sched->points[dqg_first_middle(sched->solver, sched->steps, state->step)] + state->phase - 1;
 }
@@ -257,6 +279,22 @@ struct dqg_sched_point dqg_sched_request(const struct dqg_sched *sched, const st
     return state_is_valid(sched, state) ? *requested(sched, state) : sched->points[sched->steps];
 }
 
+dqg_status dqg_sched_begin(const struct dqg_sched *sched, struct dqg_sched_state *state, float *x, float *scratch,
+                           size_t n, dqg_noise_fn noise, void *user) {
+    DQG_ASSERT(state_is_valid(sched, state));
+    if (!state_is_valid(sched, state) || (sched->churn && noise == NULL)) {
+        return DQG_ERROR_INTERNAL;
+    }
+    double before = sched->points[state->step].sigma;
+    double after = step_start(sched, state->step)->sigma;
+    if (after > before && !state->begun) {
+        noise(user, state->step, scratch, n);
+        dqg_combine(x, 1, x, sched->s_noise * sqrt(after * after - before * before), scratch, n);
+        state->begun = 1;
+    }
+    return DQG_OK;
+}
+
 dqg_status dqg_sched_feed(const struct dqg_sched *sched, struct dqg_sched_state *state, float *x, const float *output,
                           float *x0, float *scratch, size_t n, dqg_noise_fn noise, void *user) {
     DQG_ASSERT(state_is_valid(sched, state));
@@ -265,10 +303,14 @@ dqg_status dqg_sched_feed(const struct dqg_sched *sched, struct dqg_sched_state 
     }
     struct dqg_step step = {
         .solver = sched->solver,
-        .from = &sched->points[state->step],
+        .from = step_start(sched, state->step),
         .to = &sched->points[state->step + 1],
         .middle = &sched->points[dqg_first_middle(sched->solver, sched->steps, state->step)],
         .eta = sched->eta,
+        .variance = sched->variance,
+        .log_sigma = sched->log_sigma,
+        .lower_final = sched->lower_final,
+        .most = sched->order,
         .index = state->step,
         .left = sched->steps - state->step,
         .phase = state->phase,
@@ -290,6 +332,7 @@ dqg_status dqg_sched_feed(const struct dqg_sched *sched, struct dqg_sched_state 
         return DQG_PENDING;
     }
     state->phase = 0;
+    state->begun = 0;
     state->kept++;
     state->step++;
     return state->step == sched->steps ? DQG_DONE : DQG_OK;

@@ -16,13 +16,15 @@ enum { DQG_ETA_OWN = -1 }; /* in place of an eta: what the solver's name stands 
 
 enum dqg_prediction { DQG_PREDICT_EPSILON, DQG_PREDICT_V, DQG_PREDICT_X0, DQG_PREDICT_FLOW };
 
-enum { DQG_SOLVER_BUFFERS = 4 }; /* most history buffers of the latent's size that a solver keeps */
+enum { DQG_SOLVER_BUFFERS = 5 }; /* most history buffers of the latent's size that a solver keeps */
 
 struct dqg_sched_point {
     double alpha, sigma; /* of the sample as the solver holds it */
     double timestep;     /* for the network */
     double input_scale;  /* network input = input_scale * x */
 };
+
+enum dqg_variance { DQG_VARIANCE_SMALL, DQG_VARIANCE_LARGE };
 
 /* What a scheduler is made from; names as in the option table. NULL names take the defaults. */
 struct dqg_sched_config {
@@ -38,6 +40,13 @@ struct dqg_sched_config {
     int32_t train_timesteps;
     int32_t steps_offset;
     double timestep_scale;
+    int32_t order;                 /* of a multistep solver; 0: its own */
+    const char *lower_order_final; /* "auto", "on", "off" */
+    const char *variance;          /* of ddpm: "small", "large" */
+    const char *lambda;            /* what DPM-Solver++ extrapolates in on flow: "log-snr", "log-sigma" */
+    double s_churn, s_noise;
+    const double *churn_range; /* lowest and highest sigma where s_churn acts, or NULL: everywhere */
+    int32_t churn_range_count;
     const double *sigmas; /* host-supplied, or NULL */
     int32_t sigma_count;
     const double *timesteps;
@@ -48,17 +57,24 @@ struct dqg_solver; /* one table entry */
 
 /* An immutable plan: the points and the solver. */
 struct dqg_sched {
-    struct dqg_sched_point *points; /* steps + 1, then those between: see dqg_solver.middle */
+    struct dqg_sched_point *points; /* steps + 1, then those between: see dqg_solver.middle; then those raised */
     int32_t steps;
     enum dqg_prediction prediction;
     const struct dqg_solver *solver;
     double eta;
+    int32_t order;    /* of a multistep solver, once it has its history */
+    bool lower_final; /* the last steps are of lower order */
+    bool churn;       /* steps begin at raised points, to which dqg_sched_begin() takes the sample */
+    bool log_sigma;   /* extrapolate in -ln sigma */
+    double s_noise;   /* amplitude of the noise that raises */
+    enum dqg_variance variance;
     double initial_scale; /* a run starts at points[0] from standard normal noise times this */
     uint64_t identity;    /* hash of everything above: a saved state fits an equal plan only */
 };
 
 /* The names a table knows, "a|b|c": for the option table. */
 extern const char dqg_solver_names[], dqg_schedule_names[], dqg_spacing_names[], dqg_prediction_names[];
+extern const char dqg_lower_order_names[], dqg_variance_names[], dqg_lambda_names[];
 
 /* A table row as others may see it: catalog.c. False beyond the table's end. */
 struct dqg_sched_piece {
@@ -89,6 +105,7 @@ dqg_status dqg_sched_invert(struct dqg_context *context, const struct dqg_sched 
 struct dqg_sched_state {
     int32_t step;  /* finished steps */
     int32_t phase; /* evaluations finished in this step */
+    int32_t begun; /* 1: x was raised for this step */
     int32_t kept;  /* finished steps that history tells of: all since the start, or since x was replaced */
     float *history[DQG_SOLVER_BUFFERS];
 };
@@ -96,6 +113,13 @@ struct dqg_sched_state {
 /* The point at which the network must be evaluated next (for a half step it may lie between, or be that of the next
  * step). Not to be called when step == steps. */
 struct dqg_sched_point dqg_sched_request(const struct dqg_sched *sched, const struct dqg_sched_state *state);
+
+enum { DQG_SECOND_DRAW = 1 << 20 }; /* above every step */
+typedef void (*dqg_noise_fn)(void *user, int32_t step, float *buffer, size_t n);
+
+/* To be called before the network is evaluated; with churn it raises x once a step. x, scratch, noise: as below. */
+dqg_status dqg_sched_begin(const struct dqg_sched *sched, struct dqg_sched_state *state, float *x, float *scratch,
+                           size_t n, dqg_noise_fn noise, void *user);
 
 /*
  * Feed the network's output for the requested point.
@@ -106,8 +130,6 @@ struct dqg_sched_point dqg_sched_request(const struct dqg_sched *sched, const st
  *           with the step's index, a second time with DQG_SECOND_DRAW added
  * Returns DQG_PENDING (evaluate again), DQG_OK (a step is finished) or DQG_DONE (the last one is).
  */
-enum { DQG_SECOND_DRAW = 1 << 20 }; /* above every step */
-typedef void (*dqg_noise_fn)(void *user, int32_t step, float *buffer, size_t n);
 dqg_status dqg_sched_feed(const struct dqg_sched *sched, struct dqg_sched_state *state, float *x, const float *output,
                           float *x0, float *scratch, size_t n, dqg_noise_fn noise, void *user);
 

@@ -58,8 +58,8 @@ static void take_slope(const struct dqg_step *step, float *slope) {
 }
 
 dqg_status dqg_solver_adams_feed(const struct dqg_step *step) {
-    int32_t count = step->solver->order - 1;
-    int32_t order = step->kept < count ? step->kept + 1 : count + 1;
+    int32_t count = step->most - 1;
+    int32_t order = dqg_step_order(step, 0);
     double weights[DQG_MOST_ORDER] = {0};
     step->solver->weights(step, order, weights);
     take_slope(step, step->scratch);
@@ -67,20 +67,52 @@ dqg_status dqg_solver_adams_feed(const struct dqg_step *step) {
     for (int32_t j = 1; j < order; j++) {
         dqg_combine(step->x, 1, step->x, weights[j], dqg_past(step, count, j), step->n);
     }
-    dqg_combine(dqg_keep(step, count), 1, step->scratch, 0, step->scratch, step->n);
+    dqg_keep_scratch(step, count);
     return DQG_OK;
 }
 
 /* The first step is Heun's, which keeps the slope at its start; its place for the half-moved start is behind. */
 dqg_status dqg_solver_plms_feed(const struct dqg_step *step) {
-    if (step->phase == 0 && step->kept > 0) {
+    int32_t count = step->most - 1;
+    if (step->phase == 0 && (step->kept > 0 || count == 0)) {
         return dqg_solver_adams_feed(step);
     }
-    int32_t count = step->solver->order - 1;
     struct dqg_step heun = *step;
     heun.history = step->history + count;
     if (step->phase == 0) {
         take_slope(step, dqg_keep(step, count));
     }
     return dqg_solver_heun_feed(&heun);
+}
+
+/* Where the method of Runge and Kutta evaluates: twice half way in time, then at the end. */
+double dqg_pndm_time(const struct dqg_sched_point *from, const struct dqg_sched_point *to, double eta, int32_t phase,
+                     bool discrete) {
+    (void)eta;
+    (void)discrete;
+    return phase < 3 ? 0.5 * (from->timestep + to->timestep) : to->timestep;
+}
+
+/* Until there is a history, the method of Runge and Kutta; start and sum of its slopes lie behind the history. */
+dqg_status dqg_solver_pndm_feed(const struct dqg_step *step) {
+    static const double share[4] = {1 / 6.0, 1 / 3.0, 1 / 3.0, 1 / 6.0};
+    int32_t count = step->most - 1;
+    if (step->phase == 0 && step->kept >= count) {
+        return dqg_solver_adams_feed(step);
+    }
+    float *start = step->history[count];
+    float *sum = step->history[count + 1];
+    take_slope(step, step->scratch);
+    if (step->phase == 0) {
+        dqg_keep_scratch(step, count);
+        dqg_combine(start, 1, step->x, 0, step->x, step->n);
+        dqg_combine(sum, 1, step->x, 0, step->x, step->n);
+    }
+    dqg_combine(sum, 1, sum, share[step->phase] * (step->to->sigma - step->from->sigma), step->scratch, step->n);
+    if (step->phase == 3) {
+        dqg_combine(step->x, 1, sum, 0, sum, step->n);
+        return DQG_OK;
+    }
+    dqg_combine(step->x, 1, start, step->middle[step->phase].sigma - step->from->sigma, step->scratch, step->n);
+    return DQG_PENDING;
 }

@@ -79,18 +79,14 @@ static struct unipc_weights unipc(const struct dqg_solver *solver, const struct 
     return weights;
 }
 
-static int32_t least(int32_t a, int32_t b) {
-    return a < b ? a : b;
-}
-
 dqg_status dqg_solver_unipc_feed(const struct dqg_step *step) {
     const struct dqg_solver *solver = step->solver;
-    int32_t most = solver->order;
+    int32_t most = step->most;
     float *start = step->history[most];
     float *now = step->scratch;
     dqg_step_combine(step, now, 1, 0);
     if (step->kept > 0 && step->from[-1].alpha > 0) { /* without signal at its start a step has no length */
-        int32_t order = least(least(most, step->kept), step->left + 1);
+        int32_t order = dqg_step_order(step, 1);
         struct unipc_weights w = unipc(solver, step->from - 1, step->from, order, true);
         dqg_combine(step->x, w.x, start, w.end, now, step->n);
         for (int32_t j = 0; j < order; j++) {
@@ -98,12 +94,12 @@ dqg_status dqg_solver_unipc_feed(const struct dqg_step *step) {
         }
     }
     dqg_combine(start, 1, step->x, 0, step->x, step->n);
-    int32_t order = least(least(most, step->kept + 1), step->left);
+    int32_t order = dqg_step_order(step, 0);
     struct unipc_weights w = unipc(solver, step->from, step->to, order, false);
     dqg_combine(step->x, w.x, step->x, w.before[0], now, step->n);
     for (int32_t j = 1; j < order; j++) {
         dqg_combine(step->x, 1, step->x, w.before[j], dqg_past(step, most, j), step->n);
     }
-    dqg_combine(dqg_keep(step, most), 1, now, 0, now, step->n);
+    dqg_keep_scratch(step, most);
     return DQG_OK;
 }

@@ -18,6 +18,7 @@ struct dqg_sched_config analytic_config(void) {
         .shift = 1,
         .train_timesteps = 1000,
         .timestep_scale = 1000,
+        .s_noise = 1,
     };
     return config;
 }
@@ -151,6 +152,11 @@ int32_t analytic_run(const struct analytic_job *job) {
     int32_t wanted = job->steps > 0 ? job->steps : job->sched->steps;
     int32_t evaluations = 0;
     while (state.step < wanted && evaluations >= 0) {
+        float *raised = buffers + SCRATCH * n;
+        if (dqg_sched_begin(job->sched, &state, job->x, raised, job->n, job->noise, job->user) != DQG_OK) {
+            evaluations = -1;
+            break;
+        }
         struct dqg_sched_point point = dqg_sched_request(job->sched, &state);
         struct dqg_sched_point again = dqg_sched_request(job->sched, &state);
         int32_t step = state.step;

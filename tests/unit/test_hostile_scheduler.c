@@ -210,7 +210,7 @@ static void model_scheduler_options(void **state) {
 
 static void scheduler_bad_lists(void **state) {
     struct model_fixture *fixture = *state;
-    static const double lists[][3] = {{0.5, 0.9, 0}, {0.9, 0.9, 0}, {0.9, 0.5, 0.1}, {-1, -2, 0}, {0.9, -0.5, 0}};
+    static const double lists[][3] = {{0.5, 0.9, 0}, {0.9, 0.9, 0}, {0.9, 0.5, 0.5}, {-1, -2, 0}, {0.9, -0.5, 0}};
     for (size_t i = 0; i < sizeof(lists) / sizeof(lists[0]); i++) {
         dqg_scheduler *scheduler = anything;
         dqg_options *options = make_options(fixture->context, DQG_OPTIONS_SCHEDULER);

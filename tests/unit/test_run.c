@@ -234,6 +234,64 @@ static void test_every_solver(void **state) {
     }
 }
 
+/* Do so many actions of a host with churn: each step is requested twice, then submitted. Returns the last status. */
+static dqg_status churn_actions(dqg_run *run, int from, int to) {
+    float data[4];
+    dqg_status status = DQG_OK;
+    dqg_request request;
+    dqg_tensor_view view = view_f32(data, 2, 2, 0, 0);
+    DQG_INIT(&request);
+    for (int i = from; i < to && status != DQG_DONE; i++) {
+        assert_ok(dqg_run_request(run, &request, &view));
+        if (i % 3 == 2) {
+            for (int j = 0; j < 4; j++) {
+                data[j] = 0.5f * data[j] + 0.1f;
+            }
+            status = dqg_run_submit(run, &view);
+            assert_true(status >= 0);
+        }
+    }
+    return status;
+}
+
+/* Noise that raises the sample comes once a step, however often the evaluation is requested or the run restored. */
+static void test_churn(void **state) {
+    enum { MOST_ACTIONS = 100 };
+    const int64_t shape[2] = {2, 2};
+    float whole[4], resumed[4];
+    dqg_context *context;
+    dqg_scheduler *scheduler;
+    (void)state;
+    assert_ok(dqg_context_create(NULL, &context));
+    dqg_options *options = make_options(context, DQG_OPTIONS_SCHEDULER);
+    assert_ok(dqg_options_set_text(options, DQG_SCHEDULER_SOLVER, "heun"));
+    assert_ok(dqg_options_set_text(options, DQG_SCHEDULER_SCHEDULE, "scaled-linear"));
+    assert_ok(dqg_options_set_int(options, DQG_SCHEDULER_STEPS, STEPS));
+    assert_ok(dqg_options_set_float(options, DQG_SCHEDULER_S_CHURN, 1));
+    assert_ok(dqg_scheduler_create(context, options, &scheduler));
+    dqg_options_destroy(options);
+    for (int cut = 0; cut < 3 * (2 * STEPS - 1); cut++) {
+        dqg_run *run, *other;
+        size_t size;
+        dqg_tensor_view view = view_f32(cut == 0 ? whole : resumed, 2, 2, 0, 0);
+        assert_ok(dqg_run_create_custom(context, scheduler, shape, 2, NULL, &run));
+        assert_ok(dqg_run_create_custom(context, scheduler, shape, 2, NULL, &other));
+        assert_ok(dqg_run_state_size(run, &size));
+        char *saved = malloc(size);
+        (void)churn_actions(run, 0, cut);
+        assert_ok(dqg_run_save(run, saved, size));
+        assert_ok(dqg_run_restore(other, saved, size));
+        assert_int_equal(churn_actions(other, cut, MOST_ACTIONS), DQG_DONE);
+        assert_ok(dqg_run_read(other, DQG_SOURCE_LATENT, &view));
+        assert_true(cut == 0 || memcmp(whole, resumed, sizeof whole) == 0);
+        free(saved);
+        dqg_run_destroy(other);
+        dqg_run_destroy(run);
+    }
+    dqg_scheduler_release(scheduler);
+    dqg_context_destroy(context);
+}
+
 /* Going back to the start with the latent of the start is a new start: nothing is left of the solver's history. */
 static void test_seek_forgets(void **state) {
     static const char *const multistep[] = {"dpm++-3m", "unipc-3", "lms", "plms"};
@@ -493,6 +551,7 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_threads),      cmocka_unit_test(test_budgets),      cmocka_unit_test(test_save_restore),
         cmocka_unit_test(test_every_solver), cmocka_unit_test(test_seek_forgets), cmocka_unit_test(test_bad_state),
+        cmocka_unit_test(test_churn),
         cmocka_unit_test(test_batches),      cmocka_unit_test(test_write),        cmocka_unit_test(test_views),
         cmocka_unit_test(test_progress),     cmocka_unit_test(test_memory),       cmocka_unit_test(test_bf16),
         cmocka_unit_test(test_noise),

@@ -139,7 +139,10 @@ static void test_defaults(void **state) {
 
 static const double rising[] = {0.5, 0.7, 0};
 static const double equal[] = {0.5, 0.5, 0};
-static const double not_zero[] = {1, 0.5, 0.1};
+static const double not_less[] = {1, 0.5, 0.5};
+static const double below_zero[] = {1, 0.5, -0.1};
+static const double tiny[] = {1, 0.5, 1e-13};
+static const double nan_last[] = {1, 0.5, NAN};
 static const double too_early[] = {0.5, 0, 0};
 static const double above_one[] = {1.5, 0.5, 0};
 static const double negative[] = {0.5, -0.1, 0};
@@ -205,7 +208,10 @@ static const struct {
 
     {{NUMBERS, SIGMAS(rising)}, DQG_ERROR_RANGE, "sigma 1 of the list is 0.7"},
     {{NUMBERS, SIGMAS(equal)}, DQG_ERROR_RANGE, "sigma 1 of the list is 0.5"},
-    {{NUMBERS, SIGMAS(not_zero)}, DQG_ERROR_RANGE, "the last sigma of the list is 0.1"},
+    {{NUMBERS, SIGMAS(not_less)}, DQG_ERROR_RANGE, "the last sigma of the list is 0.5; it must be 0, or less than"},
+    {{NUMBERS, SIGMAS(below_zero)}, DQG_ERROR_RANGE, "the last sigma of the list is -0.1"},
+    {{NUMBERS, SIGMAS(tiny)}, DQG_ERROR_RANGE, "the last sigma of the list is 1e-13"},
+    {{NUMBERS, SIGMAS(nan_last)}, DQG_ERROR_RANGE, "the last sigma of the list is nan"},
     {{NUMBERS, SIGMAS(too_early)}, DQG_ERROR_RANGE, "sigma 1 of the list is 0"},
     {{NUMBERS, SIGMAS(above_one)}, DQG_ERROR_RANGE, "sigma 0 of the list is 1.5"},
     {{NUMBERS, SIGMAS(negative)}, DQG_ERROR_RANGE, "sigma 1 of the list is -0.1"},

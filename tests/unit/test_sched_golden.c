@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * Solvers against end points computed elsewhere in double: a scalar Gaussian on continuous VP, k, discrete and flow
- * grids, and a mixture in the plane. Samples are float here, hence limits near 1e-6.
+ * grids. Built twice: with samples in float, hence limits near 1e-6, and in double, to all digits given.
  */
 #include <math.h>
 #include <setjmp.h>
@@ -14,6 +14,7 @@
 #include <cmocka.h>
 
 #include "analytic.h"
+#include "sched/pieces.h"
 
 enum { MOST = 200 };
 
@@ -28,8 +29,8 @@ static int setup(void **state) {
     return 0;
 }
 
-/* Cosine noise; steps 0: all. Returns the final x. */
-static double end_of(const struct dqg_sched_config *config, double x, int32_t steps) {
+/* Cosine noise. Returns the final x. */
+static double end_of(const struct dqg_sched_config *config, double x) {
     struct dqg_sched sched;
     dqg_error_clear(&context);
     dqg_status status = dqg_sched_init(&context, config, &sched);
@@ -42,7 +43,6 @@ static double end_of(const struct dqg_sched_config *config, double x, int32_t st
                                .model = &gaussian,
                                .x = &sample,
                                .n = 1,
-                               .steps = steps,
                                .noise = analytic_cosine_noise,
                                .user = &draws};
     assert_true(analytic_run(&job) > 0);
@@ -50,37 +50,45 @@ static double end_of(const struct dqg_sched_config *config, double x, int32_t st
     return sample;
 }
 
-static void assert_end(double value, double expected, double limit) {
+/* limit: of float samples */
+static void assert_end(const char *what, double value, double expected, double limit) {
+#ifdef DOUBLE_SAMPLES
+    limit = strcmp(what, "lcm") == 0 ? 2e-8 : 1e-9; /* the boundary terms that are left out; the inputs' digits */
+#endif
     if (!(fabs(value - expected) <= limit * fabs(expected))) {
-        fail_msg("%.10f where %.10f is expected: off by %.2g", value, expected, fabs(value / expected - 1));
+        fail_msg("%s: %.10f where %.10f is expected: off by %.2g", what, value, expected, fabs(value / expected - 1));
     }
 }
 
-/* ---- continuous VP: ln a(t) = -0.25 t^2 (20 - 0.1) - 0.05 t from t = 1 to 0.001, then a 0 that is not visited ---- */
+/* ---- continuous VP: ln a(t) = -0.25 t^2 (20 - 0.1) - 0.05 t from t = 1 to 0.001 ---- */
 
 static double continuous_alpha(double t) {
     return exp(-0.25 * t * t * (20 - 0.1) - 0.05 * t);
+}
+
+static double continuous_sigma(double t) {
+    double a = continuous_alpha(t);
+    return sqrt(1 - a * a) / a;
 }
 
 /* Even in the square root of t. */
 static void square_grid(int32_t n, double *sigmas) {
     for (int32_t i = 0; i <= n; i++) {
         double root = 1 + i * (sqrt(1e-3) - 1) / n;
-        double a = continuous_alpha(root * root);
-        sigmas[i] = sqrt(1 - a * a) / a;
+        sigmas[i] = continuous_sigma(root * root);
     }
-    sigmas[n + 1] = 0;
 }
 
 /* Even in lambda = -ln sigma. */
 static void lambda_grid(int32_t n, double *sigmas) {
+    double first = log(continuous_sigma(1)), last = log(continuous_sigma(1e-3));
     for (int32_t i = 0; i <= n; i++) {
-        sigmas[i] = exp(5.024978406659 - i * (4.557714932730 + 5.024978406659) / n);
+        sigmas[i] = exp(first + i * (last - first) / n);
     }
-    sigmas[n + 1] = 0;
 }
 
-static double continuous_end(const char *solver, const char *prediction, void (*grid)(int32_t, double *), int32_t n) {
+static double continuous_end(const char *solver, int32_t order, const char *prediction, void (*grid)(int32_t, double *),
+                             int32_t n) {
     double sigmas[MOST];
     grid(n, sigmas);
     struct dqg_sched_config config = analytic_config();
@@ -88,47 +96,54 @@ static double continuous_end(const char *solver, const char *prediction, void (*
     config.schedule = "scaled-linear"; /* the model does not look at timesteps */
     config.prediction = prediction;
     config.sigmas = sigmas;
-    config.sigma_count = n + 2;
+    config.sigma_count = n + 1;
+    config.order = order;
+    config.lower_order_final = strcmp(solver, "dpm++-2m") == 0 ? "on" : NULL;
     if (strcmp(solver, "ddim") == 0) {
-        return end_of(&config, 1.5, n);
+        return end_of(&config, 1.5);
     }
-    return end_of(&config, 1.5 * hypot(1, sigmas[0]), n) / hypot(1, sigmas[n]);
+    return end_of(&config, 1.5 * hypot(1, sigmas[0])) / hypot(1, sigmas[n]);
 }
 
 static void test_continuous(void **state) {
     (void)state;
-    static const double exact = 1.746794463249;
-    for (int i = 0; i < 3; i++) {
-        const char *p = vp_predictions[i];
-        assert_end(continuous_end("ddim", p, square_grid, 10), 1.6361137253, 3e-6);
-        assert_end(continuous_end("ddim", p, lambda_grid, 10), 1.5878282793, 3e-6);
-        assert_end(continuous_end("euler", p, square_grid, 10), 1.6361137253, 3e-6);
-        assert_end(continuous_end("euler", p, lambda_grid, 10), 1.5878282793, 3e-6);
-        assert_end(continuous_end("heun", p, square_grid, 10), 1.7863299400, 3e-6);
-        assert_end(continuous_end("heun", p, lambda_grid, 10), 1.8584027541, 3e-6);
-    }
     static const struct {
         const char *solver;
+        int32_t order;
         double square, lambda;
-    } more[] = {
-        {"lms", 1.7146714211, 1.6546695623},      {"deis", 1.7464189008, 1.7321402965},
-        {"ipndm", 1.7598814260, 1.7769105565},    {"dpm2", 1.7695943219, 1.7965300770},
-        {"dpm++-2s", 1.7278709790, 1.7119097533},
+        double errors[3]; /* on the square grid with 40, 80 and 160 steps */
+    } rows[] = {
+        {"ddim", 0, 1.6361137253, 1.5878282793, {2.93e-2, 1.48e-2, 7.44e-3}},
+        {"euler", 0, 1.6361137253, 1.5878282793, {2.93e-2, 1.48e-2, 7.44e-3}},
+        {"lms", 0, 1.7146714211, 1.6546695623, {5.00e-4, 4.42e-5, 3.40e-6}},
+        {"deis", 0, 1.7464189008, 1.7321402965, {1.93e-4, 3.01e-5, 4.21e-6}},
+        {"ipndm", 0, 1.7598814260, 1.7769105565, {6.68e-4, 1.67e-4, 4.17e-5}},
+        {"dpm++-2m", 0, 1.7679311584, 1.7634854068, {2.91e-3, 6.90e-4, 1.67e-4}},
+        {"dpm++-2m", 3, 1.7897574603, 1.8368846960, {2.23e-5, 6.72e-5, 2.69e-5}},
+        {"unipc", 0, 1.7757753866, 1.7745414735, {8.16e-4, 8.67e-5, 7.19e-6}},
+        {"unipc", 3, 1.7830412616, 1.8233548427, {3.75e-4, 4.89e-5, 8.62e-6}},
+        {"unipc-3", 0, 1.7830412616, 1.8233548427, {3.75e-4, 4.89e-5, 8.62e-6}},
+        {"unipc-bh1", 0, 1.8248087143, 1.8691529993, {1.34e-3, 1.41e-4, 1.34e-5}},
+        {"heun", 0, 1.7863299400, 1.8584027541, {2.12e-3, 5.19e-4, 1.28e-4}},
+        {"dpm2", 0, 1.7695943219, 1.7965300770, {1.33e-3, 3.28e-4, 8.16e-5}},
+        {"dpm++-2s", 0, 1.7278709790, 1.7119097533, {1.27e-3, 3.21e-4, 8.08e-5}},
+        {"dpm-3s", 0, 1.7462054872, 1.7482189119, {1.10e-5, 1.41e-6, 1.79e-7}},
     };
-    for (size_t i = 0; i < 3 * DQG_COUNT_OF(more); i++) {
-        const char *p = vp_predictions[i % 3];
-        assert_end(continuous_end(more[i / 3].solver, p, square_grid, 10), more[i / 3].square, 6e-6);
-        assert_end(continuous_end(more[i / 3].solver, p, lambda_grid, 10), more[i / 3].lambda, 6e-6);
-    }
-    static const struct {
-        int32_t n;
-        double ddim, heun;
-    } errors[] = {{40, 2.93e-2, 2.12e-3}, {80, 1.48e-2, 5.19e-4}, {160, 7.44e-3, 1.28e-4}};
-    for (size_t i = 0; i < DQG_COUNT_OF(errors); i++) {
-        assert_true(fabs(fabs(continuous_end("ddim", "epsilon", square_grid, errors[i].n) - exact) - errors[i].ddim) <
-                    0.01 * errors[i].ddim);
-        assert_true(fabs(fabs(continuous_end("heun", "epsilon", square_grid, errors[i].n) - exact) - errors[i].heun) <
-                    0.04 * errors[i].heun);
+    static const double exact = 1.746794463249;
+    for (size_t i = 0; i < DQG_COUNT_OF(rows); i++) {
+        const char *solver = rows[i].solver;
+        int32_t order = rows[i].order;
+        for (int p = 0; p < 3; p++) {
+            assert_end(solver, continuous_end(solver, order, vp_predictions[p], square_grid, 10), rows[i].square, 6e-6);
+            assert_end(solver, continuous_end(solver, order, vp_predictions[p], lambda_grid, 10), rows[i].lambda, 6e-6);
+        }
+        for (int j = 0; j < 3; j++) { /* given to three digits */
+            double error = fabs(continuous_end(solver, order, "epsilon", square_grid, 40 << j) - exact);
+            double limit = 0.006 * rows[i].errors[j] + (sizeof(float) == 4 ? 1e-5 : 0);
+            if (!(fabs(error - rows[i].errors[j]) < limit)) {
+                fail_msg("%s, %d steps: error %.4g, expected %.3g", solver, 40 << j, error, rows[i].errors[j]);
+            }
+        }
     }
 }
 
@@ -154,6 +169,7 @@ static void test_karras(void **state) {
         {"heun", 0, 1.7641883553},
         {"dpm2", 0, 1.7425108565},
         {"dpm++-2m", 0, 1.7522388072},
+        {"dpm++-2m-heun", 0, 1.7824519130},
         {"euler-ancestral", 1, 1.2270898311},
         {"dpm2-ancestral", 1, 1.2036145899},
         {"dpm++-2s-ancestral", 1, 1.2197639681},
@@ -163,6 +179,7 @@ static void test_karras(void **state) {
         {"dpm++-3m-sde", 1, 1.6759464223},
         {"er-sde", 0, 1.3641281448},
         {"dpm++-2s", 0, 1.6925842929},
+        {"dpm++-2s-ancestral", 0, 1.6925842929},
         {"dpm++-sde", 0, 1.6925842929},
         {"dpm++-2m-sde", 0, 1.7522388072},
         {"dpm++-2m-sde-heun", 0, 1.7824519130},
@@ -175,7 +192,8 @@ static void test_karras(void **state) {
         config.prediction = vp_predictions[i % 3];
         config.solver = rows[i / 3].solver;
         config.eta = rows[i / 3].eta;
-        assert_end(end_of(&config, 1.5 * 14.6146412293, 0), rows[i / 3].end, 2e-6);
+        config.lower_order_final = strcmp(config.solver, "dpm++-3m") == 0 ? "off" : NULL;
+        assert_end(config.solver, end_of(&config, 1.5 * 14.6146412293), rows[i / 3].end, 2e-6);
     }
 }
 
@@ -196,30 +214,36 @@ static double sigma_at(double timestep) {
 
 static void test_discrete(void **state) {
     (void)state;
-    struct dqg_sched_config config = analytic_config();
-    config.solver = "ddim";
-    config.schedule = "scaled-linear";
-    config.spacing = "leading";
-    config.steps_offset = 1;
-    for (int i = 0; i < 3; i++) {
-        config.prediction = vp_predictions[i];
-        config.solver = "ddim";
-        config.eta = 0;
-        assert_end(end_of(&config, 1.5, 0), 1.5613257669, 1e-6);
-        config.eta = 1;
-        assert_end(end_of(&config, 1.5, 0), 1.1364302503, 1e-6);
-        config.solver = "ddpm";
-        assert_end(end_of(&config, 1.5, 0), 1.1537232233, 1e-6);
-        config.solver = "plms";
-        config.eta = 0;
-        /* In k coordinates: from those that keep the variance, at t = 901, and back, at t = 0. */
-        double first = hypot(1, sigma_at(901));
-        assert_end(end_of(&config, 1.5 * first, 0) * sqrt(0.99915), 1.6678980548, 2e-6);
+    static const struct {
+        const char *solver, *spacing, *variance;
+        double eta;
+        int32_t steps;
+        double end;
+    } rows[] = {
+        {"ddim", "leading", NULL, 0, 10, 1.5613257669},    {"ddim", "leading", NULL, 1, 10, 1.1364302503},
+        {"ddpm", "leading", "small", 1, 10, 1.1537232233}, {"ddpm", "leading", "large", 1, 10, 0.9444811729},
+        {"plms", "leading", NULL, 0, 10, 1.6678980548},    {"lcm", "lcm", NULL, 0, 4, 0.7497555942},
+        {"tcd", "lcm", NULL, 0.3, 4, 0.9100732105},        {"tcd", "lcm", NULL, 0, 4, 1.4137764105},
+        {"ddim", "lcm", NULL, 0, 4, 1.4137764105},
+    };
+    for (size_t i = 0; i < 3 * DQG_COUNT_OF(rows); i++) {
+        struct dqg_sched_config config = analytic_config();
+        config.schedule = "scaled-linear";
+        config.prediction = vp_predictions[i % 3];
+        config.solver = rows[i / 3].solver;
+        config.spacing = rows[i / 3].spacing;
+        config.variance = rows[i / 3].variance;
+        config.eta = rows[i / 3].eta;
+        config.steps = rows[i / 3].steps;
+        config.steps_offset = 1;
+        double before = 1, after = 1;
+        if (strcmp(config.solver, "plms") ==
+            0) { /* k coordinates: from variance-preserving ones at t = 901, and back */
+            before = hypot(1, sigma_at(901));
+            after = sqrt(0.99915);
+        }
+        assert_end(config.solver, end_of(&config, 1.5 * before) * after, rows[i / 3].end, 2e-6);
     }
-    config.solver = "lcm";
-    config.spacing = "lcm";
-    config.steps = 4;
-    assert_end(end_of(&config, 1.5, 0), 0.7497555942, 1e-6);
 }
 
 /* ---- flow ---- */
@@ -247,106 +271,42 @@ static void test_flow(void **state) {
             config.shift = rows[i].shift;
             config.steps = steps[j];
             config.prediction = "flow";
-            assert_end(end_of(&config, 1.5, 0), rows[i].ends[j], 1e-6);
+            assert_end(config.solver, end_of(&config, 1.5), rows[i].ends[j], 1e-6);
             config.prediction = "x0";
-            assert_end(end_of(&config, 1.5, 0), rows[i].ends[j], 1e-6);
+            assert_end(config.solver, end_of(&config, 1.5), rows[i].ends[j], 1e-6);
         }
     }
 }
 
-/* ---- mixture: median distance to the exact ends on the square grid ---- */
-
-enum { POINTS = 1024 };
-
-static double halton(int32_t base, int32_t index) {
-    double value = 0;
-    for (double f = 1.0 / base; index > 0; index /= base, f /= base) {
-        value += f * (index % base);
-    }
-    return value;
-}
-
-static void mixture_starts(float *x) {
-    for (int32_t i = 0; i < POINTS; i++) {
-        double radius = sqrt(-2 * log(halton(2, i + 1)));
-        double angle = 6.28318530717958647692 * halton(3, i + 1);
-        x[2 * i] = (float)(radius * cos(angle));
-        x[2 * i + 1] = (float)(radius * sin(angle));
-    }
-}
-
-static int compare_doubles(const void *a, const void *b) {
-    double x = *(const double *)a, y = *(const double *)b;
-    return (x > y) - (x < y);
-}
-
-static double mixture_error(const char *solver, int32_t n, const float *starts, const double *ends) {
-    double sigmas[MOST], errors[POINTS];
-    float x[2 * POINTS];
-    square_grid(n, sigmas);
-    struct dqg_sched_config config = analytic_config();
-    config.solver = solver;
-    config.schedule = "scaled-linear";
-    config.sigmas = sigmas;
-    config.sigma_count = n + 2;
-    struct dqg_sched sched;
-    assert_int_equal(dqg_sched_init(&context, &config, &sched), DQG_OK);
-    double length = hypot(sched.points[0].alpha, sched.points[0].sigma);
-    for (int32_t i = 0; i < 2 * POINTS; i++) {
-        x[i] = (float)(starts[i] * length);
-    }
-    struct analytic_job job = {.sched = &sched, .denoiser = analytic_mixture_x0, .x = x, .n = 2 * POINTS, .steps = n};
-    assert_true(analytic_run(&job) > 0);
-    length = hypot(sched.points[n].alpha, sched.points[n].sigma);
-    for (int32_t i = 0; i < POINTS; i++) {
-        errors[i] = hypot(x[2 * i] / length - ends[2 * i], x[2 * i + 1] / length - ends[2 * i + 1]);
-    }
-    dqg_sched_free(&context.alloc, &sched);
-    qsort(errors, POINTS, sizeof(errors[0]), compare_doubles);
-    return 0.5 * (errors[POINTS / 2 - 1] + errors[POINTS / 2]);
-}
-
-static void test_mixture(void **state) {
+/* One step of rectified flow with fresh noise from 0.9 to 0.75: to a lower point, scaled back, and how much noise. */
+static void test_flow_ancestral(void **state) {
     (void)state;
-    static float starts[2 * POINTS];
-    static double ends[2 * POINTS];
-    double sigmas[3];
-    square_grid(1, sigmas);
-    mixture_starts(starts);
-    for (int32_t i = 0; i < 2 * POINTS; i++) {
-        ends[i] = starts[i] * hypot(1, sigmas[0]);
-    }
-    analytic_mixture_map(sigmas[0], sigmas[1], 600, ends, 2 * POINTS);
-    for (int32_t i = 0; i < 2 * POINTS; i++) {
-        ends[i] /= hypot(1, sigmas[1]);
-    }
-    static const double first[6] = {-0.96170128, 1.68422121, -0.62840614, -2.20732989, 1.98497105, 0.14771750};
-    for (int i = 0; i < 6; i++) {
-        assert_true(fabs(ends[i] - first[i]) < 1e-5);
-    }
     static const struct {
-        const char *solver;
-        int32_t n;
-        double median;
-    } rows[] = {
-        {"ddim", 5, 2.83e-1},   {"ddim", 10, 1.38e-1}, {"ddim", 20, 6.93e-2},  {"ddim", 40, 3.49e-2},
-        {"euler", 10, 1.38e-1}, {"heun", 3, 3.88},     {"heun", 5, 4.71e-1},   {"heun", 10, 6.97e-2},
-        {"heun", 20, 1.42e-2},  {"heun", 40, 3.16e-3}, {"dpm2", 10, 2.47e-2},  {"dpm++-2s", 10, 2.12e-2},
-        {"lms", 20, 1.28e-2},   {"deis", 20, 5.64e-3}, {"ipndm", 20, 3.31e-3},
-    };
+        double eta, down, fresh, scale;
+    } rows[] = {{1, 0.625, 0.6236095645, 2 / 3.0}, {0.5, 0.6875, 0.5099019514, 0.8}};
+    static const double sigmas[] = {0.9, 0.75};
     for (size_t i = 0; i < DQG_COUNT_OF(rows); i++) {
-        double median = mixture_error(rows[i].solver, rows[i].n, starts, ends);
-        if (!(fabs(median - rows[i].median) < 0.01 * rows[i].median)) {
-            fail_msg("%s, %d steps: median %.4g, expected %.3g", rows[i].solver, (int)rows[i].n, median,
-                     rows[i].median);
-        }
+        const struct dqg_sched_point from = {.alpha = 0.1, .sigma = 0.9}, to = {.alpha = 0.25, .sigma = 0.75};
+        struct dqg_split split = dqg_ancestral_split(&from, &to, rows[i].eta);
+        assert_true(fabs(split.down.sigma - rows[i].down) < 1e-10);
+        assert_true(fabs(split.fresh - rows[i].fresh) < 1e-10);
+        assert_true(fabs(split.scale - rows[i].scale) < 1e-10);
+        struct dqg_sched_config config = analytic_config();
+        config.solver = "euler-ancestral";
+        config.sigmas = sigmas;
+        config.sigma_count = 2;
+        config.eta = rows[i].eta;
+        double x0 = 1 + 0.1 * 0.25 / (0.01 * 0.25 + 0.81) * (1.2 - 0.1);
+        double ratio = rows[i].down / 0.9;
+        double end = rows[i].scale * (ratio * 1.2 + (1 - ratio) * x0) + rows[i].fresh * cos(1);
+        assert_end("euler-ancestral", end_of(&config, 1.2), end, 1e-6);
     }
 }
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_continuous), cmocka_unit_test(test_karras),  cmocka_unit_test(test_discrete),
-        cmocka_unit_test(test_flow),       cmocka_unit_test(test_mixture),
+        cmocka_unit_test(test_continuous), cmocka_unit_test(test_karras),         cmocka_unit_test(test_discrete),
+        cmocka_unit_test(test_flow),       cmocka_unit_test(test_flow_ancestral),
     };
     return cmocka_run_group_tests(tests, setup, NULL);
 }
