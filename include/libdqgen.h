@@ -228,7 +228,8 @@ enum {
     DQG_PHASE_VERIFY = 2,
     DQG_PHASE_QUANTIZE = 3,
     DQG_PHASE_RUN = 4,
-    DQG_PHASE_MEASURE = 5
+    DQG_PHASE_MEASURE = 5,
+    DQG_PHASE_SEARCH = 6
 };
 
 /*
@@ -236,7 +237,7 @@ enum {
  *
  *   phase         one of DQG_PHASE_*
  *   done, total   work units (bytes for load, verify and quantize; network evaluations in thousandths for run;
- *                 thousandths for measure)
+ *                 thousandths for measure; runs for search)
  *   elapsed_us    since the work began; time between calls of dqg_run_step() is not counted
  *   remaining_us  estimate, or -1 when nothing can be said yet
  *   name          the tensor or step being worked on; valid during the call
@@ -352,7 +353,8 @@ DQG_API dqg_status dqg_context_set_progress(dqg_context *context, dqg_progress_f
  * --------------------------------------------------------------------------------------------------------------- */
 
 /* What a set of options is for. */
-enum { DQG_OPTIONS_MODEL = 1, DQG_OPTIONS_SCHEDULER = 2, DQG_OPTIONS_RUN = 3, DQG_OPTIONS_QUANTIZER = 4 };
+enum { DQG_OPTIONS_MODEL = 1, DQG_OPTIONS_SCHEDULER = 2, DQG_OPTIONS_RUN = 3, DQG_OPTIONS_QUANTIZER = 4,
+       DQG_OPTIONS_SEARCH = 5 };
 
 /* Option keys. Type, range, default and meaning: see the table that dqg_option_at() returns, or docs/options.md. */
 enum {
@@ -406,6 +408,7 @@ enum {
     DQG_RUN_TIME_AXES = 335, /* int: how many of the latent's first dimensions have entries with times of their own:
                                 (samples, frames, ...) with 2 is a time for each frame. 0: one time for the run. Runs
                                 with a model: 0, or 1 for a time of each image */
+    DQG_RUN_TEMPERATURE = 355, /* float: the initial noise is multiplied by this; below 1: less variety */
 
     DQG_QUANTIZER_BITS = 400,          /* int: 2 to 6, 8 or 16 bits for matrices that no rule names */
     DQG_QUANTIZER_GROUP = 401,         /* int: inputs that share a group scale: 32, 64 or 128 */
@@ -413,8 +416,22 @@ enum {
     DQG_QUANTIZER_SEARCH = 403,        /* int: points of the clipping grid searched for each group */
     DQG_QUANTIZER_LEVEL = 404,         /* int: zstd level */
     DQG_QUANTIZER_DEFAULT_RULES = 405, /* int: 1 applies the family's own rules after the caller's */
-    DQG_QUANTIZER_FORMAT = 406         /* text: storage format of matrices that no rule names: "nf4", "int3z", ...; goes
+    DQG_QUANTIZER_FORMAT = 406,        /* text: storage format of matrices that no rule names: "nf4", "int3z", ...; goes
                                           before bits and zero points. Empty, the default: as these say */
+
+    DQG_SEARCH_METHOD = 500,          /* text: how particles are chosen */
+    DQG_SEARCH_BUDGET = 501,          /* int: network evaluations in all, never exceeded */
+    DQG_SEARCH_STEPS = 502,           /* int: levels from noise to sample */
+    DQG_SEARCH_INTERPOLANT = 503,     /* text: the path that particles follow: "linear", the flow's own, or "vp" */
+    DQG_SEARCH_DIFFUSION = 504,       /* text: shape of the fresh noise over the path */
+    DQG_SEARCH_DIFFUSION_SCALE = 505, /* float: times the shape; 0 follows the ODE */
+    DQG_SEARCH_FINISH = 506,          /* int: ODE steps from the particle found to the sample; 1: its x0 estimate */
+    DQG_SEARCH_CHAINS = 507,          /* int: rbf: independent chains, which share the budget */
+    DQG_SEARCH_CANDIDATES = 508,      /* int: rbf: starts that a chain chooses from */
+    DQG_SEARCH_BLOCK = 509,           /* int: code, sop: levels between two choices */
+    DQG_SEARCH_BACK = 510,            /* int: sop: levels of noise added before each rollout */
+    DQG_SEARCH_THRESHOLD = 511,       /* float: smc: effective share of particles at which they are resampled */
+    DQG_SEARCH_TEMPERATURE = 512      /* float: smc: weights are exp(reward / temperature) */
 };
 
 enum { DQG_TYPE_INT = 1, DQG_TYPE_FLOAT = 2, DQG_TYPE_TEXT = 3, DQG_TYPE_INTS = 4, DQG_TYPE_FLOATS = 5 };
@@ -909,6 +926,125 @@ DQG_API dqg_status dqg_run_submit(dqg_run *run, const dqg_tensor_view *output);
 DQG_API dqg_status dqg_run_state_size(const dqg_run *run, size_t *size);
 DQG_API dqg_status dqg_run_save(dqg_run *run, void *state, size_t size);
 DQG_API dqg_status dqg_run_restore(dqg_run *run, const void *state, size_t size);
+
+/* ------------------------------------------------------------------------------------------------------------------
+ * Runs that search, change their size, or start from a chosen noise. docs/schedulers.md explains the methods.
+ * --------------------------------------------------------------------------------------------------------------- */
+
+/*
+ * Judges an estimate of the finished sample.
+ *   x0      F32, of the run's shape, read-only and valid during the call
+ *   reward  receives a number, the higher the better; NaN is the worst
+ * Called on the thread that drives the run, which it must not use; other handles it may. Return 0 to go on; anything
+ * else stops with DQG_ERROR_CANCELLED, and the evaluation is made again by the next call.
+ */
+typedef int32_t (*dqg_reward_fn)(void *user, const dqg_tensor_view *x0, double *reward);
+
+/*
+ * Have a fresh run search for a sample of high reward (Kim et al. 2025, arXiv 2503.19385). It is driven as before, by
+ * dqg_run_step() or dqg_run_advance(), or by dqg_run_request() and dqg_run_submit(); a step is one network evaluation
+ * of the whole latent, followed where the method asks for it by a call of reward. When it is done the latent is the
+ * sample. The run's first noise is the first start, all other noise comes from its generators. The search is part of
+ * a saved state, which a run with the same search restores.
+ *   options  DQG_OPTIONS_SEARCH or NULL
+ *   reward   NULL with method "sde" only; user is passed to it
+ * Memory: eight times the latent, with method "smc" also four times the latent for each particle.
+ * Errors: DQG_ERROR_ARGUMENT, DQG_ERROR_RANGE (the budget is too small for the method), DQG_ERROR_STATE (a run that has
+ * begun; later, dqg_run_write() or dqg_run_seek() on a run that searches), DQG_ERROR_UNSUPPORTED (the scheduler is not
+ * that of a flow), DQG_ERROR_LIMIT, DQG_ERROR_MEMORY.
+ */
+DQG_API dqg_status dqg_run_search(dqg_run *run, const dqg_options *options, dqg_reward_fn reward, void *user);
+
+/*
+ * How a search goes.
+ *
+ *   evaluations  made so far
+ *   reward       of the particle found; before the end the highest one seen
+ *   time         1 noise to 0 sample: level of the particle found; before the end of that which is evaluated next
+ */
+typedef struct dqg_search_info {
+    uint32_t struct_size;
+    int32_t evaluations;
+    double reward;
+    double time;
+} dqg_search_info;
+
+/* Errors: DQG_ERROR_ARGUMENT, DQG_ERROR_STATE (a run that does not search). */
+DQG_API dqg_status dqg_run_get_search(const dqg_run *run, dqg_search_info *info);
+
+/*
+ * A search for the start noise that serves all inputs of a conditional model best (Li et al. 2023, arXiv 2305.15357).
+ *
+ *   candidates  seeds to try: first_seed, first_seed + 1, ...
+ *   pairs       inputs with known results to try each on
+ *   prepare     sets the condition of a pair; NULL where evaluate does
+ *   evaluate    the host's network, for runs without a model only (else NULL): output receives its answer to input
+ *   metric      distance of a result, F32 of the run's shape, from what is known: 0 or more; NaN is the worst
+ *   user        passed to all three
+ * Callbacks return 0 to go on; anything else stops the search with DQG_ERROR_CANCELLED. prepare may use those calls on
+ * the run that set conditions; the other two must not use the run.
+ */
+typedef struct dqg_boundary {
+    uint32_t struct_size;
+    uint32_t flags; /* must be 0 */
+    int32_t candidates;
+    int32_t pairs;
+    int64_t first_seed;
+    int32_t (*prepare)(void *user, int32_t pair);
+    int32_t (*evaluate)(void *user, int32_t pair, const dqg_request *request, const dqg_tensor_view *input,
+                        const dqg_tensor_view *output);
+    int32_t (*metric)(void *user, int32_t pair, const dqg_tensor_view *result, double *score);
+    void *user;
+} dqg_boundary;
+
+/*
+ * What was found.
+ *
+ *   stopped      candidates given up before the last pair, their sum being above the best
+ *   seed         the best: DQG_RUN_SEEDS of later runs of this shape
+ *   score        its mean over all pairs
+ *   evaluations  of the network in all
+ */
+typedef struct dqg_boundary_result {
+    uint32_t struct_size;
+    int32_t stopped;
+    int64_t seed;
+    double score;
+    int64_t evaluations;
+} dqg_boundary_result;
+
+/*
+ * Try every candidate on the pairs, with one seed for all images of the run, and leave the run at its start with the
+ * best noise. Equal arguments give equal results. A long call: progress is told in runs (DQG_PHASE_SEARCH) beside that
+ * of each run, and dqg_run_cancel() stops it. The run may have been used before.
+ * Errors: DQG_ERROR_ARGUMENT, DQG_ERROR_RANGE (counts; a negative score), DQG_ERROR_STATE (a run that searches),
+ * DQG_ERROR_UNSUPPORTED (offset noise), DQG_ERROR_CANCELLED.
+ */
+DQG_API dqg_status dqg_run_find_noise(dqg_run *run, const dqg_boundary *boundary, dqg_boundary_result *result);
+
+/*
+ * Go on with a latent of another height and width (its last two dimensions) and another scheduler: the finished latent,
+ * or before the end the x0 estimate, is resampled (Lanczos-3), mixed with fresh noise at the point where the last
+ * floor(strength * steps) steps of the scheduler begin, and the run stands there. The solver's history and what was set
+ * for the old size (offset) are forgotten. Seeds are replaced by others derived from them. Views have the new shape
+ * from now on. Bottleneck Sampling (arXiv 2503.18940).
+ *   scheduler  NULL for the present one
+ *   strength   above 0, to 1, which starts from noise alone
+ * Memory: for the moment of the change that of both sizes; afterwards that of the new one, which dqg_model_memory()
+ * tells beforehand. A state saved at one size is restored by a run of that size and scheduler.
+ * Errors: DQG_ERROR_ARGUMENT, DQG_ERROR_RANGE (a strength that keeps no step, a size the model cannot do),
+ * DQG_ERROR_STATE (a run that searches), DQG_ERROR_LIMIT, DQG_ERROR_MEMORY. A failing call leaves the run as it was.
+ */
+DQG_API dqg_status dqg_run_resize(dqg_run *run, int32_t height, int32_t width, dqg_scheduler *scheduler,
+                                  double strength);
+
+/*
+ * Add a picture to what the network sees: input = scaled latent + offset. The latent stays the sample without it. Form
+ * 2 of DiffuseVAE (arXiv 2201.00308), whose network was trained on alpha x0 + offset + sigma eps.
+ *   offset  of the run's shape; NULL for none. Copied. Not part of a saved state: set it again after restoring
+ * A network evaluation or half step under way starts again. Errors: DQG_ERROR_ARGUMENT, DQG_ERROR_MEMORY.
+ */
+DQG_API dqg_status dqg_run_set_offset(dqg_run *run, const dqg_tensor_view *offset);
 
 /* ------------------------------------------------------------------------------------------------------------------
  * Quantizer

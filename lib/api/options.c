@@ -42,7 +42,7 @@ dqg_status dqg_options_create(dqg_context *context, int32_t kind, dqg_options **
     }
     dqg_error_clear(context);
     DQG_TRY(dqg_need(context, options, "options"));
-    if (kind < DQG_OPTIONS_MODEL || kind > DQG_OPTIONS_QUANTIZER) {
+    if (kind < DQG_OPTIONS_MODEL || kind > DQG_OPTIONS_SEARCH) {
         return dqg_fail(context, DQG_ERROR_RANGE, "there are no options of kind %d", (int)kind);
     }
     size_t bytes = (size_t)dqg_option_row_count * sizeof(struct dqg_option_value);

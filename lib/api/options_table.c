@@ -2,6 +2,7 @@
 /* The option table: one row drives setter, range check, command line, help text and docs/options.md. */
 #include "api/api.h"
 #include "model/graph.h"
+#include "run/run.h"
 #include "sched/sched.h"
 #include "tensor/format.h"
 
@@ -64,6 +65,7 @@ const struct dqg_option_row dqg_option_rows[] = {
           "initial noise gets one more normal for each image and channel, times this"),
     INT(TIME_AXES, RUN, "time-axes", 0, DQG_MAX_RANK, 0,
         "first dimensions of the latent whose entries have times of their own; 0: one time for the run"),
+    FLOAT(TEMPERATURE, RUN, "temperature", 0, 100, 1, "initial noise is multiplied by this"),
     INTS(CLASSES, RUN, "classes", -1, 1e6, "class of each image; one value serves all; -1 is no class"),
     FLOAT(GUIDANCE, RUN, "guidance", -100, 100, 1, "classifier-free guidance scale; 1 is off"),
     INT(CFG_CHANNELS, RUN, "cfg-channels", 0, 4096, 0, "guide the first channels only; 0 guides all"),
@@ -82,6 +84,20 @@ const struct dqg_option_row dqg_option_rows[] = {
     INT(DEFAULT_RULES, QUANTIZER, "default-rules", 0, 1, 1, "1 applies the family's own rules after the caller's"),
     TEXT(FORMAT, QUANTIZER, "format", dqg_format_names, "",
          "storage format of matrices that no rule names; empty: integers as bits and zero-point say"),
+
+    TEXT(METHOD, SEARCH, "method", dqg_search_names, "rbf", "how particles are chosen"),
+    INT(BUDGET, SEARCH, "budget", 1, 100000, 500, "network evaluations in all"),
+    INT(STEPS, SEARCH, "steps", 2, 10000, 10, "levels from noise to sample"),
+    TEXT(INTERPOLANT, SEARCH, "interpolant", dqg_interpolant_names, "vp", "the path that particles follow"),
+    TEXT(DIFFUSION, SEARCH, "diffusion", dqg_diffusion_names, "square", "shape of the fresh noise over the path"),
+    FLOAT(DIFFUSION_SCALE, SEARCH, "diffusion-scale", 0, 100, 3, "times the shape; 0 follows the ODE"),
+    INT(FINISH, SEARCH, "finish", 1, 10000, 1, "ODE steps from the particle found to the sample; 1: its x0 estimate"),
+    INT(CHAINS, SEARCH, "chains", 1, 10000, 2, "rbf: independent chains, which share the budget"),
+    INT(CANDIDATES, SEARCH, "candidates", 1, 100000, 25, "rbf: starts that a chain chooses from"),
+    INT(BLOCK, SEARCH, "block", 1, 10000, 2, "code, sop: levels between two choices"),
+    INT(BACK, SEARCH, "back", 1, 10000, 1, "sop: levels of noise added before each rollout"),
+    FLOAT(THRESHOLD, SEARCH, "threshold", 0, 1, 1, "smc: effective share of particles at which they are resampled"),
+    FLOAT(TEMPERATURE, SEARCH, "reward-temperature", 1e-6, 1e6, 1, "smc: weights are exp(reward / this)"),
 };
 
 const int32_t dqg_option_row_count = (int32_t)DQG_COUNT_OF(dqg_option_rows);

@@ -30,6 +30,7 @@ static struct dqg_run_config read_options(const dqg_options *options) {
         .variation_seeds = variations.ints,
         .variation_seed_count = variations.count,
         .variation_strength = dqg_option(options, DQG_RUN_VARIATION_STRENGTH).number,
+        .temperature = dqg_option(options, DQG_RUN_TEMPERATURE).number,
         .offset_noise = dqg_option(options, DQG_RUN_OFFSET_NOISE).number,
         .time_axes = (int32_t)dqg_option(options, DQG_RUN_TIME_AXES).integer,
         .classes = classes.ints,
@@ -188,6 +189,7 @@ dqg_status dqg_run_write(dqg_run *run, const dqg_tensor_view *view) {
         return DQG_ERROR_ARGUMENT;
     }
     dqg_error_clear(run->context);
+    DQG_TRY(dqg_search_refuse(run));
     DQG_TRY(dqg_view_check(run->context, view, "view", run->rank, run->shape));
     dqg_view_read(view, run->latent);
     dqg_run_restart_step(run);
@@ -199,6 +201,7 @@ dqg_status dqg_run_seek(dqg_run *run, int32_t index) {
         return DQG_ERROR_ARGUMENT;
     }
     dqg_error_clear(run->context);
+    DQG_TRY(dqg_search_refuse(run));
     int32_t steps = run->scheduler->sched.steps;
     if (index < 0 || index > steps) {
         return dqg_fail(run->context, DQG_ERROR_RANGE, "index: %d is outside 0..%d", (int)index, (int)steps);

@@ -29,6 +29,7 @@ dqg_status dqg_run_set_steps(dqg_run *run, const int32_t *steps, int32_t count) 
         return DQG_ERROR_ARGUMENT;
     }
     dqg_error_clear(run->context);
+    DQG_TRY(dqg_search_refuse(run));
     DQG_TRY(dqg_need(run->context, steps, "steps"));
     DQG_TRY(check_count(run, count));
     for (int32_t i = 0; i < count; i++) {
@@ -71,6 +72,7 @@ dqg_status dqg_run_start(dqg_run *run, int32_t index, const dqg_tensor_view *mea
     }
     struct dqg_context *context = run->context;
     dqg_error_clear(context);
+    DQG_TRY(dqg_search_refuse(run));
     DQG_TRY(check_index(run, "index", index, run->scheduler->sched.steps));
     if (!(variance >= 0 && variance <= 1e12)) {
         return dqg_fail(context, DQG_ERROR_RANGE, "variance: %g is outside 0..1e12", variance);
@@ -121,6 +123,7 @@ dqg_status dqg_run_set_scheduler(dqg_run *run, dqg_scheduler *scheduler, int32_t
         return DQG_ERROR_ARGUMENT;
     }
     dqg_error_clear(run->context);
+    DQG_TRY(dqg_search_refuse(run));
     DQG_TRY(dqg_need(run->context, scheduler, "scheduler"));
     if (index != DQG_NEAREST_POINT) {
         DQG_TRY(check_index(run, "index", index, scheduler->sched.steps));
@@ -137,5 +140,6 @@ dqg_status dqg_run_fork(dqg_run *run, dqg_run **copy) {
     }
     dqg_error_clear(run->context);
     DQG_TRY(dqg_need(run->context, copy, "copy"));
+    DQG_TRY(dqg_search_refuse(run));
     return dqg_run_fork_(run, copy);
 }

@@ -117,6 +117,13 @@ static dqg_status prepare(struct dqg_run *run, const struct dqg_run_config *conf
     return DQG_OK;
 }
 
+void dqg_run_scale_start(struct dqg_run *run) {
+    for (size_t i = 0; i < run->size; i++) {
+        run->latent[i] = (float)(run->temperature * run->scheduler->sched.initial_scale * run->latent[i]);
+    }
+    memcpy(run->x0, run->latent, run->size * sizeof(float));
+}
+
 static void fill(struct dqg_run *run, const struct dqg_run_config *config) {
     dqg_run_first_noise(run, config);
     /* Labels: all images with their class, then, guided, all of them without. */
@@ -127,10 +134,8 @@ static void fill(struct dqg_run *run, const struct dqg_run_config *config) {
     }
     memset(run->node_us, 0, (size_t)run->graph.node_count * sizeof *run->node_us);
     memset(run->clocks, 0, run->clock_count * sizeof *run->clocks);
-    for (size_t i = 0; i < run->size; i++) {
-        run->latent[i] = (float)(run->scheduler->sched.initial_scale * run->latent[i]);
-    }
-    memcpy(run->x0, run->latent, run->size * sizeof(float));
+    run->temperature = config->temperature;
+    dqg_run_scale_start(run);
     uint64_t evaluations =
         (uint64_t)run->scheduler->sched.steps * (uint64_t)dqg_sched_evaluations(&run->scheduler->sched);
     dqg_work_begin(&run->work, run->context, DQG_PHASE_RUN, evaluations * 1000);
@@ -140,6 +145,8 @@ static void fill(struct dqg_run *run, const struct dqg_run_config *config) {
 
 void dqg_run_free(struct dqg_run *run) {
     struct dqg_context *context = run->context;
+    dqg_search_free(run);
+    dqg_run_drop_offset(run);
     dqg_exec_free(&run->exec);
     dqg_graph_free(&run->graph);
     dqg_free(&context->alloc, run->block, run->block_bytes);
@@ -238,4 +245,59 @@ dqg_status dqg_run_make_custom(struct dqg_context *context, struct dqg_scheduler
         status = dqg_fail(context, DQG_ERROR_LIMIT, "a run of this size does not fit the address space");
     }
     return complete(run, config, status, out);
+}
+
+/* ---- another shape ---- */
+
+#define SWAP(type, a, b)                                                                                               \
+    do {                                                                                                               \
+        type swap_kept = (a);                                                                                          \
+        (a) = (b);                                                                                                     \
+        (b) = swap_kept;                                                                                               \
+    } while (0)
+
+/* What depends on shape and scheduler. The pointers into the block follow by dqg_run_lay_out(). */
+static void swap_memory(struct dqg_run *a, struct dqg_run *b) {
+    SWAP(struct dqg_scheduler *, a->scheduler, b->scheduler);
+    SWAP(struct dqg_graph, a->graph, b->graph);
+    SWAP(struct dqg_exec, a->exec, b->exec);
+    SWAP(void *, a->block, b->block);
+    SWAP(size_t, a->block_bytes, b->block_bytes);
+    a->exec.graph = &a->graph;
+    b->exec.graph = &b->graph;
+}
+
+static dqg_status build(struct dqg_run *run, const int64_t *shape, const struct dqg_graph *like) {
+    DQG_TRY(set_shape(run, shape, run->rank));
+    if (run->model != NULL) {
+        DQG_TRY(dqg_model_graph(run->context, run->model, run->copies * run->images, (size_t)shape[2], (size_t)shape[3],
+                                like->bf16, like->attention, &run->graph));
+    }
+    if (!dqg_run_lay_out(run)) {
+        return dqg_fail(run->context, DQG_ERROR_LIMIT, "a run of this size does not fit the address space");
+    }
+    DQG_TRY(dqg_run_allocate(run));
+    return run->model != NULL ? dqg_exec_init(run->context, &run->graph, &run->exec) : DQG_OK;
+}
+
+dqg_status dqg_run_reshape(struct dqg_run *run, const int64_t *shape, struct dqg_scheduler *scheduler) {
+    int64_t old_shape[DQG_MAX_RANK];
+    struct dqg_run *other = NULL;
+    const int32_t *labels = run->labels;
+    const uint64_t *seeds = run->seeds;
+    memcpy(old_shape, run->shape, sizeof old_shape);
+    DQG_TRY(start(run->context, run->model, scheduler, &other));
+    swap_memory(run, other);
+    dqg_status status = build(run, shape, &other->graph);
+    if (status >= 0) {
+        memset(run->block, 0, run->block_bytes);
+        memcpy(run->labels, labels, run->copies * run->images * sizeof *labels);
+        memcpy(run->seeds, seeds, run->images * sizeof *seeds);
+    } else {
+        swap_memory(run, other);
+        (void)set_shape(run, old_shape, run->rank); /* it was one before */
+        dqg_run_lay_out(run);
+    }
+    dqg_run_free(other);
+    return status;
 }

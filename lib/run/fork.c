@@ -11,6 +11,7 @@ dqg_status dqg_run_fork_(struct dqg_run *run, struct dqg_run **out) {
     size_t skipped = offsetof(struct dqg_run, context);
     memcpy((char *)copy + skipped, (const char *)run + skipped, sizeof *copy - skipped);
     copy->block = NULL;
+    copy->offset = NULL;
     copy->graph = (struct dqg_graph){0};
     copy->exec = (struct dqg_exec){0};
     copy->evaluating = false;
@@ -31,6 +32,15 @@ dqg_status dqg_run_fork_(struct dqg_run *run, struct dqg_run **out) {
         return status;
     }
     memcpy(copy->block, run->block, run->block_bytes);
+    if (run->offset != NULL) {
+        size_t bytes = run->size * sizeof(float);
+        copy->offset = dqg_malloc(&context->alloc, bytes);
+        if (copy->offset == NULL) {
+            dqg_run_free(copy);
+            return dqg_fail_memory(context, "the run's offset", bytes);
+        }
+        memcpy(copy->offset, run->offset, bytes);
+    }
     *out = copy;
     return DQG_OK;
 }

@@ -124,6 +124,23 @@ static void add_offset(struct dqg_run *run, float amount) {
     }
 }
 
+void dqg_run_next_seeds(struct dqg_run *run) {
+    for (size_t i = 0; i < run->images; i++) {
+        /* splitmix64 (Steele et al. 2014): seeds that lie beside each other do not afterwards */
+        uint64_t z = run->seeds[i] + 0x9E3779B97F4A7C15u;
+        z = (z ^ (z >> 30)) * 0xBF58476D1CE4E5B9u;
+        z = (z ^ (z >> 27)) * 0x94D049BB133111EBu;
+        run->seeds[i] = z ^ (z >> 31);
+    }
+    rewind_generators(run);
+}
+
+void dqg_run_reseed(struct dqg_run *run, int64_t seed) {
+    use_seeds(run, &seed, 1, 0);
+    draw(run, 0, run->latent);
+    dqg_run_scale_start(run);
+}
+
 void dqg_run_first_noise(struct dqg_run *run, const struct dqg_run_config *config) {
     double strength = config->variation_strength;
     if (strength > 0) {

@@ -4,6 +4,7 @@
 #define DQG_RUN_H
 
 #include "model/model.h"
+#include "sched/particle.h"
 #include "sched/sched.h"
 #include "support/rng_torch.h"
 
@@ -41,7 +42,8 @@ struct dqg_run_config {
     int32_t variation_seed_count;
     double variation_strength; /* 0..1 of the way from the noise of the seeds to that of the variation seeds */
     double offset_noise;
-    int32_t time_axes; /* first dimensions of the latent whose entries have times of their own */
+    int32_t time_axes;  /* first dimensions of the latent whose entries have times of their own */
+    double temperature; /* of the initial noise */
     const int64_t *classes;
     int32_t class_count;
     double guidance;
@@ -92,6 +94,9 @@ struct dqg_run {
     bool offset_noise; /* the second draw is of offsets */
     uint64_t draws;    /* of normals until now, those of all images together being one */
 
+    struct dqg_search *search; /* or NULL: search.h */
+    float *offset;             /* [size] added to what the network sees, or NULL */
+    double temperature;
     struct dqg_sched_state state; /* with clocks: of the one with the most steps to do; the largest phase */
     int32_t evaluations;
     bool evaluating; /* an evaluation is under way, or requested */
@@ -160,6 +165,12 @@ dqg_status dqg_run_set_noise(struct dqg_run *run, const struct dqg_run_config *c
 /* Generators with a state: one for each image, or none. */
 size_t dqg_run_generators(const struct dqg_run *run);
 
+/* Other seeds, derived from those the run has. */
+void dqg_run_next_seeds(struct dqg_run *run);
+
+/* Back to the start, every image with this seed; not for runs with offset noise or variations. */
+void dqg_run_reseed(struct dqg_run *run, int64_t seed);
+
 /* Seeds, generators and the latent, not scaled yet. */
 void dqg_run_first_noise(struct dqg_run *run, const struct dqg_run_config *config);
 
@@ -175,6 +186,51 @@ void dqg_run_restart_step(struct dqg_run *run);
 size_t dqg_run_state_bytes(const struct dqg_run *run);
 void dqg_run_state_write(const struct dqg_run *run, void *state);
 dqg_status dqg_run_state_read(struct dqg_run *run, const void *state, size_t size);
+
+/* ---- reward_search.c ---- */
+
+extern const char dqg_search_names[]; /* search_methods.c */
+
+struct dqg_search_config {
+    const char *method;
+    int32_t budget, steps, chains, candidates, block, back, finish;
+    double threshold, temperature, diffusion_scale;
+    enum dqg_interpolant interpolant;
+    enum dqg_diffusion diffusion;
+};
+
+dqg_status dqg_search_begin(struct dqg_run *run, const struct dqg_search_config *config, dqg_reward_fn reward,
+                            void *user);
+dqg_status dqg_search_feed(struct dqg_run *run); /* in place of the solver's */
+void dqg_search_tell(const struct dqg_run *run, dqg_search_info *info);
+
+/* ---- boundary.c, resize.c, lanczos.c ---- */
+
+dqg_status dqg_boundary_search(struct dqg_run *run, const dqg_boundary *boundary, dqg_boundary_result *result);
+dqg_status dqg_run_change_size(struct dqg_run *run, int32_t height, int32_t width, struct dqg_scheduler *scheduler,
+                               double strength);
+
+/* First noise to what the run starts from. create.c */
+void dqg_run_scale_start(struct dqg_run *run);
+
+/* Give the run a latent of another shape, of the same rank and number of samples, and another scheduler. Labels and
+ * seeds stay; all else in its block is zero. On failure the run is as it was. create.c */
+dqg_status dqg_run_reshape(struct dqg_run *run, const int64_t *shape, struct dqg_scheduler *scheduler);
+void dqg_run_drop_offset(struct dqg_run *run);
+
+/* Planes of height x width resampled, each on its own. */
+dqg_status dqg_lanczos(struct dqg_context *context, float *out, size_t out_height, size_t out_width, const float *in,
+                       size_t height, size_t width, size_t planes);
+
+/* Fails where the run searches: it alone says what is evaluated. */
+dqg_status dqg_search_refuse(const struct dqg_run *run);
+
+/* These do nothing for a run without a search. */
+void dqg_search_free(struct dqg_run *run);
+size_t dqg_search_state_bytes(const struct dqg_run *run);
+void dqg_search_state_write(const struct dqg_run *run, void *state);
+bool dqg_search_state_fits(const struct dqg_run *run, const void *state);
+void dqg_search_state_read(struct dqg_run *run, const void *state);
 
 /* Convert one image of the latent or the estimate; the view has been checked. */
 void dqg_run_convert_image(const struct dqg_run *run, const float *source, const dqg_image_view *image);

@@ -29,7 +29,8 @@ static size_t buffer_count(const struct dqg_run *run) {
 
 size_t dqg_run_state_bytes(const struct dqg_run *run) {
     return sizeof(struct state_header) + run->images * sizeof(uint64_t) +
-           buffer_count(run) * run->size * sizeof(float) + run->clock_count * sizeof(struct dqg_clock);
+           buffer_count(run) * run->size * sizeof(float) + run->clock_count * sizeof(struct dqg_clock) +
+           dqg_search_state_bytes(run);
 }
 
 /* The float arrays of a state, in order. */
@@ -67,6 +68,7 @@ void dqg_run_state_write(const struct dqg_run *run, void *state) {
         memcpy(at, state_buffer(run, i), run->size * sizeof(float));
     }
     memcpy(at, run->clocks, run->clock_count * sizeof *run->clocks);
+    dqg_search_state_write(run, at + run->clock_count * sizeof *run->clocks);
     header.hash = body_hash(state, dqg_run_state_bytes(run));
     memcpy(state, &header, sizeof header);
 }
@@ -104,13 +106,14 @@ dqg_status dqg_run_state_read(struct dqg_run *run, const void *state, size_t siz
     bool possible = header.evaluations >= 0 && header.draws / MOST_DRAWS <= (uint64_t)header.evaluations &&
                     header.begun >= 0 && header.begun <= 1 &&
                     clock_is_possible(run, (struct dqg_clock){header.step, header.phase, header.kept});
-    const char *clocks = (const char *)state + size - run->clock_count * sizeof *run->clocks;
+    const char *search = (const char *)state + size - dqg_search_state_bytes(run);
+    const char *clocks = search - run->clock_count * sizeof *run->clocks;
     for (size_t i = 0; i < run->clock_count; i++) {
         struct dqg_clock clock;
         memcpy(&clock, clocks + i * sizeof clock, sizeof clock);
         possible = possible && clock_is_possible(run, clock);
     }
-    if (!possible) {
+    if (!possible || !dqg_search_state_fits(run, search)) {
         return dqg_fail(context, DQG_ERROR_FORMAT, "the saved run stands at an impossible step");
     }
     const char *at = (const char *)state + sizeof header;
@@ -127,6 +130,7 @@ dqg_status dqg_run_state_read(struct dqg_run *run, const void *state, size_t siz
     run->evaluating = false;
     memcpy(run->clocks, clocks, run->clock_count * sizeof *run->clocks);
     dqg_run_settle(run);
+    dqg_search_state_read(run, search);
     dqg_run_replay_noise(run, header.draws);
     return DQG_OK;
 }

@@ -15,6 +15,9 @@ void dqg_run_scale_input(const struct dqg_run *run, float *out) {
             out[i] = scale * run->latent[i];
         }
     }
+    for (size_t i = 0; run->offset != NULL && i < run->size; i++) {
+        out[i] += run->offset[i];
+    }
 }
 
 dqg_status dqg_run_begin(struct dqg_run *run) {
@@ -57,6 +60,9 @@ static void combine(struct dqg_run *run) {
 }
 
 dqg_status dqg_run_feed(struct dqg_run *run) {
+    if (run->search != NULL) {
+        return dqg_search_feed(run);
+    }
     run->evaluating = false;
     run->evaluations++;
     if (run->clock_count > 0) {

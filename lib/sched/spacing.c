@@ -64,6 +64,17 @@ static void beta_timesteps(const struct dqg_sched_config *config, double *out) {
     }
 }
 
+/* Squares, dense at low noise, up to 0.8 T. Where two fall on one timestep, the later moves on. */
+static void quadratic_timesteps(const struct dqg_sched_config *config, double *out) {
+    double gap = config->steps > 1 ? sqrt(0.8 * config->train_timesteps) / (config->steps - 1) : 0;
+    double before = -1;
+    for (int32_t i = 0; i < config->steps; i++) {
+        double root = gap * i;
+        before = fmax(floor(root * root + 1e-9), before + 1);
+        out[config->steps - 1 - i] = before;
+    }
+}
+
 /* The list that latent consistency models were distilled on, thinned out: k T / 50 - 1. */
 static void lcm_timesteps(const struct dqg_sched_config *config, double *out) {
     int32_t base = config->steps > 50 ? config->steps : 50;
@@ -95,8 +106,9 @@ static void sd3_flow(const struct dqg_sched_config *config, double *out) {
     }
 }
 
-const char dqg_spacing_names[] = "linspace|leading|trailing|normal|sgm-uniform|simple|ddim-uniform|beta|lcm|karras|"
-                                 "exponential|kl-optimal|linear-quadratic|ays|ays-sdxl|sd3";
+const char dqg_spacing_names[] =
+    "linspace|leading|trailing|normal|sgm-uniform|simple|ddim-uniform|beta|quadratic|lcm|karras|"
+    "exponential|kl-optimal|linear-quadratic|ays|ays-sdxl|sd3";
 
 enum { BOTH = DQG_FAMILY_VP | DQG_FAMILY_FLOW };
 
@@ -127,6 +139,11 @@ const struct dqg_spacing dqg_spacings[] = {
     {.piece = {"beta", "quantiles of Beta(0.6, 0.6): Lee et al. 2024, arXiv 2407.12173"},
      .families = BOTH,
      .timesteps = beta_timesteps},
+    {.piece = {"quadratic",
+               "floor(linspace(0, sqrt(0.8 T), n)^2): DDIM (Song et al. 2020), DiffuseVAE, arXiv 2201.00308"},
+     .families = DQG_FAMILY_VP,
+     .unit_start = true,
+     .timesteps = quadratic_timesteps},
     {.piece = {"lcm", "the list of latent consistency models: Luo et al. 2023, arXiv 2310.04378"},
      .families = DQG_FAMILY_VP,
      .timesteps = lcm_timesteps},

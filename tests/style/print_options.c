@@ -21,6 +21,7 @@ static const struct {
     {DQG_OPTIONS_RUN, "DQG_RUN_", "Run",
      "`dqg_run_create()`, `dqg_run_create_custom()`, `dqg_model_memory()`; kind `DQG_OPTIONS_RUN`"},
     {DQG_OPTIONS_QUANTIZER, "DQG_QUANTIZER_", "Quantizer", "`dqg_quantizer_create()`; kind `DQG_OPTIONS_QUANTIZER`"},
+    {DQG_OPTIONS_SEARCH, "DQG_SEARCH_", "Search", "`dqg_run_search()`; kind `DQG_OPTIONS_SEARCH`"},
 };
 
 static const char *type_name(int32_t type) {

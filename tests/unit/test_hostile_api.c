@@ -120,7 +120,7 @@ static void option_table(void **state) {
     assert_int_equal(dqg_option_at(DQG_OPTIONS_RUN, 0, &row), DQG_ERROR_ARGUMENT);
     DQG_INIT(&row);
     assert_true(dqg_option_at(0, 0, &row) < 0);
-    assert_true(dqg_option_at(5, 0, &row) < 0);
+    assert_true(dqg_option_at(6, 0, &row) < 0);
     assert_int_equal(dqg_option_at(DQG_OPTIONS_RUN, -1, &row), DQG_ERROR_RANGE);
     assert_int_equal(dqg_option_at(DQG_OPTIONS_RUN, 1000, &row), DQG_ERROR_RANGE);
 }
@@ -196,7 +196,7 @@ static void refuse_array(dqg_context *context, dqg_options *options, const dqg_o
 static void every_option_refuses_bad_values(void **state) {
     struct fixture *fixture = *state;
     int rows = 0;
-    for (int32_t kind = DQG_OPTIONS_MODEL; kind <= DQG_OPTIONS_QUANTIZER; kind++) {
+    for (int32_t kind = DQG_OPTIONS_MODEL; kind <= DQG_OPTIONS_SEARCH; kind++) {
         dqg_options *options;
         dqg_option_info row;
         DQG_INIT(&row);
@@ -221,7 +221,7 @@ static void every_option_refuses_bad_values(void **state) {
         }
         dqg_options_destroy(options);
     }
-    assert_int_equal(rows, 46); /* one for each key in the header */
+    assert_int_equal(rows, 60); /* one for each key in the header */
 }
 
 static void options_arguments(void **state) {
@@ -235,7 +235,7 @@ static void options_arguments(void **state) {
     assert_null(options);
     assert_fails(context, dqg_options_create(context, DQG_OPTIONS_RUN, NULL), DQG_ERROR_ARGUMENT);
     assert_fails(context, dqg_options_create(context, 0, &options), DQG_ERROR_RANGE);
-    assert_fails(context, dqg_options_create(context, 5, &options), DQG_ERROR_RANGE);
+    assert_fails(context, dqg_options_create(context, 6, &options), DQG_ERROR_RANGE);
     assert_null(options);
     assert_ok(dqg_options_create(context, DQG_OPTIONS_RUN, &options));
     assert_fails(context, dqg_options_set_int(options, DQG_QUANTIZER_BITS, 4), DQG_ERROR_NAME);

@@ -129,6 +129,11 @@ static void null_runs(void **state) {
     assert_int_equal(dqg_run_read(NULL, DQG_SOURCE_LATENT, &view), DQG_ERROR_ARGUMENT);
     assert_int_equal(dqg_run_write(NULL, &view), DQG_ERROR_ARGUMENT);
     assert_int_equal(dqg_run_seek(NULL, 0), DQG_ERROR_ARGUMENT);
+    assert_int_equal(dqg_run_resize(NULL, 8, 8, NULL, 1), DQG_ERROR_ARGUMENT);
+    assert_int_equal(dqg_run_set_offset(NULL, &view), DQG_ERROR_ARGUMENT);
+    assert_int_equal(dqg_run_search(NULL, NULL, NULL, NULL), DQG_ERROR_ARGUMENT);
+    assert_int_equal(dqg_run_get_search(NULL, NULL), DQG_ERROR_ARGUMENT);
+    assert_int_equal(dqg_run_find_noise(NULL, NULL, NULL), DQG_ERROR_ARGUMENT);
     assert_int_equal(dqg_run_read_image(NULL, 0, DQG_SOURCE_LATENT, &image), DQG_ERROR_ARGUMENT);
     assert_int_equal(dqg_run_request(NULL, &request, &view), DQG_ERROR_ARGUMENT);
     assert_int_equal(dqg_run_submit(NULL, &view), DQG_ERROR_ARGUMENT);
