@@ -375,6 +375,12 @@ enum {
     DQG_SCHEDULER_SIGMAS = 212,          /* floats: host-supplied noise levels of all points, decreasing */
     DQG_SCHEDULER_TIMESTEPS = 213,       /* floats: host-supplied training timesteps, decreasing */
     DQG_SCHEDULER_ZERO_SNR = 214,        /* int: 1 rescales a discrete schedule so that it ends without signal */
+    DQG_SCHEDULER_TIME_POWER = 222,      /* float: spacing "time-power" is even in this root of the time */
+    DQG_SCHEDULER_LML_LAMBDA = 223,      /* float: damping of the LML correction (arXiv 2505.24222), which is off unless
+                                            one of the next two is above 0 */
+    DQG_SCHEDULER_LML_KAPPA = 224,       /* float: share of the previous update in LML's direction, as published */
+    DQG_SCHEDULER_LML_RHO = 225,         /* float: LML's strength for any size of samples, kappa |update|^2 / lambda */
+    DQG_SCHEDULER_LML_FREEZE = 226,      /* float: with ddim, no LML in this share of the timesteps, the noisy ones */
 
     DQG_SCHEDULER_ORDER = 215,             /* int: order of a multistep solver; 0: its own */
     DQG_SCHEDULER_LOWER_ORDER_FINAL = 216, /* text: whether the last steps of a multistep solver are of lower order */
@@ -663,6 +669,89 @@ DQG_API dqg_status dqg_scheduler_piece_at(int32_t key, int32_t index, dqg_piece_
  */
 DQG_API dqg_status dqg_scheduler_create(dqg_context *context, const dqg_options *options, dqg_scheduler **scheduler);
 
+/* ---- stochastic interpolants: between any two distributions ---- */
+
+/* a(t) and b(t) of x_t = a x0 + b x1 + gamma z, t from 0 to 1. One-sided: x0 is standard normal and there is no z. */
+enum {
+    DQG_PATH_LINEAR = 0,        /* 1 - t and t */
+    DQG_PATH_TRIG = 1,          /* sqrt(1 - gamma^2) times cos(pi t / 2) and sin(pi t / 2) */
+    DQG_PATH_ENCODE_DECODE = 2, /* cos(pi t)^2 and 0 to t = 1/2, then 0 and cos(pi t)^2 */
+    DQG_PATH_MIRROR = 3,        /* 0 and 1: to and from the same sample */
+    DQG_PATH_ONE_SIDED_LINEAR = 4, /* rectified flow, with t = 1 - sigma */
+    DQG_PATH_ONE_SIDED_TRIG = 5
+};
+
+enum {
+    DQG_GAMMA_ZERO = 0,
+    DQG_GAMMA_BROWNIAN = 1,     /* sqrt(gamma_scale t (1 - t)) */
+    DQG_GAMMA_BSQUARED = 2,     /* t (1 - t) */
+    DQG_GAMMA_SINE_SQUARED = 3, /* sin(pi t)^2 */
+    DQG_GAMMA_SIGMOID = 4       /* a bump of two logistic curves of steepness 10 */
+};
+
+enum { DQG_INTEGRATE_EULER = 0, DQG_INTEGRATE_HEUN = 1 };
+enum { DQG_DRIFT_B = 0, DQG_DRIFT_V = 1 }; /* E[dx_t/dt | x], or E[a' x0 + b' x1 | x]; one-sided: E[b' x1 | x] */
+enum { DQG_SCORE_S = 0, DQG_SCORE_ETA = 1 }; /* grad ln density, or E[z | x]; one-sided: E[x0 | x] */
+
+/*
+ * A stochastic interpolant (Albergo, Boffi and Vanden-Eijnden 2023, arXiv 2303.08797) and how it is sampled.
+ *
+ *   path, gamma     DQG_PATH_*, DQG_GAMMA_*; one-sided paths need DQG_GAMMA_ZERO, a mirror another
+ *   gamma_scale     of DQG_GAMMA_BROWNIAN, up to 100; 0: 1
+ *   diffusion       eps >= 0, up to 1000: fresh noise of amplitude sqrt(2 eps dt); the law at each time is the same for
+ *                   all. 0: an ordinary differential equation
+ *   backward        1 goes from t = 1 to 0, from the end distribution to the start
+ *   integrator      DQG_INTEGRATE_*; with diffusion they are Euler-Maruyama and stochastic Heun
+ *   drift, score    what the host submits; the score is needed with diffusion or DQG_DRIFT_V
+ *   steps           at least 1
+ *   timestep_scale  the network is given this times t; 0: 1
+ *   times           steps + 1 numbers within 0..1 in the direction of the path, or NULL: even ones over all of it, 1e-4
+ *                   away from an end where the score is needed and infinite. Copied.
+ */
+typedef struct dqg_interpolant {
+    uint32_t struct_size;
+    uint32_t flags; /* must be 0 */
+    int32_t path;
+    int32_t gamma;
+    double gamma_scale;
+    double diffusion;
+    int32_t backward;
+    int32_t integrator;
+    int32_t drift;
+    int32_t score;
+    int32_t steps;
+    int32_t reserved; /* must be 0 */
+    double timestep_scale;
+    const double *times;
+} dqg_interpolant;
+
+/*
+ * Make a scheduler for runs with the host's own networks. Its points have alpha b(t), sigma a(t) and timestep t times
+ * timestep_scale; runs begin with standard normal noise, or with data that dqg_run_write() puts there.
+ * Errors: DQG_ERROR_ARGUMENT, DQG_ERROR_RANGE, DQG_ERROR_UNSUPPORTED (what does not fit together), DQG_ERROR_MEMORY.
+ */
+DQG_API dqg_status dqg_scheduler_create_interpolant(dqg_context *context, const dqg_interpolant *interpolant,
+                                                    dqg_scheduler **scheduler);
+
+/* Coefficients of a path at one time, and their rates; gamma_product is gamma times its rate, finite even so. */
+typedef struct dqg_interpolant_point {
+    uint32_t struct_size;
+    uint32_t flags;
+    double start; /* a */
+    double end;   /* b */
+    double gamma;
+    double start_rate;
+    double end_rate;
+    double gamma_product;
+} dqg_interpolant_point;
+
+/*
+ * The path's coefficients at a time in 0..1: to make x_t from data. Only path, gamma and gamma_scale count.
+ * Errors: DQG_ERROR_ARGUMENT, DQG_ERROR_RANGE, DQG_ERROR_UNSUPPORTED. Any thread that uses the context.
+ */
+DQG_API dqg_status dqg_scheduler_interpolant_at(dqg_context *context, const dqg_interpolant *interpolant, double time,
+                                                dqg_interpolant_point *point);
+
 /* Add or give up a reference. Any thread. */
 DQG_API void dqg_scheduler_retain(dqg_scheduler *scheduler);
 DQG_API void dqg_scheduler_release(dqg_scheduler *scheduler);
@@ -694,6 +783,19 @@ typedef struct dqg_point {
 
 /* The index-th point, 0..steps. Errors: DQG_ERROR_ARGUMENT, DQG_ERROR_RANGE. Any thread. */
 DQG_API dqg_status dqg_scheduler_point(const dqg_scheduler *scheduler, int32_t index, dqg_point *point);
+
+/*
+ * How a step of a multistep solver of slopes (lms, deis, deis-t, ipndm, plms) weighs what it knows once it has its
+ * history: x' = x + sum of weights[j] times the slope dx/dsigma of j steps before, in the solver's coordinates. On VP
+ * schedules the slope is eps and x' = x0 + sigma' eps, so that the coefficients of samples that keep their variance are
+ * weights[j] / sqrt(1 + sigma'^2); their sum is then DDIM's coefficient. All 0 for a step to sigma 0.
+ *   step     0..steps - 1
+ *   weights  receives count numbers; those past the solver's order are 0
+ * Errors: DQG_ERROR_ARGUMENT, DQG_ERROR_RANGE, DQG_ERROR_UNSUPPORTED (another solver). Any thread.
+ * Source: Zhang and Chen 2022, arXiv 2204.13902, equation 15.
+ */
+DQG_API dqg_status dqg_scheduler_weights(const dqg_scheduler *scheduler, int32_t step, double *weights,
+                                         int32_t count);
 
 /*
  * out = alpha * x0 + sigma * noise at point index. Contiguous or strided views of equal shape; out may be x0 or noise.
@@ -915,6 +1017,14 @@ DQG_API dqg_status dqg_run_request(dqg_run *run, dqg_request *request, const dqg
  * Errors: DQG_ERROR_ARGUMENT, DQG_ERROR_STATE (no request was made, or a run with a model).
  */
 DQG_API dqg_status dqg_run_submit(dqg_run *run, const dqg_tensor_view *output);
+
+/*
+ * The same for a scheduler of dqg_scheduler_create_interpolant(), which asks for a drift and, with diffusion or
+ * DQG_DRIFT_V, a score at the requested sample and time.
+ *   drift, score  views of the latent's shape, of two tensors or parts of one; score may be NULL where none is needed
+ * Errors: as dqg_run_submit().
+ */
+DQG_API dqg_status dqg_run_submit_fields(dqg_run *run, const dqg_tensor_view *drift, const dqg_tensor_view *score);
 
 /*
  * Save and restore. The state holds the latent, the solver's history, the position and the random streams, checked by

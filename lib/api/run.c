@@ -285,8 +285,28 @@ dqg_status dqg_run_submit(dqg_run *run, const dqg_tensor_view *output) {
     if (!run->evaluating) {
         return dqg_fail(run->context, DQG_ERROR_STATE, "nothing was requested: call dqg_run_request() first");
     }
+    if (run->scheduler->sched.outputs > 1) {
+        return dqg_fail(run->context, DQG_ERROR_STATE,
+                        "this scheduler needs a score beside the drift: submit both with "
+                        "dqg_run_submit_fields()");
+    }
     DQG_TRY(dqg_view_check(run->context, output, "output", run->rank, run->shape));
     dqg_view_read(output, run->output);
+    return dqg_run_feed(run);
+}
+
+dqg_status dqg_run_submit_fields(dqg_run *run, const dqg_tensor_view *drift, const dqg_tensor_view *score) {
+    DQG_TRY(begin_run(run, false));
+    if (run->scheduler->sched.outputs < 2) {
+        return dqg_run_submit(run, drift);
+    }
+    if (!run->evaluating) {
+        return dqg_fail(run->context, DQG_ERROR_STATE, "nothing was requested: call dqg_run_request() first");
+    }
+    DQG_TRY(dqg_view_check(run->context, drift, "drift", run->rank, run->shape));
+    DQG_TRY(dqg_view_check(run->context, score, "score", run->rank, run->shape));
+    dqg_view_read(drift, run->output);
+    dqg_view_read(score, run->output + run->size);
     return dqg_run_feed(run);
 }
 

@@ -25,7 +25,7 @@ static struct dqg_search_config read_options(const dqg_options *options) {
         .method = dqg_option(options, DQG_SEARCH_METHOD).text,
         .budget = (int32_t)dqg_option(options, DQG_SEARCH_BUDGET).integer,
         .steps = (int32_t)dqg_option(options, DQG_SEARCH_STEPS).integer,
-        .interpolant = (enum dqg_interpolant)choice(dqg_interpolant_names, interpolant),
+        .interpolant = (enum dqg_particle_path)choice(dqg_interpolant_names, interpolant),
         .diffusion = (enum dqg_diffusion)choice(dqg_diffusion_names, diffusion),
         .diffusion_scale = dqg_option(options, DQG_SEARCH_DIFFUSION_SCALE).number,
         .finish = (int32_t)dqg_option(options, DQG_SEARCH_FINISH).integer,

@@ -40,6 +40,11 @@ dqg_status dqg_scheduler_create(dqg_context *context, const dqg_options *options
         .s_noise = dqg_option(options, DQG_SCHEDULER_S_NOISE).number,
         .churn_range = churn_range.floats,
         .churn_range_count = churn_range.count,
+        .time_power = dqg_option(options, DQG_SCHEDULER_TIME_POWER).number,
+        .lml = {.lambda = dqg_option(options, DQG_SCHEDULER_LML_LAMBDA).number,
+                .kappa = dqg_option(options, DQG_SCHEDULER_LML_KAPPA).number,
+                .rho = dqg_option(options, DQG_SCHEDULER_LML_RHO).number,
+                .freeze = dqg_option(options, DQG_SCHEDULER_LML_FREEZE).number},
         .sigmas = sigmas.floats,
         .sigma_count = sigmas.count,
         .timesteps = timesteps.floats,
@@ -130,6 +135,24 @@ dqg_status dqg_scheduler_point(const dqg_scheduler *scheduler, int32_t index, dq
     dqg_point filled = {
         .alpha = from->alpha, .sigma = from->sigma, .timestep = from->timestep, .input_scale = from->input_scale};
     return dqg_record_return(NULL, point, &filled, sizeof filled);
+}
+
+dqg_status dqg_scheduler_weights(const dqg_scheduler *scheduler, int32_t step, double *weights, int32_t count) {
+    if (scheduler == NULL || weights == NULL || count < 0) {
+        return DQG_ERROR_ARGUMENT;
+    }
+    memset(weights, 0, (size_t)count * sizeof *weights);
+    if (step < 0 || step >= scheduler->sched.steps) {
+        return DQG_ERROR_RANGE;
+    }
+    double known[DQG_MOST_ORDER];
+    if (!dqg_sched_weights(&scheduler->sched, step, known)) {
+        return DQG_ERROR_UNSUPPORTED;
+    }
+    for (int32_t j = 0; j < count && j < DQG_MOST_ORDER; j++) {
+        weights[j] = known[j];
+    }
+    return DQG_OK;
 }
 
 dqg_status dqg_scheduler_invert(dqg_context *context, const dqg_scheduler *scheduler, dqg_scheduler **inverse) {

@@ -27,6 +27,10 @@ dqg_status dqg_run_set_clocks(struct dqg_run *run, int32_t time_axes) {
     if (time_axes == 0) {
         return DQG_OK;
     }
+    if (run->scheduler->sched.interpolant.struct_size > 0) {
+        return dqg_fail(run->context, DQG_ERROR_UNSUPPORTED,
+                        "time-axes is %d, but stochastic interpolants take one time for all: use 0", (int)time_axes);
+    }
     if (run->model != NULL && time_axes > 1) {
         return dqg_fail(run->context, DQG_ERROR_UNSUPPORTED,
                         "time-axes is %d, but this network takes one timestep for an image: use 1 or 0",

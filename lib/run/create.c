@@ -26,10 +26,11 @@ bool dqg_run_lay_out(struct dqg_run *run) {
     size_t used = 0;
     char *base = run->block;
     size_t samples = run->copies * run->images;
+    size_t outputs = (size_t)run->scheduler->sched.outputs;
     size_t out_ratio = run->model != NULL ? run->model->hyper.out_channels / run->model->hyper.channels : 0;
     bool fits = place(&used, base, run->size, sizeof(float), (void **)&run->latent) &&
                 place(&used, base, run->size, sizeof(float), (void **)&run->x0) &&
-                place(&used, base, run->size, sizeof(float), (void **)&run->output) &&
+                place(&used, base, run->size, outputs * sizeof(float), (void **)&run->output) &&
                 place(&used, base, run->size, sizeof(float), (void **)&run->scratch) &&
                 place(&used, base, run->size, run->copies * sizeof(float), (void **)&run->net_in) &&
                 place(&used, base, run->size, run->copies * out_ratio * sizeof(float), (void **)&run->net_out) &&
@@ -80,6 +81,7 @@ static dqg_status set_shape(struct dqg_run *run, const int64_t *shape, int32_t r
     run->images = (size_t)shape[0];
     run->size = (size_t)size;
     run->image_size = run->size / run->images;
+    run->state.samples = run->images;
     return DQG_OK;
 }
 
@@ -230,6 +232,11 @@ static dqg_status complete(struct dqg_run *run, const struct dqg_run_config *con
 dqg_status dqg_run_make(struct dqg_context *context, struct dqg_model *model, struct dqg_scheduler *scheduler,
                         const struct dqg_run_config *config, struct dqg_run **out) {
     struct dqg_run *run = NULL;
+    if (scheduler != NULL && scheduler->sched.interpolant.struct_size > 0) {
+        return dqg_fail(context, DQG_ERROR_UNSUPPORTED,
+                        "a scheduler of stochastic interpolants drives the host's own networks only: use "
+                        "dqg_run_create_custom()");
+    }
     DQG_TRY(start(context, model, scheduler, &run));
     return complete(run, config, prepare(run, config), out);
 }

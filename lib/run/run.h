@@ -21,6 +21,9 @@ void dqg_model_release_(struct dqg_model *model);
 void dqg_scheduler_retain_(struct dqg_scheduler *scheduler);
 void dqg_scheduler_release_(struct dqg_scheduler *scheduler);
 
+dqg_status dqg_scheduler_make_interpolant(struct dqg_context *context, const dqg_interpolant *interpolant,
+                                          struct dqg_scheduler **scheduler);
+
 dqg_status dqg_scheduler_make(struct dqg_context *context, const struct dqg_sched_config *config,
                               struct dqg_scheduler **scheduler);
 dqg_status dqg_scheduler_make_inverse(struct dqg_context *context, const struct dqg_scheduler *scheduler,
@@ -195,7 +198,7 @@ struct dqg_search_config {
     const char *method;
     int32_t budget, steps, chains, candidates, block, back, finish;
     double threshold, temperature, diffusion_scale;
-    enum dqg_interpolant interpolant;
+    enum dqg_particle_path interpolant;
     enum dqg_diffusion diffusion;
 };
 

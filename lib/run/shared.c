@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* Shared handles: schedulers, and the counting of models. */
 #include "run/run.h"
+#include "sched/interpolant.h"
 
 void dqg_model_retain_(struct dqg_model *model) {
     atomic_fetch_add_explicit(&model->references, 1, memory_order_relaxed);
@@ -51,6 +52,13 @@ dqg_status dqg_scheduler_make_inverse(struct dqg_context *context, const struct 
     struct dqg_sched sched;
     DQG_TRY(dqg_sched_invert(context, &scheduler->sched, &sched));
     return share(context, &sched, inverse);
+}
+
+dqg_status dqg_scheduler_make_interpolant(struct dqg_context *context, const dqg_interpolant *interpolant,
+                                          struct dqg_scheduler **scheduler) {
+    struct dqg_sched sched;
+    DQG_TRY(dqg_interpolant_init(context, interpolant, &sched));
+    return share(context, &sched, scheduler);
 }
 
 static const char *metadata(const struct dqg_model *model, const char *key) {

@@ -91,6 +91,11 @@ dqg_status dqg_run_use_scheduler(struct dqg_run *run, struct dqg_scheduler *sche
         return dqg_fail(run->context, DQG_ERROR_STATE, "the run is %s: change the scheduler between steps",
                         inside ? "in the middle of a step" : "finished");
     }
+    if (before->interpolant.struct_size > 0 || after->interpolant.struct_size > 0) {
+        return dqg_fail(run->context, DQG_ERROR_UNSUPPORTED,
+                        "a scheduler of stochastic interpolants has no noise levels to change at: make another run and "
+                        "write the sample to it");
+    }
     DQG_TRY(dqg_run_check_clocks(run, after));
     for (size_t i = 0; i < dqg_run_parts(run); i++) {
         int32_t step = dqg_run_clock(run, i).step;

@@ -50,23 +50,31 @@ static void sigmoid_betas(double start, double end, int32_t count, double *betas
     }
 }
 
-const char dqg_schedule_names[] = "flow|linear|scaled-linear|cosine|sigmoid";
+const char dqg_schedule_names[] = "flow|linear|scaled-linear|cosine|sigmoid|vp";
 
 const struct dqg_schedule dqg_schedules[] = {
-    {{"flow", "x = (1 - sigma) x0 + sigma eps: rectified flow (Liu et al. 2022, arXiv 2209.03003)"}, 0, 0, NULL},
-    {{"linear", "beta grows evenly: DDPM (Ho et al. 2020, arXiv 2006.11239)"}, 1e-4, 0.02, linear_betas},
-    {{"scaled-linear", "sqrt(beta) grows evenly: latent diffusion (Rombach et al. 2021, arXiv 2112.10752)"},
-     0.00085,
-     0.012,
-     scaled_linear_betas},
-    {{"cosine", "acp follows a squared cosine: improved DDPM (Nichol and Dhariwal 2021, arXiv 2102.09672)"},
-     1e-4, /* checked like the others, then unused */
-     0.02,
-     cosine_betas},
-    {{"sigmoid", "beta follows a logistic curve: GeoDiff (Xu et al. 2022, arXiv 2203.02923)"},
-     1e-4,
-     0.02,
-     sigmoid_betas},
+    {.piece = {"flow", "x = (1 - sigma) x0 + sigma eps: rectified flow (Liu et al. 2022, arXiv 2209.03003)"}},
+    {.piece = {"linear", "beta grows evenly: DDPM (Ho et al. 2020, arXiv 2006.11239)"},
+     .beta_start = 1e-4,
+     .beta_end = 0.02,
+     .betas = linear_betas},
+    {.piece = {"scaled-linear", "sqrt(beta) grows evenly: latent diffusion (Rombach et al. 2021, arXiv 2112.10752)"},
+     .beta_start = 0.00085,
+     .beta_end = 0.012,
+     .betas = scaled_linear_betas},
+    {.piece = {"cosine", "acp follows a squared cosine: improved DDPM (Nichol and Dhariwal 2021, arXiv 2102.09672)"},
+     .beta_start = 1e-4, /* checked like the others, then unused */
+     .beta_end = 0.02,
+     .betas = cosine_betas},
+    {.piece = {"sigmoid", "beta follows a logistic curve: GeoDiff (Xu et al. 2022, arXiv 2203.02923)"},
+     .beta_start = 1e-4,
+     .beta_end = 0.02,
+     .betas = sigmoid_betas},
+    {.piece = {"vp", "what linear tends to for many timesteps: score-based SDEs (Song et al. 2021, arXiv 2011.13456)"},
+     .beta_start = 1e-4,
+     .beta_end = 0.02,
+     .betas = linear_betas,
+     .continuous = true},
 };
 const size_t dqg_schedule_count = DQG_COUNT_OF(dqg_schedules);
 
@@ -83,17 +91,24 @@ static void remove_last_signal(double *acp, int32_t count) {
     }
 }
 
-dqg_status dqg_schedule_sigmas(struct dqg_context *context, const struct dqg_schedule *schedule,
-                               const struct dqg_sched_config *config, double *sigmas) {
+dqg_status dqg_schedule_ends(struct dqg_context *context, const struct dqg_schedule *schedule,
+                             const struct dqg_sched_config *config, double *start, double *end) {
     bool own = config->beta_start == 0 && config->beta_end == 0;
-    double start = own ? schedule->beta_start : config->beta_start;
-    double end = own ? schedule->beta_end : config->beta_end;
-    if (!(start > 0 && start < 1 && end > 0 && end < 1)) {
+    *start = own ? schedule->beta_start : config->beta_start;
+    *end = own ? schedule->beta_end : config->beta_end;
+    if (!(*start > 0 && *start < 1 && *end > 0 && *end < 1)) {
         return dqg_fail(context, DQG_ERROR_RANGE,
                         "scheduler: beta_start %g and beta_end %g must lie between 0 and 1, or both be 0 for those of "
                         "schedule '%s'",
-                        start, end, schedule->piece.name);
+                        *start, *end, schedule->piece.name);
     }
+    return DQG_OK;
+}
+
+dqg_status dqg_schedule_sigmas(struct dqg_context *context, const struct dqg_schedule *schedule,
+                               const struct dqg_sched_config *config, double *sigmas) {
+    double start, end;
+    DQG_TRY(dqg_schedule_ends(context, schedule, config, &start, &end));
     schedule->betas(start, end, config->train_timesteps, sigmas);
     double acp = 1;
     for (int32_t t = 0; t < config->train_timesteps; t++) {
@@ -113,36 +128,4 @@ dqg_status dqg_schedule_sigmas(struct dqg_context *context, const struct dqg_sch
         sigmas[t] = sqrt((1 - sigmas[t]) / sigmas[t]);
     }
     return DQG_OK;
-}
-
-double dqg_schedule_sigma_at(const double *sigmas, int32_t count, double timestep, bool log_levels) {
-    int32_t below = (int32_t)timestep;
-    if (below >= count - 1) {
-        return sigmas[count - 1];
-    }
-    double part = timestep - below;
-    if (log_levels) {
-        return sigmas[below] * pow(sigmas[below + 1] / sigmas[below], part);
-    }
-    return (1 - part) * sigmas[below] + part * sigmas[below + 1];
-}
-
-double dqg_schedule_timestep_at(const double *sigmas, int32_t count, double sigma) {
-    if (sigma <= sigmas[0]) {
-        return 0;
-    }
-    if (sigma >= sigmas[count - 1]) {
-        return count - 1;
-    }
-    int32_t below = 0;
-    int32_t above = count - 1;
-    while (above - below > 1) { /* sigmas[below] <= sigma < sigmas[above] */
-        int32_t middle = below + (above - below) / 2;
-        if (sigmas[middle] <= sigma) {
-            below = middle;
-        } else {
-            above = middle;
-        }
-    }
-    return below + log(sigma / sigmas[below]) / log(sigmas[above] / sigmas[below]);
 }

@@ -47,6 +47,8 @@ dqg_status dqg_sched_invert(struct dqg_context *context, const struct dqg_sched 
     }
     *inverse = *sched;
     inverse->points = points;
+    inverse->levels.table = NULL; /* the other's; none of these solvers looks into it */
+    inverse->lml = (struct dqg_lml){0};
     inverse->initial_scale = points[0].sigma;
     inverse->identity = dqg_sched_identity(inverse);
     return DQG_OK;

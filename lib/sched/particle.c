@@ -42,7 +42,7 @@ static void vp_path(struct dqg_path_point *at) {
     at->d_sigma = at->sigma > 0 ? d_b * exp(-b) / (2 * at->sigma) : 0;
 }
 
-struct dqg_path_point dqg_path_at(enum dqg_interpolant interpolant, enum dqg_diffusion diffusion, double scale,
+struct dqg_path_point dqg_path_at(enum dqg_particle_path interpolant, enum dqg_diffusion diffusion, double scale,
                                   double r) {
     struct dqg_path_point at = {.r = r, .alpha = 1 - r, .sigma = r, .d_alpha = -1, .d_sigma = 1};
     if (interpolant == DQG_INTERPOLANT_VP) {

@@ -15,7 +15,7 @@
 /* The names in order of their enums, "a|b|c": for the option table. */
 extern const char dqg_interpolant_names[], dqg_diffusion_names[];
 
-enum dqg_interpolant { DQG_INTERPOLANT_LINEAR, DQG_INTERPOLANT_VP };
+enum dqg_particle_path { DQG_INTERPOLANT_LINEAR, DQG_INTERPOLANT_VP };
 
 enum dqg_diffusion {
     DQG_DIFFUSION_SQUARE,
@@ -36,7 +36,7 @@ struct dqg_path_point {
     double diffusion;        /* g(r): how much fresh noise a move may take up */
 };
 
-struct dqg_path_point dqg_path_at(enum dqg_interpolant interpolant, enum dqg_diffusion diffusion, double scale,
+struct dqg_path_point dqg_path_at(enum dqg_particle_path interpolant, enum dqg_diffusion diffusion, double scale,
                                   double r);
 
 /* Level index of 0..steps: r = sqrt(1 - (index / steps)^2), small steps first. */

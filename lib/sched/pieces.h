@@ -13,6 +13,8 @@
 
 #include "sched/sched.h"
 
+struct dqg_sched_parts;
+
 /* Two families of paths: rectified flow, and variance-preserving with discrete training timesteps. Bits, for masks. */
 enum { DQG_FAMILY_FLOW = 1, DQG_FAMILY_VP = 2 };
 
@@ -28,20 +30,19 @@ struct dqg_schedule {
     struct dqg_piece piece;
     double beta_start, beta_end;                                           /* where the caller gives none */
     void (*betas)(double start, double end, int32_t count, double *betas); /* NULL: flow */
+    bool continuous; /* no table: in place of discrete timesteps t = (timestep + 1) / T, whatever number that is */
 };
 
 extern const struct dqg_schedule dqg_schedules[];
 extern const size_t dqg_schedule_count;
 
+/* The configuration's betas, or the schedule's own. */
+dqg_status dqg_schedule_ends(struct dqg_context *context, const struct dqg_schedule *schedule,
+                             const struct dqg_sched_config *config, double *start, double *end);
+
 /* sigmas[t] = sqrt((1 - acp[t]) / acp[t]), ascending, for the config's train_timesteps. VP schedules only. */
 dqg_status dqg_schedule_sigmas(struct dqg_context *context, const struct dqg_schedule *schedule,
                                const struct dqg_sched_config *config, double *sigmas);
-
-/* sigma at a timestep in 0..count-1, which may be fractional: linear in sigma, or in ln sigma. */
-double dqg_schedule_sigma_at(const double *sigmas, int32_t count, double timestep, bool log_levels);
-
-/* The other way: linear in ln sigma, clamped to 0..count-1. */
-double dqg_schedule_timestep_at(const double *sigmas, int32_t count, double sigma);
 
 /* ---- spacings ---- */
 
@@ -57,6 +58,7 @@ struct dqg_spacing {
     int32_t families; /* where it has a meaning */
     bool unit_start;  /* the first point still has signal in it: start with the variance that it has in all */
     bool log_levels;  /* the level at a fractional timestep is interpolated in ln sigma, not in sigma */
+    bool whole;       /* discrete timesteps are made whole and distinct */
     void (*timesteps)(const struct dqg_sched_config *config, double *out); /* of a flow: sigma = (t + 1) / T, shifted */
     void (*flow)(const struct dqg_sched_config *config, double *out);      /* sigmas of a flow instead of timesteps */
     void (*levels)(const struct dqg_level_range *range, double *out);
@@ -68,12 +70,22 @@ extern const size_t dqg_spacing_count;
 /* t shifted: s t / (1 + (s - 1) t). */
 double dqg_flow_shift(double shift, double t);
 
+/* Make falling timesteps whole, and distinct, which needs count of them from 0 to the first. */
+void dqg_spacing_make_whole(double *timesteps, int32_t count);
+
 void dqg_spacing_karras(const struct dqg_level_range *range, double *out);
 void dqg_spacing_exponential(const struct dqg_level_range *range, double *out);
 void dqg_spacing_kl_optimal(const struct dqg_level_range *range, double *out);
 void dqg_spacing_linear_quadratic(const struct dqg_level_range *range, double *out);
 void dqg_spacing_ays(const struct dqg_level_range *range, double *out);
 void dqg_spacing_ays_xl(const struct dqg_level_range *range, double *out);
+
+/* Gauss's rule: an integral over -1 ... 1 is the sum of weights times values at its points (gauss.c). */
+enum { DQG_GAUSS_POINTS = 32 };
+struct dqg_gauss {
+    double at, weight;
+};
+struct dqg_gauss dqg_gauss_point(int32_t index);
 
 /* The x that a Beta(a, b) variable stays below with probability p. */
 double dqg_beta_quantile(double p, double a, double b);
@@ -102,11 +114,15 @@ struct dqg_step {
     const struct dqg_solver *solver;
     const struct dqg_sched_point *from, *to; /* ends of this step; from[-j] is where the one j before began */
     const struct dqg_sched_point *middle;    /* where phases 1, 2 ... are evaluated, of a solver with points between */
+    const struct dqg_levels *levels;         /* the schedule's times */
     struct dqg_estimate estimate;            /* at the point that was evaluated */
     double eta;
     enum dqg_variance variance;
     bool log_sigma;
     bool lower_final;
+    const struct dqg_lml *lml; /* or NULL */
+    float *update;             /* [n] with lml: the update of the step before */
+    size_t samples;            /* in n */
     int32_t most;  /* order of a multistep solver, once it has its history */
     int32_t index; /* of the step */
     int32_t left;  /* steps to do, this one among them */
@@ -120,8 +136,6 @@ struct dqg_step {
     dqg_noise_fn noise;
     void *user;
 };
-
-enum { DQG_MOST_ORDER = 4 };
 
 /* Whether the last steps are of lower order: the last one of first, the one before of second at most, and so on. */
 enum dqg_lower_order { DQG_LOWER_NEVER, DQG_LOWER_FEW_STEPS, DQG_LOWER_ALWAYS };
@@ -142,6 +156,7 @@ struct dqg_solver {
     bool log_sigma;                   /* can extrapolate in -ln sigma on flow */
     enum dqg_lower_order lower_final; /* unless asked otherwise */
     int32_t noise_families;           /* where eta > 0 has a meaning */
+    int32_t lml_families;             /* where LML can correct its update */
     double own_eta;
 
     /* Update x. Returns DQG_OK, or DQG_PENDING to be called again with phase + 1. */
@@ -155,7 +170,8 @@ struct dqg_solver {
     double (*middle_time)(const struct dqg_sched_point *from, const struct dqg_sched_point *to, double eta,
                           int32_t phase, bool discrete);
 
-    /* Multistep solvers of slopes: x' = x + sum of weights[j] times the slope j steps before. */
+    /* Multistep solvers of slopes: x' = x + sum of weights[j] times the slope j steps before, j < order. From step:
+     * from, to, levels. weights come as zeros. */
     void (*weights)(const struct dqg_step *step, int32_t order, double weights[DQG_MOST_ORDER]);
 };
 
@@ -181,6 +197,9 @@ dqg_status dqg_solver_dpmpp_multi_feed(const struct dqg_step *step); /* solver_m
 dqg_status dqg_solver_dpm_multi_feed(const struct dqg_step *step);
 dqg_status dqg_solver_er_sde_feed(const struct dqg_step *step);
 dqg_status dqg_solver_unipc_feed(const struct dqg_step *step); /* solver_unipc.c */
+dqg_status dqg_solver_rk_feed(const struct dqg_step *step);    /* solver_rk.c */
+double dqg_rk_middle(const struct dqg_solver *solver, const struct dqg_sched_point *from,
+                     const struct dqg_sched_point *to, double eta, int32_t phase);
 dqg_status dqg_solver_adams_feed(const struct dqg_step *step); /* solver_adams.c */
 dqg_status dqg_solver_plms_feed(const struct dqg_step *step);
 dqg_status dqg_solver_pndm_feed(const struct dqg_step *step);
@@ -188,12 +207,14 @@ double dqg_pndm_time(const struct dqg_sched_point *from, const struct dqg_sched_
                      bool discrete);
 void dqg_lms_weights(const struct dqg_step *step, int32_t order, double weights[DQG_MOST_ORDER]);
 void dqg_deis_weights(const struct dqg_step *step, int32_t order, double weights[DQG_MOST_ORDER]);
+void dqg_deis_time_weights(const struct dqg_step *step, int32_t order, double weights[DQG_MOST_ORDER]);
 void dqg_pndm_weights(const struct dqg_step *step, int32_t order, double weights[DQG_MOST_ORDER]);
 
 /* Variants of feed functions. */
 enum { DQG_DPMPP_MIDPOINT, DQG_DPMPP_HEUN };
 enum { DQG_SINGLE_QUIET_MIDDLE, DQG_SINGLE_NOISY_MIDDLE };
 enum { DQG_UNIPC_BH1 = 1, DQG_UNIPC_BH2 };
+enum { DQG_RK_KUTTA, DQG_RK_RALSTON, DQG_RK_HEUN, DQG_RK_VDH, DQG_RK_SSP, DQG_RK_FOURTH };
 
 /*
  * A step with fresh noise: first to a point of less noise than its end, then x' = scale * x + fresh * z. In k
@@ -239,6 +260,29 @@ static inline int32_t dqg_step_order(const struct dqg_step *step, int32_t before
     return step->lower_final && left < order ? left : order;
 }
 
+/* slope = dx/dsigma, likewise: eps in k coordinates, eps - x0 on flow. */
+void dqg_step_slope(const struct dqg_step *step, float *slope);
+
+/* In range, or what a scheduler's number must be. */
+dqg_status dqg_check_number(struct dqg_context *context, const char *what, double value, double lowest, double highest);
+
+/* ---- LML: lml.c ---- */
+
+static inline bool dqg_lml_is_on(const struct dqg_lml *lml) {
+    return lml->kappa > 0 || lml->rho > 0;
+}
+
+dqg_status dqg_lml_check(struct dqg_context *context, const struct dqg_sched_parts *parts);
+
+/* x = x_weight x + gain n, n being the update in scratch as LML corrects it, which is remembered as it was. */
+void dqg_lml_add(const struct dqg_step *step, double x_weight, double gain);
+
+/* The corrected update is n_weight n + p_weight p, p being the one before; nn, np, pp are inner products. */
+struct dqg_lml_weights {
+    double n, p;
+};
+struct dqg_lml_weights dqg_lml_correct(const struct dqg_lml *lml, double nn, double np, double pp);
+
 /* ---- points ---- */
 
 /* The pieces that a configuration names. */
@@ -275,10 +319,20 @@ dqg_status dqg_solver_options(struct dqg_context *context, struct dqg_sched_part
 /* Share by which a step from sigma begins higher: gamma of Karras et al. 2022, arXiv 2206.00364, algorithm 2. */
 double dqg_churn(const struct dqg_sched_config *config, double sigma);
 
+dqg_status dqg_levels_init(struct dqg_context *context, const struct dqg_sched_parts *parts, struct dqg_levels *levels);
+void dqg_levels_free(const struct dqg_alloc *alloc, struct dqg_levels *levels);
+
+/* The level at a timestep in 0..count-1 of a spacing or list; between two of a table linear in sigma, or ln sigma. */
+double dqg_levels_sigma(const struct dqg_levels *levels, double timestep, bool log_levels);
+
+/* The time of a level, increasing; what the network is told of it, within what it was trained on. */
+double dqg_levels_time(const struct dqg_levels *levels, double sigma);
+double dqg_levels_timestep(const struct dqg_levels *levels, double sigma);
+
 /* How many points a plan has, those between and those raised among them, and what they are. */
 size_t dqg_sched_point_count(const struct dqg_solver *solver, int32_t steps, bool churn);
 dqg_status dqg_sched_points(struct dqg_context *context, const struct dqg_sched_parts *parts,
-                            struct dqg_sched_point *points);
+                            const struct dqg_levels *levels, struct dqg_sched_point *points);
 
 /* Hash of a complete plan. */
 uint64_t dqg_sched_identity(const struct dqg_sched *sched);

@@ -93,21 +93,21 @@ static void flow_levels(const struct dqg_sched_parts *parts, double *list, struc
     }
 }
 
-static dqg_status vp_levels(struct dqg_context *context, const struct dqg_sched_parts *parts, double *table,
-                            double *list, struct dqg_sched_point *points) {
+static dqg_status vp_levels(struct dqg_context *context, const struct dqg_sched_parts *parts,
+                            const struct dqg_levels *levels, double *list, struct dqg_sched_point *points) {
     const struct dqg_sched_config *config = &parts->config;
-    int32_t count = config->train_timesteps;
-    DQG_TRY(dqg_schedule_sigmas(context, parts->schedule, config, table));
+    double smallest = dqg_levels_sigma(levels, 0, false);
     bool spaced = !has_sigmas(config) && !has_timesteps(config);
-    bool levels = spaced && parts->spacing->levels != NULL;
-    if (levels) {
-        parts->spacing->levels(&(struct dqg_level_range){table[0], table[count - 1], config->steps}, list);
+    bool by_level = spaced && parts->spacing->levels != NULL;
+    if (by_level) {
+        double largest = dqg_levels_sigma(levels, config->train_timesteps - 1, false);
+        parts->spacing->levels(&(struct dqg_level_range){smallest, largest, config->steps}, list);
     }
-    if (levels || has_sigmas(config)) {
-        const double *sigmas = levels ? list : config->sigmas;
+    if (by_level || has_sigmas(config)) {
+        const double *sigmas = by_level ? list : config->sigmas;
         for (int32_t i = 0; i < config->steps + has_sigmas(config); i++) {
             points[i].sigma = sigmas[i];
-            points[i].timestep = dqg_schedule_timestep_at(table, count, sigmas[i]);
+            points[i].timestep = dqg_levels_timestep(levels, sigmas[i]);
         }
         return DQG_OK;
     }
@@ -115,14 +115,18 @@ static dqg_status vp_levels(struct dqg_context *context, const struct dqg_sched_
     if (spaced) {
         parts->spacing->timesteps(config, list);
     }
+    if (spaced && parts->spacing->whole && !parts->schedule->continuous) {
+        dqg_spacing_make_whole(list, config->steps);
+    }
     DQG_TRY(check_timesteps(context, parts, timesteps));
     for (int32_t i = 0; i < config->steps; i++) {
-        points[i].timestep = timesteps[i];
-        points[i].sigma = dqg_schedule_sigma_at(table, count, timesteps[i], spaced && parts->spacing->log_levels);
+        points[i].sigma = dqg_levels_sigma(levels, timesteps[i], spaced && parts->spacing->log_levels);
+        points[i].timestep = parts->schedule->continuous ? dqg_levels_timestep(levels, points[i].sigma) : timesteps[i];
     }
     /* Where that was visited before, a step to it would stand still: go on to 0 then. */
     if (parts->solver->ends_at_first && timesteps[config->steps - 1] > 0) {
-        points[config->steps].sigma = table[0];
+        points[config->steps].sigma = smallest;
+        points[config->steps].timestep = dqg_levels_timestep(levels, smallest);
     }
     return DQG_OK;
 }
@@ -142,23 +146,32 @@ static void set_coordinates(const struct dqg_sched_parts *parts, struct dqg_sche
     }
 }
 
-/* Where steps begin with churn. table: levels of the timesteps; there is no churn on flow. */
-static void set_raised(const struct dqg_sched_parts *parts, const double *table, const struct dqg_sched_point *points,
-                       struct dqg_sched_point *raised) {
+/* Where steps begin with churn; there is none on flow. */
+static void set_raised(const struct dqg_sched_parts *parts, const struct dqg_levels *levels,
+                       const struct dqg_sched_point *points, struct dqg_sched_point *raised) {
     const struct dqg_sched_config *config = &parts->config;
     for (int32_t i = 0; i < config->steps; i++) {
         double gamma = dqg_churn(config, points[i].sigma);
         raised[i] = points[i];
         if (gamma > 0) {
             raised[i].sigma = points[i].sigma * (1 + gamma);
-            raised[i].timestep = dqg_schedule_timestep_at(table, config->train_timesteps, raised[i].sigma);
+            raised[i].timestep = dqg_levels_timestep(levels, raised[i].sigma);
             set_coordinates(parts, &raised[i]);
         }
     }
 }
 
-/* The points between that the solver needs; none in a step to sigma 0. table: levels of the timesteps, on VP. */
-static void set_middles(const struct dqg_sched_parts *parts, const double *table, const struct dqg_sched_point *starts,
+/* The level at a timestep as the network is told it. */
+static double level_at(const struct dqg_levels *levels, double timestep, bool log_levels) {
+    double time = timestep / levels->timestep_scale;
+    return levels->kind == DQG_LEVELS_FLOW         ? time
+           : levels->kind == DQG_LEVELS_CONTINUOUS ? dqg_levels_sigma(levels, time * levels->count - 1, false)
+                                                   : dqg_levels_sigma(levels, timestep, log_levels);
+}
+
+/* The points between that the solver needs; none in a step to sigma 0. */
+static void set_middles(const struct dqg_sched_parts *parts, const struct dqg_levels *levels,
+                        const struct dqg_sched_point *starts,
                         struct dqg_sched_point *points) {
     const struct dqg_sched_config *config = &parts->config;
     const struct dqg_solver *solver = parts->solver;
@@ -176,13 +189,10 @@ static void set_middles(const struct dqg_sched_parts *parts, const double *table
         }
         if (solver->middle != NULL) {
             between->sigma = solver->middle(solver, from, to, config->eta, i % count + 1);
-            between->timestep = flow ? config->timestep_scale * between->sigma
-                                     : dqg_schedule_timestep_at(table, config->train_timesteps, between->sigma);
+            between->timestep = dqg_levels_timestep(levels, between->sigma);
         } else {
-            double t = solver->middle_time(from, to, config->eta, i % count + 1, !flow);
-            double level = flow ? t / config->timestep_scale
-                                : dqg_schedule_sigma_at(table, config->train_timesteps, t, log_levels);
-            between->sigma = fmin(level, flow ? from->sigma : from->sigma / from->alpha);
+            double t = solver->middle_time(from, to, config->eta, i % count + 1, levels->kind == DQG_LEVELS_TABLE);
+            between->sigma = fmin(level_at(levels, t, log_levels), flow ? from->sigma : from->sigma / from->alpha);
             between->timestep = t;
         }
         set_coordinates(parts, between);
@@ -194,22 +204,20 @@ size_t dqg_sched_point_count(const struct dqg_solver *solver, int32_t steps, boo
 }
 
 dqg_status dqg_sched_points(struct dqg_context *context, const struct dqg_sched_parts *parts,
-                            struct dqg_sched_point *points) {
+                            const struct dqg_levels *levels, struct dqg_sched_point *points) {
     const struct dqg_sched_config *config = &parts->config;
     bool flow = dqg_schedule_family(parts->schedule) == DQG_FAMILY_FLOW;
-    size_t table_count = flow ? 0 : (size_t)config->train_timesteps;
-    size_t size = (table_count + (size_t)config->steps) * sizeof(double); /* both counts were checked */
-    double *table = dqg_malloc(&context->alloc, size);
-    if (table == NULL) {
+    size_t size = (size_t)config->steps * sizeof(double); /* steps were checked */
+    double *list = dqg_malloc(&context->alloc, size);
+    if (list == NULL) {
         return dqg_fail_memory(context, "scheduler", size);
     }
-    double *list = table + table_count;
     points[config->steps] = (struct dqg_sched_point){0};
     dqg_status status = DQG_OK;
     if (flow) {
         flow_levels(parts, list, points);
     } else {
-        status = vp_levels(context, parts, table, list, points);
+        status = vp_levels(context, parts, levels, list, points);
     }
     if (status >= 0) {
         status = check_sigmas(context, config, flow ? 1 : largest_sigma, points);
@@ -221,10 +229,10 @@ dqg_status dqg_sched_points(struct dqg_context *context, const struct dqg_sched_
         struct dqg_sched_point *starts = points;
         if (config->s_churn > 0) {
             starts = &points[dqg_first_middle(parts->solver, config->steps, config->steps)];
-            set_raised(parts, table, points, starts);
+            set_raised(parts, levels, points, starts);
         }
-        set_middles(parts, table, starts, points);
+        set_middles(parts, levels, starts, points);
     }
-    dqg_free(&context->alloc, table, size);
+    dqg_free(&context->alloc, list, size);
     return status;
 }

@@ -7,6 +7,7 @@
 
 #include <math.h>
 
+#include "sched/interpolant.h"
 #include "support/hash.h"
 
 enum { MAX_STEPS = 100000, MAX_TRAIN_TIMESTEPS = 1000000 };
@@ -96,6 +97,12 @@ static dqg_status check_fit(struct dqg_context *context, const struct dqg_sched_
             "scheduler: prediction 'epsilon' says nothing about the sample where zero_snr leaves no signal; "
             "what fits there: v, x0");
     }
+    if (parts->config.zero_snr && parts->schedule->continuous) {
+        return dqg_fail(context, DQG_ERROR_UNSUPPORTED,
+                        "scheduler: zero_snr does not fit schedule '%s', which has no table to rescale; what fits "
+                        "there: 0",
+                        schedule);
+    }
     if (parts->config.eta > 0 && !(parts->solver->noise_families & family)) {
         return dqg_fail(context, DQG_ERROR_UNSUPPORTED,
                         "scheduler: solver '%s' on schedule '%s' has no share of fresh noise: set eta to 0 (it is %g), "
@@ -107,8 +114,8 @@ static dqg_status check_fit(struct dqg_context *context, const struct dqg_sched_
 
 /* ---- numbers ---- */
 
-static dqg_status check_number(struct dqg_context *context, const char *what, double value, double lowest,
-                               double highest) {
+dqg_status dqg_check_number(struct dqg_context *context, const char *what, double value, double lowest,
+                            double highest) {
     if (value >= lowest && value <= highest) { /* false for NaN */
         return DQG_OK;
     }
@@ -141,15 +148,18 @@ static dqg_status take_lists(struct dqg_context *context, struct dqg_sched_parts
 
 static dqg_status check_numbers(struct dqg_context *context, const struct dqg_sched_parts *parts) {
     const struct dqg_sched_config *config = &parts->config;
-    DQG_TRY(check_number(context, "number of steps", config->steps, 1, MAX_STEPS));
-    DQG_TRY(check_number(context, "eta", config->eta, 0, 1));
-    if (dqg_schedule_family(parts->schedule) == DQG_FAMILY_FLOW) {
-        DQG_TRY(check_number(context, "shift", config->shift, 1e-6, 1e6));
-        DQG_TRY(check_number(context, "timestep_scale", config->timestep_scale, 1e-6, 1e9));
-        return check_number(context, "train_timesteps", config->train_timesteps, 1, MAX_TRAIN_TIMESTEPS);
+    DQG_TRY(dqg_check_number(context, "number of steps", config->steps, 1, MAX_STEPS));
+    DQG_TRY(dqg_check_number(context, "eta", config->eta, 0, 1));
+    if (strcmp(parts->spacing->piece.name, "time-power") == 0) {
+        DQG_TRY(dqg_check_number(context, "time_power", config->time_power, 0.1, 20));
     }
-    DQG_TRY(check_number(context, "train_timesteps", config->train_timesteps, 1, MAX_TRAIN_TIMESTEPS));
-    DQG_TRY(check_number(context, "steps_offset", config->steps_offset, 0, MAX_TRAIN_TIMESTEPS));
+    if (dqg_schedule_family(parts->schedule) == DQG_FAMILY_FLOW) {
+        DQG_TRY(dqg_check_number(context, "shift", config->shift, 1e-6, 1e6));
+        DQG_TRY(dqg_check_number(context, "timestep_scale", config->timestep_scale, 1e-6, 1e9));
+        return dqg_check_number(context, "train_timesteps", config->train_timesteps, 1, MAX_TRAIN_TIMESTEPS);
+    }
+    DQG_TRY(dqg_check_number(context, "train_timesteps", config->train_timesteps, 1, MAX_TRAIN_TIMESTEPS));
+    DQG_TRY(dqg_check_number(context, "steps_offset", config->steps_offset, 0, MAX_TRAIN_TIMESTEPS));
     if (config->sigmas == NULL && config->steps > config->train_timesteps) {
         return dqg_fail(context, DQG_ERROR_RANGE,
                         "scheduler: %d steps, but schedule '%s' has only %d train_timesteps to visit", config->steps,
@@ -179,6 +189,7 @@ static size_t points_size(const struct dqg_sched *sched) {
 uint64_t dqg_sched_identity(const struct dqg_sched *sched) {
     struct {
         uint64_t points;
+        struct dqg_lml lml;
         double eta, s_noise, initial_scale;
         int32_t steps, prediction, order;
         uint32_t rule;
@@ -186,6 +197,7 @@ uint64_t dqg_sched_identity(const struct dqg_sched *sched) {
     } plan;
     memset(&plan, 0, sizeof(plan));
     plan.points = dqg_hash64(sched->points, points_size(sched));
+    plan.lml = sched->lml;
     plan.eta = sched->eta;
     plan.s_noise = sched->churn ? sched->s_noise : 0;
     plan.order = sched->order;
@@ -204,21 +216,29 @@ dqg_status dqg_sched_init(struct dqg_context *context, const struct dqg_sched_co
     DQG_TRY(take_lists(context, &parts));
     DQG_TRY(check_numbers(context, &parts));
     DQG_TRY(check_fit(context, &parts));
+    DQG_TRY(dqg_lml_check(context, &parts));
     size_t count = dqg_sched_point_count(parts.solver, parts.config.steps, parts.config.s_churn > 0);
     size_t size = count * sizeof(sched->points[0]);
     struct dqg_sched_point *points = dqg_malloc(&context->alloc, size);
     if (points == NULL) {
         return dqg_fail_memory(context, "scheduler", size);
     }
-    dqg_status status = dqg_sched_points(context, &parts, points);
+    struct dqg_levels levels;
+    dqg_status status = dqg_levels_init(context, &parts, &levels);
+    if (status >= 0) {
+        status = dqg_sched_points(context, &parts, &levels, points);
+    }
     if (status < 0) {
+        dqg_levels_free(&context->alloc, &levels);
         dqg_free(&context->alloc, points, size);
         return status;
     }
+    sched->levels = levels;
     sched->points = points;
     sched->steps = parts.config.steps;
     sched->prediction = (enum dqg_prediction)(parts.prediction - dqg_predictions);
     sched->solver = parts.solver;
+    sched->outputs = 1;
     sched->eta = parts.config.eta > 0 ? parts.config.eta : 0; /* no negative zero: it would hash differently */
     sched->order = parts.config.order;
     sched->lower_final =
@@ -227,12 +247,16 @@ dqg_status dqg_sched_init(struct dqg_context *context, const struct dqg_sched_co
     sched->s_noise = parts.config.s_noise;
     sched->variance = parts.variance;
     sched->log_sigma = parts.log_sigma;
+    if (dqg_lml_is_on(&config->lml)) {
+        sched->lml = config->lml;
+    }
     sched->initial_scale = initial_scale(&parts, points);
     sched->identity = dqg_sched_identity(sched);
     return DQG_OK;
 }
 
 void dqg_sched_free(const struct dqg_alloc *alloc, struct dqg_sched *sched) {
+    dqg_levels_free(alloc, &sched->levels);
     if (sched->points != NULL) {
         dqg_free(alloc, sched->points, points_size(sched));
     }
@@ -240,7 +264,7 @@ void dqg_sched_free(const struct dqg_alloc *alloc, struct dqg_sched *sched) {
 }
 
 int32_t dqg_sched_buffers(const struct dqg_sched *sched) {
-    return sched->solver->buffers + sched->order - sched->solver->order;
+    return sched->solver->buffers + sched->order - sched->solver->order + dqg_lml_is_on(&sched->lml);
 }
 
 int32_t dqg_sched_evaluations(const struct dqg_sched *sched) {
@@ -248,7 +272,21 @@ int32_t dqg_sched_evaluations(const struct dqg_sched *sched) {
 }
 
 bool dqg_sched_noisy(const struct dqg_sched *sched) {
-    return sched->eta > 0 || sched->solver->always_noise || sched->churn;
+    return sched->eta > 0 || sched->solver->always_noise || sched->churn || sched->interpolant.diffusion > 0;
+}
+
+bool dqg_sched_weights(const struct dqg_sched *sched, int32_t step, double weights[DQG_MOST_ORDER]) {
+    memset(weights, 0, DQG_MOST_ORDER * sizeof(weights[0]));
+    if (step < 0 || step >= sched->steps || sched->solver->weights == NULL) {
+        return false;
+    }
+    const struct dqg_sched_point *from = &sched->points[step];
+    struct dqg_step at = {.solver = sched->solver, .from = from, .to = from + 1, .levels = &sched->levels};
+    if (at.to->sigma > 0) {
+        int32_t order = sched->order;
+        sched->solver->weights(&at, step < order ? step + 1 : order, weights);
+    }
+    return true;
 }
 
 /* ---- steps ---- */
@@ -306,11 +344,15 @@ dqg_status dqg_sched_feed(const struct dqg_sched *sched, struct dqg_sched_state 
         .from = step_start(sched, state->step),
         .to = &sched->points[state->step + 1],
         .middle = &sched->points[dqg_first_middle(sched->solver, sched->steps, state->step)],
+        .levels = &sched->levels,
         .eta = sched->eta,
         .variance = sched->variance,
         .log_sigma = sched->log_sigma,
         .lower_final = sched->lower_final,
         .most = sched->order,
+        .lml = dqg_lml_is_on(&sched->lml) ? &sched->lml : NULL,
+        .update = dqg_lml_is_on(&sched->lml) ? state->history[dqg_sched_buffers(sched) - 1] : NULL,
+        .samples = state->samples > 0 ? state->samples : 1,
         .index = state->step,
         .left = sched->steps - state->step,
         .phase = state->phase,
@@ -323,11 +365,19 @@ dqg_status dqg_sched_feed(const struct dqg_sched *sched, struct dqg_sched_state 
         .noise = noise,
         .user = user,
     };
-    dqg_predictions[sched->prediction].estimate(requested(sched, state), &step.estimate);
-    dqg_step_combine(&step, x0, 1, 0);
-    if (step.to->sigma == 0) {
-        dqg_step_combine(&step, x, 1, 0); /* the same bits as x0 */
-    } else if (sched->solver->feed(&step) == DQG_PENDING) {
+    dqg_status status = DQG_OK;
+    if (sched->interpolant.struct_size > 0) {
+        status = dqg_interpolant_feed(sched, state, x, output, x0, scratch, n, noise, user);
+    } else {
+        dqg_predictions[sched->prediction].estimate(requested(sched, state), &step.estimate);
+        dqg_step_combine(&step, x0, 1, 0);
+        if (step.to->sigma == 0) {
+            dqg_step_combine(&step, x, 1, 0); /* the same bits as x0 */
+        } else {
+            status = sched->solver->feed(&step);
+        }
+    }
+    if (status == DQG_PENDING) {
         state->phase++;
         return DQG_PENDING;
     }

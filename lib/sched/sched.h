@@ -16,7 +16,8 @@ enum { DQG_ETA_OWN = -1 }; /* in place of an eta: what the solver's name stands 
 
 enum dqg_prediction { DQG_PREDICT_EPSILON, DQG_PREDICT_V, DQG_PREDICT_X0, DQG_PREDICT_FLOW };
 
-enum { DQG_SOLVER_BUFFERS = 5 }; /* most history buffers of the latent's size that a solver keeps */
+enum { DQG_MOST_ORDER = 4 };     /* of multistep solvers */
+enum { DQG_SOLVER_BUFFERS = 6 }; /* most history buffers of the latent's size that a plan needs */
 
 struct dqg_sched_point {
     double alpha, sigma; /* of the sample as the solver holds it */
@@ -25,11 +26,17 @@ struct dqg_sched_point {
 };
 
 enum dqg_variance { DQG_VARIANCE_SMALL, DQG_VARIANCE_LARGE };
+/* The correction of Levenberg, Marquardt and Langevin (lml.c); off where neither kappa nor rho is above 0. */
+struct dqg_lml {
+    double lambda, kappa;
+    double rho;    /* kappa |update|^2 / lambda, in place of kappa */
+    double freeze; /* with ddim, not while timestep >= T (1 - freeze) */
+};
 
 /* What a scheduler is made from; names as in the option table. NULL names take the defaults. */
 struct dqg_sched_config {
     const char *solver;     /* "euler", "heun", "dpm++-2m", ...: solvers.c */
-    const char *schedule;   /* "flow", "linear", "scaled-linear", "cosine", "sigmoid" */
+    const char *schedule;   /* "flow", "linear", "scaled-linear", "cosine", "sigmoid", "vp" */
     const char *spacing;    /* "linspace", "leading", "karras", ...: spacing.c */
     const char *prediction; /* "epsilon", "v", "x0", "flow" */
     int32_t steps;
@@ -47,6 +54,8 @@ struct dqg_sched_config {
     double s_churn, s_noise;
     const double *churn_range; /* lowest and highest sigma where s_churn acts, or NULL: everywhere */
     int32_t churn_range_count;
+    double time_power; /* of spacing "time-power" */
+    struct dqg_lml lml;
     const double *sigmas; /* host-supplied, or NULL */
     int32_t sigma_count;
     const double *timesteps;
@@ -55,10 +64,20 @@ struct dqg_sched_config {
 
 struct dqg_solver; /* one table entry */
 
+/* Noise level as a function of time: of a flow sigma, otherwise relative to the signal. */
+struct dqg_levels {
+    enum { DQG_LEVELS_FLOW, DQG_LEVELS_TABLE, DQG_LEVELS_CONTINUOUS } kind;
+    double *table; /* [count] levels of the training timesteps, ascending, or NULL */
+    int32_t count;
+    double beta_start, beta_end; /* of continuous time from 0 to 1 */
+    double timestep_scale;
+};
+
 /* An immutable plan: the points and the solver. */
 struct dqg_sched {
     struct dqg_sched_point *points; /* steps + 1, then those between: see dqg_solver.middle; then those raised */
     int32_t steps;
+    struct dqg_levels levels;
     enum dqg_prediction prediction;
     const struct dqg_solver *solver;
     double eta;
@@ -68,8 +87,11 @@ struct dqg_sched {
     bool log_sigma;   /* extrapolate in -ln sigma */
     double s_noise;   /* amplitude of the noise that raises */
     enum dqg_variance variance;
-    double initial_scale; /* a run starts at points[0] from standard normal noise times this */
-    uint64_t identity;    /* hash of everything above: a saved state fits an equal plan only */
+    struct dqg_lml lml;
+    dqg_interpolant interpolant; /* in place of most above; struct_size 0: none */
+    int32_t outputs;             /* that an evaluation gives, each of the sample's size: 1, or a drift and a score */
+    double initial_scale;        /* a run starts at points[0] from standard normal noise times this */
+    uint64_t identity;           /* hash of everything above: a saved state fits an equal plan only */
 };
 
 /* The names a table knows, "a|b|c": for the option table. */
@@ -101,12 +123,18 @@ bool dqg_sched_noisy(const struct dqg_sched *sched);
 /* The same points the other way round, from the clean sample to noise. One-step solvers without fresh noise only. */
 dqg_status dqg_sched_invert(struct dqg_context *context, const struct dqg_sched *sched, struct dqg_sched *inverse);
 
+/* How a multistep solver of slopes, once it has its history, weighs those of this step (weights[0]) and of earlier
+ * ones: x' = x + sum of weights[j] slope j. False where step is none of the plan's, or the solver has no such weights.
+ */
+bool dqg_sched_weights(const struct dqg_sched *sched, int32_t step, double weights[DQG_MOST_ORDER]);
+
 /* Where a trajectory stands. Plain data: saved and restored as it is. */
 struct dqg_sched_state {
-    int32_t step;  /* finished steps */
-    int32_t phase; /* evaluations finished in this step */
-    int32_t begun; /* 1: x was raised for this step */
-    int32_t kept;  /* finished steps that history tells of: all since the start, or since x was replaced */
+    int32_t step;   /* finished steps */
+    int32_t phase;  /* evaluations finished in this step */
+    int32_t begun;  /* 1: x was raised for this step */
+    int32_t kept;   /* finished steps that history tells of: all since the start, or since x was replaced */
+    size_t samples; /* that x is made of, each on its own; 0 is one. Does not change. */
     float *history[DQG_SOLVER_BUFFERS];
 };
 

@@ -1,16 +1,12 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * Adams-Bashforth solvers: a polynomial through the slopes dx/dsigma of this and earlier steps, integrated over the
- * step. They differ in the variable of the polynomial: sigma (LMS), ln sigma (DEIS; Zhang and Chen 2022, arXiv
+ * step. They differ in the variable of the polynomial: sigma (LMS), ln sigma or time (DEIS; Zhang and Chen 2022, arXiv
  * 2204.13902) or the step's number, whatever its length (PLMS, iPNDM; Liu et al. 2022, arXiv 2202.09778).
  */
 #include "sched/pieces.h"
 
 #include <math.h>
-
-/* Half of Gauss's rule with 8 points on -1 ... 1; the other half lies at -node. */
-static const double gauss_node[4] = {0.1834346424956498, 0.5255324099163290, 0.7966664774136267, 0.9602898564975362};
-static const double gauss_weight[4] = {0.3626837833783620, 0.3137066458778873, 0.2223810344533745, 0.1012285362903763};
 
 static double lagrange(const double *nodes, int32_t order, int32_t j, double at) {
     double value = 1;
@@ -20,28 +16,41 @@ static double lagrange(const double *nodes, int32_t order, int32_t j, double at)
     return value;
 }
 
-/* Integrals over sigma of the basis polynomials in sigma, or in ln sigma where d sigma = sigma d ln sigma. */
-static void integrate(const struct dqg_step *step, int32_t order, bool in_log, double *weights) {
+enum variable { IN_SIGMA, IN_LOG, IN_TIME };
+
+static double variable_at(const struct dqg_step *step, enum variable variable, double log_sigma) {
+    double sigma = exp(log_sigma);
+    return variable == IN_LOG ? log_sigma : variable == IN_SIGMA ? sigma : dqg_levels_time(step->levels, sigma);
+}
+
+/* Integrals over sigma of the basis polynomials, by Gauss's rule in ln sigma. */
+static void integrate(const struct dqg_step *step, int32_t order, enum variable variable, double *weights) {
     double nodes[DQG_MOST_ORDER];
     for (int32_t j = 0; j < order; j++) {
-        nodes[j] = in_log ? log(step->from[-j].sigma) : step->from[-j].sigma;
+        nodes[j] = variable_at(step, variable, log(step->from[-j].sigma));
     }
-    double half = 0.5 * ((in_log ? log(step->to->sigma) : step->to->sigma) - nodes[0]);
-    for (int i = 0; i < 8; i++) {
-        double at = nodes[0] + half * (1 + (i < 4 ? -gauss_node[i] : gauss_node[i - 4]));
-        double weight = half * gauss_weight[i % 4] * (in_log ? exp(at) : 1);
+    double start = log(step->from->sigma);
+    double half = 0.5 * (log(step->to->sigma) - start);
+    for (int32_t i = 0; i < DQG_GAUSS_POINTS; i++) {
+        struct dqg_gauss gauss = dqg_gauss_point(i);
+        double at = start + half * (1 + gauss.at);
+        double z = variable_at(step, variable, at);
         for (int32_t j = 0; j < order; j++) {
-            weights[j] += weight * lagrange(nodes, order, j, at);
+            weights[j] += half * gauss.weight * exp(at) * lagrange(nodes, order, j, z);
         }
     }
 }
 
 void dqg_lms_weights(const struct dqg_step *step, int32_t order, double weights[DQG_MOST_ORDER]) {
-    integrate(step, order, false, weights);
+    integrate(step, order, IN_SIGMA, weights);
 }
 
 void dqg_deis_weights(const struct dqg_step *step, int32_t order, double weights[DQG_MOST_ORDER]) {
-    integrate(step, order, true, weights);
+    integrate(step, order, IN_LOG, weights);
+}
+
+void dqg_deis_time_weights(const struct dqg_step *step, int32_t order, double weights[DQG_MOST_ORDER]) {
+    integrate(step, order, IN_TIME, weights);
 }
 
 void dqg_pndm_weights(const struct dqg_step *step, int32_t order, double weights[DQG_MOST_ORDER]) {
@@ -52,17 +61,12 @@ void dqg_pndm_weights(const struct dqg_step *step, int32_t order, double weights
     }
 }
 
-/* dx/dsigma: eps in k coordinates, eps - x0 on flow. */
-static void take_slope(const struct dqg_step *step, float *slope) {
-    dqg_step_combine(step, slope, step->from->alpha == 1 ? 0 : -1, 1);
-}
-
 dqg_status dqg_solver_adams_feed(const struct dqg_step *step) {
     int32_t count = step->most - 1;
     int32_t order = dqg_step_order(step, 0);
     double weights[DQG_MOST_ORDER] = {0};
     step->solver->weights(step, order, weights);
-    take_slope(step, step->scratch);
+    dqg_step_slope(step, step->scratch);
     dqg_combine(step->x, 1, step->x, weights[0], step->scratch, step->n);
     for (int32_t j = 1; j < order; j++) {
         dqg_combine(step->x, 1, step->x, weights[j], dqg_past(step, count, j), step->n);
@@ -80,7 +84,7 @@ dqg_status dqg_solver_plms_feed(const struct dqg_step *step) {
     struct dqg_step heun = *step;
     heun.history = step->history + count;
     if (step->phase == 0) {
-        take_slope(step, dqg_keep(step, count));
+        dqg_step_slope(step, dqg_keep(step, count));
     }
     return dqg_solver_heun_feed(&heun);
 }
@@ -102,7 +106,7 @@ dqg_status dqg_solver_pndm_feed(const struct dqg_step *step) {
     }
     float *start = step->history[count];
     float *sum = step->history[count + 1];
-    take_slope(step, step->scratch);
+    dqg_step_slope(step, step->scratch);
     if (step->phase == 0) {
         dqg_keep_scratch(step, count);
         dqg_combine(start, 1, step->x, 0, step->x, step->n);

@@ -14,7 +14,13 @@ dqg_status dqg_solver_ddim_feed(const struct dqg_step *step) {
     double ratio = from->alpha / to->alpha;
     double fresh = step->eta > 0 ? step->eta * to->sigma / from->sigma * sqrt(fmax(1 - ratio * ratio, 0)) : 0;
     double kept = sqrt(fmax(to->sigma * to->sigma - fresh * fresh, 0));
-    dqg_step_combine(step, step->x, to->alpha, kept);
+    if (step->lml != NULL) { /* corrects the direction, not x0 */
+        dqg_step_combine(step, step->scratch, 0, 1);
+        dqg_step_combine(step, step->x, to->alpha, 0);
+        dqg_lml_add(step, 1, kept);
+    } else {
+        dqg_step_combine(step, step->x, to->alpha, kept);
+    }
     dqg_step_noise(step, 0, step->variance == DQG_VARIANCE_LARGE ? fresh * from->sigma / to->sigma : fresh);
     return DQG_OK;
 }

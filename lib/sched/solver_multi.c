@@ -13,10 +13,31 @@ static double log_step(const struct dqg_sched_point *from, const struct dqg_sche
     return -log(fmax(dqg_decay(from, to), smallest_decay));
 }
 
+/*
+ * With LML, which corrects the whole sum: It measures updates in coordinates that keep the variance, whatever
+ * those of the solver.
+ */
+static void add_corrected(const struct dqg_step *step, double x_weight, const double *weights, int32_t order) {
+    int32_t count = step->most - 1;
+    double unit = step->to->alpha == 1 ? 1 / hypot(1, step->to->sigma) : 1;
+    dqg_step_combine(step, step->scratch, unit * weights[0], 0);
+    for (int32_t j = 1; j < order; j++) {
+        dqg_combine(step->scratch, 1, step->scratch, unit * weights[j], dqg_past(step, count, j), step->n);
+    }
+    if (count > 0) {
+        dqg_step_combine(step, dqg_keep(step, count), 1, 0);
+    }
+    dqg_lml_add(step, x_weight, 1 / unit);
+}
+
 /* x = x_weight x + sum of weights[j] (x0 of j steps before), then fresh noise. */
 static void mix_estimates(const struct dqg_step *step, double x_weight, const double *weights, int32_t order,
                           double fresh) {
     int32_t count = step->most - 1;
+    if (step->lml != NULL) {
+        add_corrected(step, x_weight, weights, order);
+        return;
+    }
     dqg_step_combine(step, step->scratch, 1, 0);
     dqg_combine(step->x, x_weight, step->x, weights[0], step->scratch, step->n);
     for (int32_t j = 1; j < order; j++) {

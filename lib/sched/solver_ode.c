@@ -8,6 +8,11 @@
 
 /* With eta = 0 the split is none. */
 dqg_status dqg_solver_euler_feed(const struct dqg_step *step) {
+    if (step->lml != NULL) { /* corrects the velocity */
+        dqg_step_slope(step, step->scratch);
+        dqg_lml_add(step, 1, step->to->sigma - step->from->sigma);
+        return DQG_OK;
+    }
     struct dqg_split split = dqg_ancestral_split(step->from, step->to, step->eta);
     dqg_step_combine(step, step->x, split.scale * split.down.alpha, split.scale * split.down.sigma);
     dqg_step_noise(step, 0, split.fresh);

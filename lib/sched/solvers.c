@@ -11,7 +11,7 @@
 const char dqg_solver_names[] = "euler|heun|ddim|ddpm|lcm|tcd|euler-ancestral|midpoint|dpm2|dpm2-ancestral|dpm-3s|"
                                 "dpm++-2s|dpm++-2s-ancestral|dpm++-sde|dpm-2m|dpm-3m|dpm++-2m|dpm++-2m-heun|"
                                 "dpm++-2m-sde|dpm++-2m-sde-heun|dpm++-3m|dpm++-3m-sde|er-sde|unipc|unipc-bh1|unipc-3|"
-                                "lms|deis|ipndm|plms|pndm";
+                                "lms|deis|deis-t|kutta3|ralston3|heun3|vdh3|ssp3|rk4|ipndm|plms|pndm";
 
 enum { BOTH = DQG_FAMILY_VP | DQG_FAMILY_FLOW };
 
@@ -21,6 +21,7 @@ const struct dqg_solver dqg_solvers[] = {
      .k_coordinates = true,
      .both_ways = true,
      .churns = true,
+     .lml_families = DQG_FAMILY_FLOW,
      .feed = dqg_solver_euler_feed},
     {.piece = {"heun", "second order, two evaluations a step: Karras et al. 2022, arXiv 2206.00364, algorithm 1"},
      .buffers = 1,
@@ -34,6 +35,7 @@ const struct dqg_solver dqg_solvers[] = {
      .ends_at_first = true,
      .noise_families = DQG_FAMILY_VP,
      .both_ways = true,
+     .lml_families = DQG_FAMILY_VP,
      .feed = dqg_solver_ddim_feed},
     {.piece = {"ddpm", "ancestral sampling, to sigma 0: Ho et al. 2020, arXiv 2006.11239"},
      .evaluations = 1,
@@ -134,6 +136,7 @@ const struct dqg_solver dqg_solvers[] = {
      .k_coordinates = true,
      .log_sigma = true,
      .lower_final = DQG_LOWER_FEW_STEPS,
+     .lml_families = BOTH,
      .feed = dqg_solver_dpmpp_multi_feed},
     {.piece = {"dpm++-2m-heun", "dpm++-2m with the other form of second order: Lu et al. 2022, arXiv 2211.01095"},
      .buffers = 1,
@@ -144,6 +147,7 @@ const struct dqg_solver dqg_solvers[] = {
      .k_coordinates = true,
      .log_sigma = true,
      .lower_final = DQG_LOWER_FEW_STEPS,
+     .lml_families = BOTH,
      .feed = dqg_solver_dpmpp_multi_feed},
     {.piece = {"dpm++-2m-sde", "dpm++-2m with fresh noise: k-diffusion"},
      .buffers = 1,
@@ -170,6 +174,7 @@ const struct dqg_solver dqg_solvers[] = {
      .k_coordinates = true,
      .log_sigma = true,
      .lower_final = DQG_LOWER_FEW_STEPS,
+     .lml_families = BOTH,
      .feed = dqg_solver_dpmpp_multi_feed},
     {.piece = {"dpm++-3m-sde", "dpm++-3m with fresh noise: k-diffusion"},
      .buffers = 2,
@@ -227,6 +232,60 @@ const struct dqg_solver dqg_solvers[] = {
      .k_coordinates = true,
      .feed = dqg_solver_adams_feed,
      .weights = dqg_deis_weights},
+    {.piece = {"deis-t", "four steps, polynomial in time: DEIS's tAB, Zhang and Chen 2022, arXiv 2204.13902"},
+     .buffers = 3,
+     .order = 4,
+     .evaluations = 1,
+     .k_coordinates = true,
+     .feed = dqg_solver_adams_feed,
+     .weights = dqg_deis_time_weights},
+    {.piece = {"kutta3", "Runge-Kutta of order 3, Kutta's rule: DEIS's rho-RK, Zhang and Chen 2022, arXiv 2204.13902"},
+     .buffers = 3,
+     .evaluations = 3,
+     .variant = DQG_RK_KUTTA,
+     .k_coordinates = true,
+     .feed = dqg_solver_rk_feed,
+     .middle = dqg_rk_middle},
+    {.piece = {"ralston3",
+               "Runge-Kutta of order 3, Ralston's rule: DEIS's rho-RK, Zhang and Chen 2022, arXiv 2204.13902"},
+     .buffers = 3,
+     .evaluations = 3,
+     .variant = DQG_RK_RALSTON,
+     .k_coordinates = true,
+     .feed = dqg_solver_rk_feed,
+     .middle = dqg_rk_middle},
+    {.piece = {"heun3", "Runge-Kutta of order 3, Heun's rule: DEIS's rho-RK, Zhang and Chen 2022, arXiv 2204.13902"},
+     .buffers = 3,
+     .evaluations = 3,
+     .variant = DQG_RK_HEUN,
+     .k_coordinates = true,
+     .feed = dqg_solver_rk_feed,
+     .middle = dqg_rk_middle},
+    {.piece = {"vdh3",
+               "Runge-Kutta of order 3, van der Houwen's rule: DEIS's rho-RK, Zhang and Chen 2022, arXiv 2204.13902"},
+     .buffers = 3,
+     .evaluations = 3,
+     .variant = DQG_RK_VDH,
+     .k_coordinates = true,
+     .feed = dqg_solver_rk_feed,
+     .middle = dqg_rk_middle},
+    {.piece =
+         {"ssp3",
+          "Runge-Kutta of order 3, strong stability preserving: DEIS's rho-RK, Zhang and Chen 2022, arXiv 2204.13902"},
+     .buffers = 3,
+     .evaluations = 3,
+     .variant = DQG_RK_SSP,
+     .k_coordinates = true,
+     .feed = dqg_solver_rk_feed,
+     .middle = dqg_rk_middle},
+    {.piece = {"rk4",
+               "Runge-Kutta of order 4, the classical rule: DEIS's rho-RK, Zhang and Chen 2022, arXiv 2204.13902"},
+     .buffers = 4,
+     .evaluations = 4,
+     .variant = DQG_RK_FOURTH,
+     .k_coordinates = true,
+     .feed = dqg_solver_rk_feed,
+     .middle = dqg_rk_middle},
     {.piece = {"ipndm", "four steps, weights of even ones: improved PNDM, Zhang and Chen 2022, arXiv 2204.13902"},
      .buffers = 3,
      .order = 4,
@@ -272,6 +331,10 @@ void dqg_keep_scratch(const struct dqg_step *step, int32_t count) {
     if (count > 0) {
         dqg_combine(dqg_keep(step, count), 1, step->scratch, 0, step->scratch, step->n);
     }
+}
+
+void dqg_step_slope(const struct dqg_step *step, float *slope) {
+    dqg_step_combine(step, slope, step->from->alpha == 1 ? 0 : -1, 1);
 }
 
 struct dqg_split dqg_ancestral_split(const struct dqg_sched_point *from, const struct dqg_sched_point *to, double eta) {

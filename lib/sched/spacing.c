@@ -84,6 +84,36 @@ static void lcm_timesteps(const struct dqg_sched_config *config, double *out) {
     }
 }
 
+/* t = T ... 1, evenly in its root of order time_power. */
+static void power_timesteps(const struct dqg_sched_config *config, double *out) {
+    double root = pow(config->train_timesteps, 1 / config->time_power);
+    for (int32_t i = 0; i < config->steps; i++) {
+        double part = config->steps > 1 ? (double)i / (config->steps - 1) : 0;
+        double t = pow(root + part * (1 - root), config->time_power);
+        out[i] = fmin(fmax(t, 1), config->train_timesteps) - 1;
+    }
+}
+
+/* The equal ones give way to the smallest that are not in the list: these and what lies among them end it without a
+ * gap. */
+void dqg_spacing_make_whole(double *timesteps, int32_t count) {
+    int32_t kept = 0;
+    for (int32_t i = 0; i < count; i++) {
+        double whole = floor(timesteps[i]);
+        if (kept == 0 || whole < timesteps[kept - 1]) {
+            timesteps[kept++] = whole;
+        }
+    }
+    int32_t below = count - kept; /* the list ends with this number of timesteps: below - 1 ... 0 */
+    while (kept > 0 && timesteps[kept - 1] < below) {
+        kept--;
+        below++;
+    }
+    for (int32_t i = 0; i < below; i++) {
+        timesteps[kept + i] = below - 1 - i;
+    }
+}
+
 /* Written so that no shift loses digits. */
 double dqg_flow_shift(double shift, double t) {
     return shift * t / (1 - t + shift * t);
@@ -108,7 +138,7 @@ static void sd3_flow(const struct dqg_sched_config *config, double *out) {
 
 const char dqg_spacing_names[] =
     "linspace|leading|trailing|normal|sgm-uniform|simple|ddim-uniform|beta|quadratic|lcm|karras|"
-    "exponential|kl-optimal|linear-quadratic|ays|ays-sdxl|sd3";
+    "exponential|kl-optimal|linear-quadratic|ays|ays-sdxl|sd3|time-power";
 
 enum { BOTH = DQG_FAMILY_VP | DQG_FAMILY_FLOW };
 
@@ -166,5 +196,9 @@ const struct dqg_spacing dqg_spacings[] = {
     {.piece = {"sd3", "shifted at its ends, then as a whole: the published code of Stable Diffusion 3"},
      .families = DQG_FAMILY_FLOW,
      .flow = sd3_flow},
+    {.piece = {"time-power", "even in a root of the time: DEIS (Zhang and Chen 2022, arXiv 2204.13902)"},
+     .families = BOTH,
+     .whole = true,
+     .timesteps = power_timesteps},
 };
 const size_t dqg_spacing_count = DQG_COUNT_OF(dqg_spacings);

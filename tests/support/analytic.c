@@ -19,6 +19,8 @@ struct dqg_sched_config analytic_config(void) {
         .train_timesteps = 1000,
         .timestep_scale = 1000,
         .s_noise = 1,
+        .time_power = 2,
+        .lml = {.lambda = 0.001},
     };
     return config;
 }

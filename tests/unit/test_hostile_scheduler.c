@@ -42,6 +42,13 @@ static void scheduler_arguments(void **state) {
     assert_ok(dqg_scheduler_point(scheduler, STEPS, &point));
     point.struct_size = 4;
     assert_int_equal(dqg_scheduler_point(scheduler, 0, &point), DQG_ERROR_ARGUMENT);
+    double weights[2] = {7, 7};
+    assert_int_equal(dqg_scheduler_weights(NULL, 0, weights, 2), DQG_ERROR_ARGUMENT);
+    assert_int_equal(dqg_scheduler_weights(scheduler, 0, NULL, 2), DQG_ERROR_ARGUMENT);
+    assert_int_equal(dqg_scheduler_weights(scheduler, 0, weights, -1), DQG_ERROR_ARGUMENT);
+    assert_int_equal(dqg_scheduler_weights(scheduler, STEPS, weights, 2), DQG_ERROR_RANGE);
+    assert_int_equal(dqg_scheduler_weights(scheduler, 0, weights, 2), DQG_ERROR_UNSUPPORTED); /* euler */
+    assert_true(weights[0] == 0 && weights[1] == 0);
     assert_int_equal(dqg_scheduler_add_noise(NULL, scheduler, 0, &three, &three, &three), DQG_ERROR_ARGUMENT);
     assert_fails(context, dqg_scheduler_add_noise(context, NULL, 0, &three, &three, &three), DQG_ERROR_ARGUMENT);
     assert_fails(context, dqg_scheduler_add_noise(context, scheduler, 0, NULL, &three, &three), DQG_ERROR_ARGUMENT);
@@ -224,13 +231,77 @@ static void scheduler_bad_lists(void **state) {
     }
 }
 
+static void interpolant_arguments(void **state) {
+    struct model_fixture *fixture = *state;
+    dqg_context *context = fixture->context;
+    static const double backwards[] = {0.5, 0.2}, outside[] = {0, 1.5}, not_numbers[] = {NAN, 1};
+    const dqg_interpolant good = {.struct_size = sizeof good, .steps = 1};
+    dqg_interpolant bad[16];
+    for (int i = 0; i < 16; i++) {
+        bad[i] = good;
+    }
+    bad[0].struct_size = 8;
+    bad[1].path = 6;
+    bad[2].gamma = -1;
+    bad[3].gamma_scale = NAN;
+    bad[4].diffusion = -1;
+    bad[5].backward = 2;
+    bad[6].integrator = 2;
+    bad[7].drift = 2;
+    bad[8].score = -1;
+    bad[9].steps = INT32_MAX;
+    bad[10].timestep_scale = INFINITY;
+    bad[11].times = backwards;
+    bad[12].times = outside;
+    bad[13].times = not_numbers;
+    bad[14].score = DQG_SCORE_ETA;
+    bad[14].diffusion = 1;
+    bad[15].path = DQG_PATH_MIRROR;
+    dqg_scheduler *scheduler = anything;
+    dqg_interpolant_point point;
+    DQG_INIT(&point);
+    for (int i = 0; i < 16; i++) {
+        scheduler = anything;
+        assert_true(dqg_scheduler_create_interpolant(context, &bad[i], &scheduler) < 0);
+        assert_true(scheduler == NULL && strlen(dqg_context_error(context)) > 8);
+    }
+    assert_int_equal(dqg_scheduler_create_interpolant(NULL, &good, &scheduler), DQG_ERROR_ARGUMENT);
+    assert_fails(context, dqg_scheduler_create_interpolant(context, NULL, &scheduler), DQG_ERROR_ARGUMENT);
+    assert_fails(context, dqg_scheduler_create_interpolant(context, &good, NULL), DQG_ERROR_ARGUMENT);
+    assert_int_equal(dqg_scheduler_interpolant_at(NULL, &good, 0, &point), DQG_ERROR_ARGUMENT);
+    assert_fails(context, dqg_scheduler_interpolant_at(context, NULL, 0, &point), DQG_ERROR_ARGUMENT);
+    assert_fails(context, dqg_scheduler_interpolant_at(context, &good, 0, NULL), DQG_ERROR_ARGUMENT);
+    assert_fails(context, dqg_scheduler_interpolant_at(context, &good, NAN, &point), DQG_ERROR_RANGE);
+    assert_fails(context, dqg_scheduler_interpolant_at(context, &bad[1], 0, &point), DQG_ERROR_ARGUMENT);
+
+    const int64_t shape[1] = {3};
+    float data[3] = {0, 0, 0};
+    dqg_tensor_view three = view_f32(data, 3, 0, 0, 0), two = view_f32(data, 2, 0, 0, 0);
+    dqg_interpolant noisy = good;
+    noisy.diffusion = 1;
+    dqg_run *run = anything;
+    dqg_request request;
+    DQG_INIT(&request);
+    assert_ok(dqg_scheduler_create_interpolant(context, &noisy, &scheduler));
+    assert_fails(context, dqg_run_create(context, fixture->model, scheduler, NULL, &run), DQG_ERROR_UNSUPPORTED);
+    assert_null(run);
+    assert_ok(dqg_run_create_custom(context, scheduler, shape, 1, NULL, &run));
+    assert_int_equal(dqg_run_submit_fields(NULL, &three, &three), DQG_ERROR_ARGUMENT);
+    assert_fails(context, dqg_run_submit_fields(run, &three, &three), DQG_ERROR_STATE);
+    assert_ok(dqg_run_request(run, &request, &three));
+    assert_fails(context, dqg_run_submit(run, &three), DQG_ERROR_STATE);
+    assert_fails(context, dqg_run_submit_fields(run, &three, NULL), DQG_ERROR_ARGUMENT);
+    assert_fails(context, dqg_run_submit_fields(run, &two, &three), DQG_ERROR_ARGUMENT);
+    assert_int_equal(dqg_run_submit_fields(run, &three, &three), DQG_DONE);
+    dqg_run_destroy(run);
+    dqg_scheduler_release(scheduler);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(scheduler_arguments),
-        cmocka_unit_test(scheduler_pieces),
-        cmocka_unit_test(scheduler_combinations),
-        cmocka_unit_test(model_scheduler_options),
-        cmocka_unit_test(scheduler_bad_lists),
+        cmocka_unit_test(scheduler_arguments),    cmocka_unit_test(scheduler_pieces),
+        cmocka_unit_test(scheduler_combinations), cmocka_unit_test(model_scheduler_options),
+        cmocka_unit_test(scheduler_bad_lists),    cmocka_unit_test(interpolant_arguments),
     };
     return cmocka_run_group_tests(tests, model_fixture_setup, model_fixture_teardown);
 }

@@ -104,8 +104,8 @@ static void test_every_combination(void **state) {
         spacings[1] += (dqg_spacings[i].families & DQG_FAMILY_VP) != 0;
         assert_true((dqg_spacings[i].timesteps != NULL) + (dqg_spacings[i].levels != NULL) <= 1);
     }
-    /* solvers x (flow: two predictions; four discrete schedules: three) */
-    assert_int_equal(made, dqg_solver_count * (spacings[0] * 2 + 4 * spacings[1] * 3));
+    /* solvers x (flow: two predictions; five VP schedules: three) */
+    assert_int_equal(made, dqg_solver_count * (spacings[0] * 2 + 5 * spacings[1] * 3));
 }
 
 static void test_defaults(void **state) {
@@ -157,7 +157,7 @@ static const double nan_timesteps[] = {500, NAN, 1};
 
 #define SIGMAS(list) .sigmas = (list), .sigma_count = 3
 #define TIMESTEPS(list) .timesteps = (list), .timestep_count = 3
-#define NUMBERS .shift = 1, .train_timesteps = 1000, .timestep_scale = 1000
+#define NUMBERS .shift = 1, .train_timesteps = 1000, .timestep_scale = 1000, .time_power = 2
 
 static const struct {
     struct dqg_sched_config config;
@@ -179,6 +179,21 @@ static const struct {
     {{NUMBERS, .steps = 5, .solver = "euler", .schedule = "linear", .eta = 0.5},
      DQG_ERROR_UNSUPPORTED,
      "'euler' on schedule 'linear'"},
+
+    {{NUMBERS, .steps = 5, .schedule = "vp", .prediction = "v", .zero_snr = true},
+     DQG_ERROR_UNSUPPORTED,
+     "no table to rescale"},
+    {{NUMBERS, .steps = 5, .lml = {.lambda = 1, .rho = 0.1}, .solver = "heun"},
+     DQG_ERROR_UNSUPPORTED,
+     "LML does not fit solver 'heun'"},
+    {{NUMBERS, .steps = 5, .lml = {.lambda = 1, .rho = 0.1, .kappa = 0.1}}, DQG_ERROR_ARGUMENT, "both given"},
+    {{NUMBERS, .steps = 5, .lml = {.lambda = 0, .rho = 0.1}}, DQG_ERROR_RANGE, "lml_lambda is 0"},
+    {{NUMBERS, .steps = 5, .lml = {.lambda = 1, .kappa = NAN}}, DQG_ERROR_RANGE, "lml_kappa is nan"},
+    {{NUMBERS, .steps = 5, .lml = {.lambda = 1, .rho = -1}}, DQG_ERROR_RANGE, "lml_rho is -1"},
+    {{NUMBERS, .steps = 5, .lml = {.lambda = 1, .rho = 1, .freeze = 2}}, DQG_ERROR_RANGE, "lml_freeze is 2"},
+    {{.steps = 5, .spacing = "time-power", .shift = 1, .train_timesteps = 1000, .timestep_scale = 1000},
+     DQG_ERROR_RANGE,
+     "time_power is 0"},
 
     {{NUMBERS, .steps = 0}, DQG_ERROR_RANGE, "number of steps is 0"},
     {{NUMBERS, .steps = -1}, DQG_ERROR_RANGE, "number of steps is -1"},
@@ -342,8 +357,8 @@ static void test_memory(void **state) {
             assert_int_equal(live, 0);
         }
     }
-    assert_int_equal(granted, 3); /* none, one, two */
-    assert_int_equal(live, 11 * sizeof(struct dqg_sched_point));
+    assert_int_equal(granted, 4); /* none, one, two, three */
+    assert_int_equal(live, 11 * sizeof(struct dqg_sched_point) + 1000 * sizeof(double));
     dqg_sched_free(&limited.alloc, &sched);
     assert_int_equal(live, 0);
     requests_left = 1 << 20;

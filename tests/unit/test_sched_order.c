@@ -90,7 +90,7 @@ static double path_error(const char *solver, bool flow, int32_t exact_steps, int
     }
     struct dqg_sched_config config = analytic_config();
     config.solver = solver;
-    config.schedule = flow ? "flow" : "scaled-linear";
+    config.schedule = flow ? "flow" : "vp"; /* smooth in time */
     config.prediction = "x0";
     config.lower_order_final = "off";
     config.sigmas = sigmas;
@@ -137,6 +137,13 @@ static const struct {
     {"unipc-3", false, 2, 4},
     {"lms", false, 3, 4},
     {"deis", false, 2, 3},
+    {"deis-t", false, 3, 4},
+    {"kutta3", false, 0, 3},
+    {"ralston3", false, 0, 3},
+    {"heun3", false, 0, 3},
+    {"vdh3", false, 0, 3},
+    {"ssp3", false, 0, 3},
+    {"rk4", false, 0, 4},
     {"ipndm", true, 3, 4}, /* weights of even steps */
     {"plms", true, 3, 4},
     {"pndm", true, 0, 4},

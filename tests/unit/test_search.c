@@ -52,8 +52,8 @@ static void converted_velocity(void **state) {
 static void moves(void **state) {
     (void)state;
     for (int i = 0; i < 2; i++) {
-        struct dqg_path_point from = dqg_path_at((enum dqg_interpolant)i, DQG_DIFFUSION_SIN, 1, .3);
-        struct dqg_path_point to = dqg_path_at((enum dqg_interpolant)i, DQG_DIFFUSION_SIN, 1, .6);
+        struct dqg_path_point from = dqg_path_at((enum dqg_particle_path)i, DQG_DIFFUSION_SIN, 1, .3);
+        struct dqg_path_point to = dqg_path_at((enum dqg_particle_path)i, DQG_DIFFUSION_SIN, 1, .6);
         struct dqg_move back = dqg_path_back(&from, &to);
         near(back.x0, to.alpha);
         near(hypot(back.eps, back.noise), to.sigma);
