@@ -414,6 +414,17 @@ enum {
     DQG_RUN_TIME_AXES = 335, /* int: how many of the latent's first dimensions have entries with times of their own:
                                 (samples, frames, ...) with 2 is a time for each frame. 0: one time for the run. Runs
                                 with a model: 0, or 1 for a time of each image */
+    DQG_RUN_CACHE = 340, /* text: what is left out where it changes little from step to step: "none"; "first-block",
+                            "teacache": the blocks; "easycache": the network; "deepcache": a U-Net's inner part */
+    DQG_RUN_CACHE_THRESHOLD = 341,  /* float: change above which all is computed; 0: always; -1: the method's own */
+    DQG_RUN_CACHE_POLYNOMIAL = 342, /* floats: of teacache, at most 8, highest power first; none: x itself */
+    DQG_RUN_CACHE_INTERVAL = 343,   /* int: deepcache computes all every so many steps */
+    DQG_RUN_CACHE_STEPS = 344,      /* ints: the steps in which deepcache computes all; overrides the interval */
+    DQG_RUN_CACHE_BRANCH = 345,     /* int: the skip connection below which deepcache caches, 0 the outermost */
+    DQG_RUN_CACHE_WARMUP = 346,     /* int: steps at the beginning that compute all; 0: the method's own */
+    DQG_RUN_ATTENTION_SCALE = 347,  /* int: 1 multiplies scores of self-attention by sqrt(ln N / ln T) for N image
+                                       tokens, T in training: sizes other than the model's own get sharper */
+    DQG_RUN_TRAIN_TOKENS = 348,     /* int: this T; 0: of the model's own size */
     DQG_RUN_TEMPERATURE = 355, /* float: the initial noise is multiplied by this; below 1: less variety */
 
     DQG_QUANTIZER_BITS = 400,          /* int: 2 to 6, 8 or 16 bits for matrices that no rule names */
@@ -600,6 +611,36 @@ typedef int32_t (*dqg_tap_fn)(void *user, const char *name, const dqg_tensor_vie
 DQG_API dqg_status dqg_model_evaluate(dqg_context *context, const dqg_model *model, const dqg_tensor_view *x,
                                       const double *timesteps, const int32_t *labels, dqg_tap_fn tap, void *user,
                                       const dqg_tensor_view *output);
+
+/*
+ * Which features of images are wanted.
+ *
+ *   index  point of the scheduler at whose noise level the network sees the images, 0..steps - 1
+ *   block  whose result the features are, 1..; the network's own blocks, counted from its input
+ *   pool   side of the grid of cells that the result is averaged in, 1..the lesser side of the block's own grid
+ *   seed   of the noise, the same for all images
+ */
+typedef struct dqg_feature_spec {
+    uint32_t struct_size;
+    int32_t index;
+    int32_t block;
+    int32_t pool;
+    int64_t seed;
+} dqg_feature_spec;
+
+/*
+ * Features of images for classification: noise them, evaluate the network without class up to a block, and pool. No
+ * later operator runs. (Diffusion Models Beat GANs on Image Classification, arXiv 2307.08702.)
+ *   images  (n, channels, height, width), in the range that the network was trained on
+ *   tap     NULL, or called as by dqg_model_evaluate(); user is passed to it
+ *   output  (n, count) floats, in order of (columns, pool, pool); NULL only asks for count
+ *   count   NULL, or receives the features of an image: pool^2 times the block's columns
+ * Errors: DQG_ERROR_ARGUMENT, DQG_ERROR_RANGE, DQG_ERROR_UNSUPPORTED (the block's result is not an image),
+ * DQG_ERROR_MEMORY, DQG_ERROR_CANCELLED.
+ */
+DQG_API dqg_status dqg_model_features(dqg_context *context, const dqg_model *model, const dqg_scheduler *scheduler,
+                                      const dqg_tensor_view *images, const dqg_feature_spec *spec, dqg_tap_fn tap,
+                                      void *user, const dqg_tensor_view *output, int64_t *count);
 
 /*
  * Memory that a run would take on top of the model, known before any is allocated.
@@ -878,6 +919,8 @@ DQG_API void dqg_run_cancel(dqg_run *run);
  *   operator_index         operators finished in the evaluation under way; operators: in each evaluation (0 without
  *                          a model)
  *   sigma, timestep        of the current point
+ *   computed, skipped      evaluations of one sample of the network's batch (with guidance, an image has two) that a
+ *                          step cache had computed, or left out but for the indicator; 0 without DQG_RUN_CACHE
  */
 typedef struct dqg_run_info {
     uint32_t struct_size;
@@ -888,6 +931,8 @@ typedef struct dqg_run_info {
     int32_t operators;
     double sigma;
     double timestep;
+    int64_t computed;
+    int64_t skipped;
 } dqg_run_info;
 
 DQG_API dqg_status dqg_run_get_info(const dqg_run *run, dqg_run_info *info);

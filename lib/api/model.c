@@ -247,8 +247,9 @@ dqg_status dqg_model_evaluate(dqg_context *context, const dqg_model *model, cons
     DQG_TRY(dqg_need(context, model, "model"));
     DQG_TRY(check_evaluation(context, model, x, timesteps, labels, output));
     struct dqg_graph graph;
-    DQG_TRY(dqg_model_graph(context, model, (size_t)x->shape[0], (size_t)x->shape[2], (size_t)x->shape[3], false,
-                            DQG_ATTENTION_AUTO, &graph));
+    struct dqg_graph_config config = {
+        .samples = (size_t)x->shape[0], .height = (size_t)x->shape[2], .width = (size_t)x->shape[3]};
+    DQG_TRY(dqg_model_graph(context, model, &config, &graph));
     size_t plane = graph.height * graph.width * graph.samples;
     struct evaluation evaluation = {graph.samples, plane * graph.channels, plane * graph.out_channels, NULL, NULL};
     struct dqg_exec exec = {0};

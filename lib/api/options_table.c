@@ -2,6 +2,7 @@
 /* The option table: one row drives setter, range check, command line, help text and docs/options.md. */
 #include "api/api.h"
 #include "model/graph.h"
+#include "run/cache.h"
 #include "run/run.h"
 #include "sched/sched.h"
 #include "tensor/format.h"
@@ -80,6 +81,21 @@ const struct dqg_option_row dqg_option_rows[] = {
          "numbers in attention; auto: int8 where it is faster and weights are quantized"),
     INT(MEMORY_LIMIT, RUN, "run-memory-limit", 0, EXACT, 0, "most bytes the run may take; 0 is no limit"),
     TEXT(FLOAT_COMPUTE, RUN, "float-compute", "f32|bf16", "f32", "numbers that matrices kept as floats compute with"),
+
+    TEXT(CACHE, RUN, "cache", dqg_cache_names, "none", "leave parts of evaluations out where they change little"),
+    FLOAT(CACHE_THRESHOLD, RUN, "cache-threshold", -1, 1e6, -1,
+          "change above which everything is computed; 0: always; -1: the method's own"),
+    FLOATS(CACHE_POLYNOMIAL, RUN, "cache-polynomial", -1e9, 1e9,
+           "teacache: change of outputs for that of inputs, highest power first; none: the same"),
+    INT(CACHE_INTERVAL, RUN, "cache-interval", 1, 10000, 3, "deepcache: every so many steps compute everything"),
+    INTS(CACHE_STEPS, RUN, "cache-steps", 0, 10000,
+         "deepcache: the steps that compute everything; overrides cache-interval"),
+    INT(CACHE_BRANCH, RUN, "cache-branch", 0, 1000, 0, "deepcache: the skip connection below which is cached"),
+    INT(CACHE_WARMUP, RUN, "cache-warmup", 0, 10000, 0,
+        "steps at the beginning that compute everything; 0: the method's own"),
+    INT(ATTENTION_SCALE, RUN, "attention-scale", 0, 1, 0,
+        "1 keeps the entropy of self-attention at sizes other than in training"),
+    INT(TRAIN_TOKENS, RUN, "train-tokens", 0, 1e9, 0, "image tokens in training; 0: the model's own"),
 
     INT(BITS, QUANTIZER, "bits", 2, 16, 4, "bits of matrices that no rule names: 2 to 6, 8 or 16"),
     INT(GROUP, QUANTIZER, "group", 32, 128, 32, "inputs that share a group scale: 32, 64 or 128"),

@@ -17,6 +17,35 @@ static enum dqg_noise noise_source(const char *name) {
                                              : DQG_NOISE_NATIVE;
 }
 
+/* Which of the names "a|b|c" a text is; 0 where it is none. */
+static int32_t choice(const char *names, const char *text) {
+    size_t length = strlen(text);
+    for (int32_t index = 0; names != NULL; index++) {
+        if (strncmp(names, text, length) == 0 && (names[length] == '|' || names[length] == '\0')) {
+            return index;
+        }
+        names = strchr(names, '|');
+        names = names != NULL ? names + 1 : NULL;
+    }
+    return 0;
+}
+
+static struct dqg_cache_config cache_options(const dqg_options *options) {
+    struct dqg_option_value polynomial = dqg_option(options, DQG_RUN_CACHE_POLYNOMIAL);
+    struct dqg_option_value steps = dqg_option(options, DQG_RUN_CACHE_STEPS);
+    return (struct dqg_cache_config){
+        .kind = (enum dqg_cache_kind)choice(dqg_cache_names, dqg_option(options, DQG_RUN_CACHE).text),
+        .threshold = dqg_option(options, DQG_RUN_CACHE_THRESHOLD).number,
+        .polynomial = polynomial.floats,
+        .polynomial_count = polynomial.count,
+        .warmup = (int32_t)dqg_option(options, DQG_RUN_CACHE_WARMUP).integer,
+        .interval = (int32_t)dqg_option(options, DQG_RUN_CACHE_INTERVAL).integer,
+        .steps = steps.ints,
+        .step_count = steps.count,
+        .branch = (int32_t)dqg_option(options, DQG_RUN_CACHE_BRANCH).integer,
+    };
+}
+
 static struct dqg_run_config read_options(const dqg_options *options) {
     struct dqg_option_value seeds = dqg_option(options, DQG_RUN_SEEDS);
     struct dqg_option_value variations = dqg_option(options, DQG_RUN_VARIATION_SEEDS);
@@ -42,6 +71,9 @@ static struct dqg_run_config read_options(const dqg_options *options) {
         .attention = attention_mode(dqg_option(options, DQG_RUN_ATTENTION).text),
         .memory_limit = (uint64_t)dqg_option(options, DQG_RUN_MEMORY_LIMIT).integer,
         .bf16 = strcmp(dqg_option(options, DQG_RUN_FLOAT_COMPUTE).text, "bf16") == 0,
+        .entropy_scale = dqg_option(options, DQG_RUN_ATTENTION_SCALE).integer == 1,
+        .train_tokens = dqg_option(options, DQG_RUN_TRAIN_TOKENS).integer,
+        .cache = cache_options(options),
     };
 }
 
@@ -158,6 +190,8 @@ dqg_status dqg_run_get_info(const dqg_run *run, dqg_run_info *info) {
         .operators = run->graph.node_count,
         .sigma = point->sigma,
         .timestep = point->timestep,
+        .computed = run->cache.computed,
+        .skipped = run->cache.skipped,
     };
     return dqg_record_return(NULL, info, &filled, sizeof filled);
 }

@@ -219,8 +219,11 @@ dqg_status dqg_measure_evaluations(struct dqg_context *context, const struct dqg
                                    const dqg_measure_spec *spec, dqg_measure_fn fn, void *user,
                                    dqg_measure_result *result) {
     struct evaluations e = {.context = context, .spec = spec, .fn = fn, .user = user};
-    DQG_TRY(dqg_model_graph(context, model, (size_t)spec->samples, (size_t)spec->height, (size_t)spec->width,
-                            (spec->flags & DQG_MEASURE_BF16) != 0, DQG_ATTENTION_AUTO, &e.graph));
+    struct dqg_graph_config config = {.samples = (size_t)spec->samples,
+                                      .height = (size_t)spec->height,
+                                      .width = (size_t)spec->width,
+                                      .bf16 = (spec->flags & DQG_MEASURE_BF16) != 0};
+    DQG_TRY(dqg_model_graph(context, model, &config, &e.graph));
     dqg_status status = make_inputs(&e, model);
     if (status >= 0) {
         status = dqg_exec_init(context, &e.graph, &e.exec);

@@ -209,8 +209,8 @@ static int32_t build_block(const struct dqg_model *model, struct dqg_graph *grap
     char name[64];
     /* columns of mod: shift_a, scale_a, gate_a, shift_m, scale_m, gate_m */
     int32_t mod = linear(model, graph, block_name(name, block, "adaLN_modulation.1"), c);
-    int32_t y = dqg_graph_norm(graph, keep(graph, block, "norm1"), x, mod, 0, d, norm_epsilon);
-    y = linear(model, graph, block_name(name, block, "attn.qkv"), y);
+    int32_t enter = x, input = dqg_graph_norm(graph, keep(graph, block, "norm1"), x, mod, 0, d, norm_epsilon);
+    int32_t y = linear(model, graph, block_name(name, block, "attn.qkv"), input);
     y = dqg_graph_attention(graph, keep(graph, block, "attn"), y, hyper->heads);
     y = linear(model, graph, block_name(name, block, "attn.proj"), y);
     x = dqg_graph_add(graph, keep(graph, block, "attn.add"), x, mod, 2 * d, y);
@@ -218,7 +218,9 @@ static int32_t build_block(const struct dqg_model *model, struct dqg_graph *grap
     y = linear(model, graph, block_name(name, block, "mlp.fc1"), y);
     y = dqg_graph_activate(graph, keep(graph, block, "mlp.act"), y, DQG_ACT_GELU_TANH);
     y = linear(model, graph, block_name(name, block, "mlp.fc2"), y);
-    return dqg_graph_add(graph, keep(graph, block, "mlp.add"), x, mod, 5 * d, y);
+    x = dqg_graph_add(graph, keep(graph, block, "mlp.add"), x, mod, 5 * d, y);
+    dqg_graph_block(graph, enter, x, input);
+    return x;
 }
 
 static dqg_status build(const struct dqg_model *model, struct dqg_graph *graph) {

@@ -19,6 +19,7 @@ dqg_status dqg_exec_init(struct dqg_context *context, const struct dqg_graph *gr
     }
     exec->graph = graph;
     exec->next = 0;
+    exec->samples = graph->samples;
     char *shared = exec->memory + graph->memory_bytes;
     exec->ops = (struct dqg_ops){.context = context,
                                  .kernels = context->kernels,
@@ -38,6 +39,7 @@ void dqg_exec_free(struct dqg_exec *exec) {
 
 void dqg_exec_restart(struct dqg_exec *exec) {
     exec->next = 0;
+    exec->samples = exec->graph->samples;
 }
 
 static const struct dqg_value *value_of(const struct dqg_exec *exec, int32_t value) {
@@ -64,6 +66,11 @@ static size_t sample_rows(const struct dqg_exec *exec, size_t rows) {
     return rows / exec->graph->samples;
 }
 
+/* Rows of a value that operators work on. */
+static size_t rows_in(const struct dqg_exec *exec, const struct dqg_value *value) {
+    return sample_rows(exec, value->rows) * exec->samples;
+}
+
 static void run_linear(const struct dqg_exec *exec, const struct dqg_node *node) {
     const struct dqg_value *out = value_of(exec, node->out);
     struct dqg_linear args = {
@@ -72,7 +79,7 @@ static void run_linear(const struct dqg_exec *exec, const struct dqg_node *node)
         .x = rows_of(exec, node->x),
         .out = floats_of(exec, node->out),
         .ld_out = out->ld,
-        .rows = out->rows,
+        .rows = rows_in(exec, out),
         .rows_per_sample = sample_rows(exec, out->rows),
         .gated = node->gated,
         .activation = node->activation,
@@ -92,15 +99,24 @@ static void run_linear(const struct dqg_exec *exec, const struct dqg_node *node)
     dqg_op_linear(&exec->ops, &args);
 }
 
+/* The shape of a convolution of the samples that operators work on. */
+static struct dqg_conv_shape shape_of(const struct dqg_exec *exec, const struct dqg_node *node) {
+    struct dqg_conv_shape shape = *node->conv;
+    shape.samples = exec->samples;
+    return shape;
+}
+
 /* The int8 image in a value's memory. */
 static struct dqg_conv_image image_of(const struct dqg_exec *exec, const struct dqg_node *node, int32_t value) {
-    return dqg_conv_image_at(node->conv, node->weight, exec->memory + value_of(exec, value)->offset);
+    struct dqg_conv_shape shape = shape_of(exec, node);
+    return dqg_conv_image_at(&shape, node->weight, exec->memory + value_of(exec, value)->offset);
 }
 
 static void run_conv(const struct dqg_exec *exec, const struct dqg_node *node) {
     struct dqg_conv_image image;
+    struct dqg_conv_shape shape = shape_of(exec, node);
     struct dqg_conv args = {
-        .shape = node->conv,
+        .shape = &shape,
         .weight = node->weight,
         .bias = node->bias,
         .out = floats_of(exec, node->out),
@@ -132,11 +148,12 @@ static void run_conv(const struct dqg_exec *exec, const struct dqg_node *node) {
 static void run_quantize(const struct dqg_exec *exec, const struct dqg_node *node) {
     const struct dqg_value *x = value_of(exec, node->x), *out = value_of(exec, node->out);
     if (node->conv != NULL) {
+        struct dqg_conv_shape shape = shape_of(exec, node);
         struct dqg_conv_image image = image_of(exec, node, node->out);
-        dqg_op_conv_image(&exec->ops, node->conv, &image, floats_of(exec, node->x), x->ld);
+        dqg_op_conv_image(&exec->ops, &shape, &image, floats_of(exec, node->x), x->ld);
     } else {
-        dqg_op_quantize(&exec->ops, floats_of(exec, node->x), x->ld, rows_of(exec, node->out), out->rows, out->columns,
-                        out->ld);
+        dqg_op_quantize(&exec->ops, floats_of(exec, node->x), x->ld, rows_of(exec, node->out), rows_in(exec, out),
+                        out->columns, out->ld);
     }
 }
 
@@ -147,7 +164,7 @@ static void run_norm(const struct dqg_exec *exec, const struct dqg_node *node) {
         .out = rows_of(exec, node->out),
         .form = {.weight = node->factor, .bias = node->bias, .eps = node->epsilon, .rms = node->rms},
         .ldx = x->ld,
-        .rows = x->rows,
+        .rows = rows_in(exec, x),
         .rows_per_sample = sample_rows(exec, x->rows),
         .columns = x->columns,
         .columns_padded = value_of(exec, node->out)->ld,
@@ -168,7 +185,7 @@ static void run_glu(const struct dqg_exec *exec, const struct dqg_node *node) {
                            .gate = value + out->columns,
                            .ldy = out->ld,
                            .ldx = x->ld,
-                           .rows = out->rows,
+                           .rows = rows_in(exec, out),
                            .columns = out->columns,
                            .activation = node->activation};
     dqg_op_glu(&exec->ops, &args);
@@ -185,11 +202,12 @@ static void run_attention(const struct dqg_exec *exec, const struct dqg_node *no
         .ld_k = value_of(exec, node->k)->ld,
         .ld_v = value_of(exec, node->v)->ld,
         .ld_out = out->ld,
-        .samples = exec->graph->samples,
+        .samples = exec->samples,
         .heads = node->heads,
         .width = out->columns / node->heads,
         .queries = sample_rows(exec, out->rows),
         .keys = sample_rows(exec, value_of(exec, node->k)->rows),
+        .scale = node->scale,
         .causal = node->causal,
         .int8 = node->int8,
     };
@@ -203,14 +221,14 @@ static void run_attention(const struct dqg_exec *exec, const struct dqg_node *no
 static void run_node(const struct dqg_exec *exec, const struct dqg_node *node, const struct dqg_exec_io *io) {
     const struct dqg_graph *graph = exec->graph;
     const struct dqg_value *out = value_of(exec, node->out);
-    struct dqg_patches patches = {graph->samples, graph->channels, graph->height, graph->width, graph->patch, 0};
+    struct dqg_patches patches = {exec->samples, graph->channels, graph->height, graph->width, graph->patch, 0};
     switch (node->kind) {
     case DQG_NODE_TIMESTEP:
-        dqg_op_timestep(floats_of(exec, node->out), io->timesteps, graph->samples, out->columns);
+        dqg_op_timestep(floats_of(exec, node->out), io->timesteps, exec->samples, out->columns);
         break;
     case DQG_NODE_LABEL:
         dqg_op_label(&exec->ops, floats_of(exec, node->out), floats_of(exec, node->x), node->weight, io->labels,
-                     graph->samples);
+                     exec->samples);
         break;
     case DQG_NODE_PATCHIFY:
         patches.pixel_padded = node->pixel_padded;
@@ -236,8 +254,8 @@ static void run_node(const struct dqg_exec *exec, const struct dqg_node *node, c
         run_attention(exec, node);
         break;
     case DQG_NODE_ACTIVATE:
-        dqg_op_activate(&exec->ops, floats_of(exec, node->out), floats_of(exec, node->x), out->rows * out->columns,
-                        node->activation);
+        dqg_op_activate(&exec->ops, floats_of(exec, node->out), floats_of(exec, node->x),
+                        rows_in(exec, out) * out->columns, node->activation);
         break;
     case DQG_NODE_QUANTIZE:
         run_quantize(exec, node);

@@ -18,7 +18,8 @@ struct dqg_exec {
     struct dqg_ops ops;
     char *memory;
     size_t memory_bytes;
-    int32_t next; /* node */
+    int32_t next;   /* node */
+    size_t samples; /* operators work on the first so many: all, unless a cut is being left out for some */
     dqg_tap_fn tap;
     void *tap_user;
 };

@@ -50,18 +50,23 @@ dqg_status dqg_model_need(struct dqg_context *context, const struct dqg_model *m
     return DQG_OK;
 }
 
-dqg_status dqg_model_graph(struct dqg_context *context, const struct dqg_model *model, size_t samples, size_t height,
-                           size_t width, bool bf16, enum dqg_attention_mode attention, struct dqg_graph *graph) {
+dqg_status dqg_model_graph(struct dqg_context *context, const struct dqg_model *model,
+                           const struct dqg_graph_config *config, struct dqg_graph *graph) {
     const struct dqg_hyper *hyper = &model->hyper;
     *graph = (struct dqg_graph){.context = context,
-                                .samples = samples,
+                                .samples = config->samples,
                                 .channels = hyper->channels,
                                 .out_channels = hyper->out_channels,
                                 .patch = hyper->patch,
-                                .bf16 = bf16,
-                                .attention = attention};
-    graph->height = height > 0 ? height : hyper->height;
-    graph->width = width > 0 ? width : hyper->width;
+                                .bf16 = config->bf16,
+                                .fewer_samples = config->fewer_samples,
+                                .attention = config->attention};
+    graph->height = config->height > 0 ? config->height : hyper->height;
+    graph->width = config->width > 0 ? config->width : hyper->width;
+    if (config->entropy_scale) {
+        size_t own = hyper->height / hyper->patch * (hyper->width / hyper->patch);
+        graph->train_tokens = config->train_tokens > 0 ? config->train_tokens : own;
+    }
     if (graph->height % graph->patch != 0 || graph->width % graph->patch != 0) {
         return dqg_fail(context, DQG_ERROR_RANGE, "height %zu and width %zu must be multiples of the patch size %zu",
                         graph->height, graph->width, graph->patch);
@@ -69,8 +74,7 @@ dqg_status dqg_model_graph(struct dqg_context *context, const struct dqg_model *
     graph->tokens = graph->height / graph->patch * (graph->width / graph->patch);
     dqg_status status = model->family->build(model, graph);
     if (status >= 0 && graph->failed) {
-        status = graph->status < 0 ? graph->status
-                                   : dqg_fail_memory(context, "the network graph", graph->arena.total);
+        status = graph->status < 0 ? graph->status : dqg_fail_memory(context, "the network graph", graph->arena.total);
     }
     if (status >= 0) {
         status = dqg_graph_fuse(graph);

@@ -56,11 +56,20 @@ static bool can_be_gated(const struct dqg_node *product) {
     return wants_int8_rows(product) && product->weight->size.rows % (2 * DQG_PANEL) == 0;
 }
 
-/* Fold the only reader of a matrix product or convolution into it. */
+static bool in_spans(const struct dqg_span_list *list, int32_t value) {
+    for (int32_t i = 0; i < list->count; i++) {
+        if (list->spans[i].enter == value || list->spans[i].leave == value) {
+            return true;
+        }
+    }
+    return false;
+}
+
+/* Fold the only reader of a matrix product or convolution into it. What goes into or out of a span stays a value. */
 static bool fold_into_product(struct dqg_graph *graph, int32_t at) {
     struct dqg_node *product = &graph->nodes[at];
     int32_t reader = only_reader(graph, product->out);
-    if (reader < 0) {
+    if (reader < 0 || in_spans(&graph->blocks, product->out) || in_spans(&graph->branches, product->out)) {
         return false;
     }
     struct dqg_node *next = &graph->nodes[reader];

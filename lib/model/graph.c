@@ -156,7 +156,8 @@ int32_t dqg_graph_attention(struct dqg_graph *graph, const char *name, int32_t q
                                             .v_column = 2 * width,
                                             .width = width,
                                             .heads = heads,
-                                            .mask = DQG_NO_VALUE};
+                                            .mask = DQG_NO_VALUE,
+                                            .self = true};
     return dqg_graph_attention_to(graph, name, &args);
 }
 
@@ -170,6 +171,7 @@ int32_t dqg_graph_attention_to(struct dqg_graph *graph, const char *name, const 
     node.v_column = args->v_column;
     node.heads = args->heads;
     node.causal = args->causal;
+    node.self = args->self;
     return append(graph, node, graph->values[args->q].rows, args->width);
 }
 
@@ -191,4 +193,23 @@ int32_t dqg_graph_add_table(struct dqg_graph *graph, const char *name, int32_t x
 void dqg_graph_unpatchify(struct dqg_graph *graph, const char *name, int32_t x) {
     /* The evaluation's output: a value without memory of its own. */
     append(graph, dqg_node_make(DQG_NODE_UNPATCHIFY, name, x), 0, 0);
+}
+
+static void declare(struct dqg_graph *graph, struct dqg_span_list *list, struct dqg_span span) {
+    if (list->spans == NULL) {
+        size_t bytes = (size_t)graph->node_capacity * sizeof *list->spans;
+        list->spans = dqg_arena_alloc(&graph->context->alloc, &graph->arena, bytes);
+        graph->failed = graph->failed || list->spans == NULL;
+    }
+    if (list->spans != NULL && list->count < graph->node_capacity) {
+        list->spans[list->count++] = span;
+    }
+}
+
+void dqg_graph_block(struct dqg_graph *graph, int32_t enter, int32_t leave, int32_t input) {
+    declare(graph, &graph->blocks, (struct dqg_span){enter, leave, input});
+}
+
+void dqg_graph_branch(struct dqg_graph *graph, int32_t enter, int32_t leave) {
+    declare(graph, &graph->branches, (struct dqg_span){enter, leave, DQG_NO_VALUE});
 }

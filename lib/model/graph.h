@@ -41,6 +41,22 @@ struct dqg_value {
     size_t offset;
 };
 
+/*
+ * A range of operators that can be left out where what it gives is known from elsewhere. Blocks are those that a
+ * network is a chain of, one after the other. Branches are the inner parts of a U-Net, seen from its skip connections:
+ * branch m is everything below skip connection m, so that each lies within the one before.
+ */
+struct dqg_span {
+    int32_t enter; /* value that goes in */
+    int32_t leave; /* value that comes out; nothing else made between is read later */
+    int32_t input; /* of a block: its first norm, what changes with the sample and the time; or DQG_NO_VALUE */
+};
+
+struct dqg_span_list {
+    struct dqg_span *spans; /* in order of their ends, room for as many as the graph has nodes */
+    int32_t count;
+};
+
 /* Which attention kernels a graph uses. Names in this order: dqg_attention_names. */
 enum dqg_attention_mode { DQG_ATTENTION_AUTO, DQG_ATTENTION_FLOAT, DQG_ATTENTION_INT8 };
 extern const char dqg_attention_names[];
@@ -69,6 +85,8 @@ struct dqg_node {
     size_t pixel_padded;                 /* of patches, see struct dqg_patches */
     size_t q_column, k_column, v_column; /* of an attention, in its inputs' rows */
     bool causal;                         /* a token sees none that come after it */
+    bool self;                           /* attention of the image's tokens to themselves */
+    float scale;                         /* of the scores of an attention, or 0 for the usual one */
     bool int8;                           /* integer attention */
 };
 
@@ -79,6 +97,17 @@ struct dqg_node dqg_node_make(enum dqg_node_kind kind, const char *name, int32_t
 enum { DQG_NODE_INPUTS = 7 };
 void dqg_node_inputs(const struct dqg_node *node, int32_t inputs[DQG_NODE_INPUTS]);
 
+/* For which evaluations a graph is made. Zeros are the defaults. */
+struct dqg_graph_config {
+    size_t samples;
+    size_t height, width; /* 0: the model's own */
+    enum dqg_attention_mode attention;
+    bool bf16;           /* products with float weights round both factors to bfloat16 */
+    bool entropy_scale;  /* self-attention keeps its entropy when the number of tokens is not train_tokens */
+    size_t train_tokens; /* 0: the model's own */
+    bool fewer_samples;  /* some operators will be run for some of the samples only */
+};
+
 struct dqg_graph {
     struct dqg_context *context;
     struct dqg_arena arena;
@@ -88,8 +117,11 @@ struct dqg_graph {
     int32_t value_count, value_capacity;
     size_t samples, channels, height, width, patch;
     size_t out_channels;
-    size_t tokens; /* of a sample */
+    size_t tokens;       /* of a sample */
+    size_t train_tokens; /* self-attention keeps the entropy it had with so many; 0: as it comes */
+    struct dqg_span_list blocks, branches;
     enum dqg_attention_mode attention;
+    bool fewer_samples;  /* see struct dqg_graph_config */
     size_t memory_bytes; /* of the arena of values */
     size_t shared_bytes; /* scratch that lanes share */
     size_t lane_bytes;   /* scratch of a lane */
@@ -133,12 +165,21 @@ struct dqg_graph_attention_args {
     size_t q_column, k_column, v_column, width, heads;
     int32_t mask; /* (samples, keys) or DQG_NO_VALUE: added to scores, -infinity hides a key */
     bool causal;
+    bool self; /* attention of the image's tokens to themselves, whose entropy depends on their number */
 };
 int32_t dqg_graph_attention_to(struct dqg_graph *graph, const char *name, const struct dqg_graph_attention_args *args);
 int32_t dqg_graph_add(struct dqg_graph *graph, const char *name, int32_t residual, int32_t modulation,
                       size_t gate_column, int32_t x);
 int32_t dqg_graph_add_table(struct dqg_graph *graph, const char *name, int32_t x, const float *table);
 void dqg_graph_unpatchify(struct dqg_graph *graph, const char *name, int32_t x);
+
+/* Declare a block or branch, once it is built. */
+void dqg_graph_block(struct dqg_graph *graph, int32_t enter, int32_t leave, int32_t input);
+void dqg_graph_branch(struct dqg_graph *graph, int32_t enter, int32_t leave);
+
+/* sqrt(ln keys / ln train_keys), at least 2 of each: what attention scores are multiplied by, so that attention to
+ * more or fewer keys than in training stays as sharp (arXiv 2306.08645). */
+double dqg_entropy_scale(size_t keys, size_t train_keys);
 
 /* ---- passes ---- */
 

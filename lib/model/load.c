@@ -248,7 +248,7 @@ static dqg_status fill_model(struct dqg_context *context, struct dqg_source *sou
     model->image_layout = image_layout(model, dqg_source_metadata(source, "layout"));
     count_weights(model);
     struct dqg_graph graph;
-    DQG_TRY(dqg_model_graph(context, model, 1, 0, 0, false, DQG_ATTENTION_AUTO, &graph));
+    DQG_TRY(dqg_model_graph(context, model, &(struct dqg_graph_config){.samples = 1}, &graph));
     model->operators = graph.node_count;
     dqg_graph_free(&graph);
     return DQG_OK;

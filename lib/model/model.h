@@ -72,8 +72,8 @@ dqg_status dqg_model_need(struct dqg_context *context, const struct dqg_model *m
 
 /* ---- evaluation ---- */
 
-/* Build, fuse and plan the graph for a batch and size; height or width 0: the model's own. bf16: see dqg_ops. */
-dqg_status dqg_model_graph(struct dqg_context *context, const struct dqg_model *model, size_t samples, size_t height,
-                           size_t width, bool bf16, enum dqg_attention_mode attention, struct dqg_graph *graph);
+/* Build, fuse and plan the graph. */
+dqg_status dqg_model_graph(struct dqg_context *context, const struct dqg_model *model,
+                           const struct dqg_graph_config *config, struct dqg_graph *graph);
 
 #endif

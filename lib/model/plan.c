@@ -3,6 +3,8 @@
  * Memory plan: values whose lives do not overlap share memory. Greedy first fit in order of execution; a residual sum
  * that ends its input's life is computed in place.
  */
+#include <math.h>
+
 #include "model/graph.h"
 
 const char dqg_attention_names[] = "auto|float|int8";
@@ -88,18 +90,40 @@ static bool choose_int8(const struct dqg_graph *graph, size_t keys) {
     return quantized && enough > 0 && keys >= enough;
 }
 
-static bool plan_attention(struct dqg_graph *graph, struct dqg_node *node) {
-    size_t keys = graph->values[node->k].rows / graph->samples, bytes;
-    node->int8 = choose_int8(graph, keys);
-    if (!node->int8) {
-        return true;
+double dqg_entropy_scale(size_t keys, size_t train_keys) {
+    keys = keys > 2 ? keys : 2;
+    train_keys = train_keys > 2 ? train_keys : 2;
+    return keys == train_keys ? 1.0 : sqrt(log((double)keys) / log((double)train_keys));
+}
+
+/* The scale of self-attention among keys tokens; levels of a U-Net have fewer in training and now, in proportion. */
+static void plan_scale(const struct dqg_graph *graph, struct dqg_node *node, size_t keys) {
+    if (graph->train_tokens == 0 || !node->self || graph->tokens == 0) {
+        return;
     }
-    if (!dqg_op_attention_shared(graph->context, graph->samples, node->heads, keys,
+    double level = (double)keys / (double)graph->tokens;
+    double factor = dqg_entropy_scale(keys, (size_t)((double)graph->train_tokens * level + 0.5));
+    size_t width = graph->values[node->out].columns / node->heads;
+    node->scale = factor != 1.0 ? (float)(factor / sqrt((double)width)) : 0.0f;
+}
+
+/* Shared memory of integer attention; with fewer samples lanes may share their work in the other way. */
+static bool plan_shared(struct dqg_graph *graph, const struct dqg_node *node, size_t keys, size_t samples) {
+    size_t bytes;
+    if (!dqg_op_attention_shared(graph->context, samples, node->heads, keys,
                                  graph->values[node->out].columns / node->heads, &bytes)) {
         return false;
     }
     graph->shared_bytes = bytes > graph->shared_bytes ? bytes : graph->shared_bytes;
     return true;
+}
+
+static bool plan_attention(struct dqg_graph *graph, struct dqg_node *node) {
+    size_t keys = graph->values[node->k].rows / graph->samples;
+    node->int8 = choose_int8(graph, keys);
+    plan_scale(graph, node, keys);
+    return !node->int8 || (plan_shared(graph, node, keys, graph->samples) &&
+                           (!graph->fewer_samples || plan_shared(graph, node, keys, 1)));
 }
 
 dqg_status dqg_graph_plan(struct dqg_graph *graph) {

@@ -9,8 +9,7 @@
 
 /* ---- layout ---- */
 
-/* Hand out an aligned piece of the block; base NULL only counts. False on overflow. */
-static bool place(size_t *used, char *base, size_t count, size_t element, void **out) {
+bool dqg_run_take(size_t *used, char *base, size_t count, size_t element, void **out) {
     size_t bytes;
     size_t end;
     if (!dqg_mul_size(count, element, &bytes) || bytes > SIZE_MAX - DQG_ALIGNMENT ||
@@ -28,20 +27,22 @@ bool dqg_run_lay_out(struct dqg_run *run) {
     size_t samples = run->copies * run->images;
     size_t outputs = (size_t)run->scheduler->sched.outputs;
     size_t out_ratio = run->model != NULL ? run->model->hyper.out_channels / run->model->hyper.channels : 0;
-    bool fits = place(&used, base, run->size, sizeof(float), (void **)&run->latent) &&
-                place(&used, base, run->size, sizeof(float), (void **)&run->x0) &&
-                place(&used, base, run->size, outputs * sizeof(float), (void **)&run->output) &&
-                place(&used, base, run->size, sizeof(float), (void **)&run->scratch) &&
-                place(&used, base, run->size, run->copies * sizeof(float), (void **)&run->net_in) &&
-                place(&used, base, run->size, run->copies * out_ratio * sizeof(float), (void **)&run->net_out) &&
-                place(&used, base, samples, sizeof(double), (void **)&run->timesteps) &&
-                place(&used, base, samples, sizeof(int32_t), (void **)&run->labels) &&
-                place(&used, base, run->images, sizeof(uint64_t), (void **)&run->seeds) &&
-                place(&used, base, dqg_run_generators(run), sizeof *run->generators, (void **)&run->generators) &&
-                place(&used, base, (size_t)run->graph.node_count, sizeof(int32_t), (void **)&run->node_us) &&
-                place(&used, base, run->clock_count, sizeof *run->clocks, (void **)&run->clocks);
+    bool fits =
+        dqg_run_take(&used, base, run->size, sizeof(float), (void **)&run->latent) &&
+        dqg_run_take(&used, base, run->size, sizeof(float), (void **)&run->x0) &&
+        dqg_run_take(&used, base, run->size, outputs * sizeof(float), (void **)&run->output) &&
+        dqg_run_take(&used, base, run->size, sizeof(float), (void **)&run->scratch) &&
+        dqg_run_take(&used, base, run->size, run->copies * sizeof(float), (void **)&run->net_in) &&
+        dqg_run_take(&used, base, run->size, run->copies * out_ratio * sizeof(float), (void **)&run->net_out) &&
+        dqg_run_take(&used, base, samples, sizeof(double), (void **)&run->timesteps) &&
+        dqg_run_take(&used, base, samples, sizeof(int32_t), (void **)&run->labels) &&
+        dqg_run_take(&used, base, run->images, sizeof(uint64_t), (void **)&run->seeds) &&
+        dqg_run_take(&used, base, dqg_run_generators(run), sizeof *run->generators, (void **)&run->generators) &&
+        dqg_run_take(&used, base, (size_t)run->graph.node_count, sizeof(int32_t), (void **)&run->node_us) &&
+        dqg_run_take(&used, base, run->clock_count, sizeof *run->clocks, (void **)&run->clocks);
+    fits = fits && dqg_cache_lay_out(&run->cache, base, &used);
     for (int32_t i = 0; fits && i < dqg_sched_buffers(&run->scheduler->sched); i++) {
-        fits = place(&used, base, run->size, sizeof(float), (void **)&run->state.history[i]);
+        fits = dqg_run_take(&used, base, run->size, sizeof(float), (void **)&run->state.history[i]);
     }
     run->block_bytes = used;
     return fits;
@@ -106,8 +107,20 @@ static dqg_status prepare(struct dqg_run *run, const struct dqg_run_config *conf
     run->guidance = config->guidance;
     run->cfg_channels = config->cfg_channels;
     run->copies = conditional && config->guidance != 1.0 ? 2 : 1;
-    DQG_TRY(dqg_model_graph(run->context, run->model, run->copies * run->images, (size_t)shape[2], (size_t)shape[3],
-                            config->bf16, config->attention, &run->graph));
+    run->network = (struct dqg_graph_config){.samples = run->copies * run->images,
+                                             .height = (size_t)shape[2],
+                                             .width = (size_t)shape[3],
+                                             .attention = config->attention,
+                                             .bf16 = config->bf16,
+                                             .entropy_scale = config->entropy_scale,
+                                             .train_tokens = (size_t)config->train_tokens,
+                                             .fewer_samples = config->cache.kind != DQG_CACHE_NONE};
+    DQG_TRY(dqg_model_graph(run->context, run->model, &run->network, &run->graph));
+    if (run->clock_count > 0 && config->cache.kind != DQG_CACHE_NONE) {
+        return dqg_fail(run->context, DQG_ERROR_UNSUPPORTED,
+                        "step caches need one time for the whole run: time-axes 0");
+    }
+    DQG_TRY(dqg_cache_init(run->context, &config->cache, &run->graph, &run->cache));
     size_t total = 0;
     if (!dqg_run_lay_out(run) || !total_bytes(run, &total)) {
         return dqg_fail(run->context, DQG_ERROR_LIMIT, "a run of this size does not fit the address space");
@@ -134,6 +147,7 @@ static void fill(struct dqg_run *run, const struct dqg_run_config *config) {
         int64_t label = config->class_count == 0 ? -1 : classes[config->class_count > 1 ? i % run->images : 0];
         run->labels[i] = i < run->images ? (int32_t)label : -1;
     }
+    dqg_cache_fill(&run->cache, &config->cache);
     memset(run->node_us, 0, (size_t)run->graph.node_count * sizeof *run->node_us);
     memset(run->clocks, 0, run->clock_count * sizeof *run->clocks);
     run->temperature = config->temperature;
@@ -246,6 +260,9 @@ dqg_status dqg_run_make_custom(struct dqg_context *context, struct dqg_scheduler
     struct dqg_run *run = NULL;
     DQG_TRY(start(context, NULL, scheduler, &run));
     dqg_status status = set_shape(run, shape, rank);
+    if (status >= 0 && config->cache.kind != DQG_CACHE_NONE) {
+        status = dqg_fail(context, DQG_ERROR_UNSUPPORTED, "a run without a model has nothing to cache");
+    }
     status = status >= 0 ? dqg_run_set_noise(run, config) : status;
     status = status >= 0 ? dqg_run_set_clocks(run, config->time_axes) : status;
     if (status >= 0 && !dqg_run_lay_out(run)) {
@@ -274,11 +291,13 @@ static void swap_memory(struct dqg_run *a, struct dqg_run *b) {
     b->exec.graph = &b->graph;
 }
 
-static dqg_status build(struct dqg_run *run, const int64_t *shape, const struct dqg_graph *like) {
+static dqg_status build(struct dqg_run *run, const int64_t *shape, const struct dqg_cache_config *cache) {
     DQG_TRY(set_shape(run, shape, run->rank));
     if (run->model != NULL) {
-        DQG_TRY(dqg_model_graph(run->context, run->model, run->copies * run->images, (size_t)shape[2], (size_t)shape[3],
-                                like->bf16, like->attention, &run->graph));
+        run->network.height = (size_t)shape[2];
+        run->network.width = (size_t)shape[3];
+        DQG_TRY(dqg_model_graph(run->context, run->model, &run->network, &run->graph));
+        DQG_TRY(dqg_cache_init(run->context, cache, &run->graph, &run->cache));
     }
     if (!dqg_run_lay_out(run)) {
         return dqg_fail(run->context, DQG_ERROR_LIMIT, "a run of this size does not fit the address space");
@@ -292,16 +311,22 @@ dqg_status dqg_run_reshape(struct dqg_run *run, const int64_t *shape, struct dqg
     struct dqg_run *other = NULL;
     const int32_t *labels = run->labels;
     const uint64_t *seeds = run->seeds;
+    const struct dqg_cache old_cache = run->cache;
+    const struct dqg_cache_config cache = dqg_cache_config(&old_cache);
+    const struct dqg_graph_config network = run->network;
     memcpy(old_shape, run->shape, sizeof old_shape);
     DQG_TRY(start(run->context, run->model, scheduler, &other));
     swap_memory(run, other);
-    dqg_status status = build(run, shape, &other->graph);
+    dqg_status status = build(run, shape, &cache);
     if (status >= 0) {
         memset(run->block, 0, run->block_bytes);
         memcpy(run->labels, labels, run->copies * run->images * sizeof *labels);
         memcpy(run->seeds, seeds, run->images * sizeof *seeds);
+        dqg_cache_fill(&run->cache, &cache);
     } else {
         swap_memory(run, other);
+        run->cache = old_cache;
+        run->network = network;
         (void)set_shape(run, old_shape, run->rank); /* it was one before */
         dqg_run_lay_out(run);
     }

@@ -20,10 +20,9 @@ dqg_status dqg_run_fork_(struct dqg_run *run, struct dqg_run **out) {
     dqg_scheduler_retain_(run->scheduler);
     dqg_status status = DQG_OK;
     if (run->model != NULL) {
-        const struct dqg_graph *graph = &run->graph;
         dqg_model_retain_(run->model);
-        status = dqg_model_graph(context, run->model, graph->samples, graph->height, graph->width, graph->bf16,
-                                 graph->attention, &copy->graph);
+        copy->cache.graph = copy->cache.cut.graph = &copy->graph;
+        status = dqg_model_graph(context, run->model, &run->network, &copy->graph);
         status = status >= 0 ? dqg_exec_init(context, &copy->graph, &copy->exec) : status;
     }
     status = status >= 0 ? dqg_run_allocate(copy) : status;

@@ -167,6 +167,10 @@ static dqg_status check_run(const struct dqg_run *run) {
         return dqg_fail(run->context, DQG_ERROR_UNSUPPORTED,
                         "a search has one time for all: make the run without time-axes");
     }
+    if (run->cache.kind != DQG_CACHE_NONE) {
+        return dqg_fail(run->context, DQG_ERROR_UNSUPPORTED,
+                        "a search evaluates other samples each time: make the run without a step cache");
+    }
     if (sched->prediction != DQG_PREDICT_FLOW) {
         return dqg_fail(run->context, DQG_ERROR_UNSUPPORTED,
                         "a search moves along the paths of a flow: the run's scheduler must have schedule 'flow' and "

@@ -4,6 +4,7 @@
 #define DQG_RUN_H
 
 #include "model/model.h"
+#include "run/cache.h"
 #include "sched/particle.h"
 #include "sched/sched.h"
 #include "support/rng_torch.h"
@@ -55,6 +56,9 @@ struct dqg_run_config {
     enum dqg_attention_mode attention;
     uint64_t memory_limit;
     bool bf16; /* products with float weights */
+    bool entropy_scale;
+    int64_t train_tokens;
+    struct dqg_cache_config cache;
 };
 
 /* Where a part of the latent with a time of its own stands: as struct dqg_sched_state. */
@@ -69,6 +73,8 @@ struct dqg_run {
     struct dqg_scheduler *scheduler;
     struct dqg_graph graph;
     struct dqg_exec exec;
+    struct dqg_graph_config network; /* what the graph was made for */
+    struct dqg_cache cache;
 
     int32_t rank;
     int64_t shape[DQG_MAX_RANK]; /* of the latent */
@@ -125,6 +131,9 @@ dqg_status dqg_run_fork_(struct dqg_run *run, struct dqg_run **copy);
 
 /* Go on with another plan from its point index, or DQG_NEAREST_POINT. A run that fails to is as it was. */
 dqg_status dqg_run_use_scheduler(struct dqg_run *run, struct dqg_scheduler *scheduler, int32_t index);
+
+/* Hand out an aligned piece of a block at base + *used; base NULL only counts. False on overflow. */
+bool dqg_run_take(size_t *used, char *base, size_t count, size_t element, void **out);
 
 /* The next piece of work: DQG_PENDING, DQG_OK after a step, DQG_DONE after the last. budget_us < 0: no limit. */
 dqg_status dqg_run_work(struct dqg_run *run, int64_t budget_us);

@@ -29,8 +29,8 @@ static size_t buffer_count(const struct dqg_run *run) {
 
 size_t dqg_run_state_bytes(const struct dqg_run *run) {
     return sizeof(struct state_header) + run->images * sizeof(uint64_t) +
-           buffer_count(run) * run->size * sizeof(float) + run->clock_count * sizeof(struct dqg_clock) +
-           dqg_search_state_bytes(run);
+           buffer_count(run) * run->size * sizeof(float) + dqg_cache_state_bytes(&run->cache) +
+           run->clock_count * sizeof(struct dqg_clock) + dqg_search_state_bytes(run);
 }
 
 /* The float arrays of a state, in order. */
@@ -67,6 +67,8 @@ void dqg_run_state_write(const struct dqg_run *run, void *state) {
     for (size_t i = 0; i < buffer_count(run); i++, at += run->size * sizeof(float)) {
         memcpy(at, state_buffer(run, i), run->size * sizeof(float));
     }
+    dqg_cache_state_write(&run->cache, at);
+    at += dqg_cache_state_bytes(&run->cache);
     memcpy(at, run->clocks, run->clock_count * sizeof *run->clocks);
     dqg_search_state_write(run, at + run->clock_count * sizeof *run->clocks);
     header.hash = body_hash(state, dqg_run_state_bytes(run));
@@ -108,6 +110,9 @@ dqg_status dqg_run_state_read(struct dqg_run *run, const void *state, size_t siz
                     clock_is_possible(run, (struct dqg_clock){header.step, header.phase, header.kept});
     const char *search = (const char *)state + size - dqg_search_state_bytes(run);
     const char *clocks = search - run->clock_count * sizeof *run->clocks;
+    if (!dqg_cache_state_check(&run->cache, clocks - dqg_cache_state_bytes(&run->cache))) {
+        return dqg_fail(context, DQG_ERROR_STATE, "the saved run was made with another cache");
+    }
     for (size_t i = 0; i < run->clock_count; i++) {
         struct dqg_clock clock;
         memcpy(&clock, clocks + i * sizeof clock, sizeof clock);
@@ -122,6 +127,7 @@ dqg_status dqg_run_state_read(struct dqg_run *run, const void *state, size_t siz
     for (size_t i = 0; i < buffer_count(run); i++, at += run->size * sizeof(float)) {
         memcpy(state_buffer(run, i), at, run->size * sizeof(float));
     }
+    dqg_cache_state_read(&run->cache, at);
     run->state.step = header.step;
     run->state.phase = header.phase;
     run->state.kept = header.kept;

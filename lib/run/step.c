@@ -35,6 +35,7 @@ static dqg_status begin_evaluation(struct dqg_run *run) {
         run->timesteps[i] = dqg_run_point(run, run->clock_count > 0 ? i % run->images : 0).timestep;
     }
     dqg_exec_restart(&run->exec);
+    dqg_cache_begin(&run->cache, run->state.step, run->scheduler->sched.steps);
     run->evaluating = true;
     return DQG_OK;
 }
@@ -78,6 +79,7 @@ void dqg_run_restart_step(struct dqg_run *run) {
         dqg_run_place(run, part, dqg_run_clock(run, part).step); /* what the solver remembers led elsewhere */
     }
     dqg_run_settle(run);
+    dqg_cache_drop(&run->cache);
 }
 
 /* One operator; after an evaluation's last one the solver moves. */
@@ -88,7 +90,7 @@ static dqg_status run_operator(struct dqg_run *run) {
     struct dqg_exec_io io = {run->net_in, run->timesteps, run->labels, run->net_out};
     int32_t node = run->exec.next;
     int64_t before = dqg_now_us();
-    dqg_status status = dqg_exec_next(&run->exec, &io);
+    dqg_status status = dqg_cache_next(&run->cache, &run->exec, &io);
     run->node_us[node] = (int32_t)(dqg_now_us() - before);
     if (status != DQG_DONE) {
         return status;

@@ -68,6 +68,9 @@ static dqg_status run_options(dqg_context *context, dqg_options **options) {
     if (status == DQG_OK) {
         status = dqg_options_set_float(*options, DQG_RUN_GUIDANCE, 3.0);
     }
+    if (status == DQG_OK) {
+        status = dqg_options_set_text(*options, DQG_RUN_CACHE, "first-block");
+    }
     return status;
 }
 
@@ -113,6 +116,21 @@ static dqg_status use_run(dqg_context *context, dqg_model *model, dqg_run *run) 
     return status;
 }
 
+static dqg_status use_features(dqg_context *context, dqg_model *model) {
+    static float x[FLOATS], out[IMAGES * 64];
+    dqg_tensor_view input = view_f32(x, IMAGES, 4, 8, 8), output = view_f32(out, IMAGES, 64, 0, 0);
+    dqg_scheduler *scheduler = NULL;
+    dqg_feature_spec spec;
+    DQG_INIT(&spec);
+    spec.block = spec.pool = 1;
+    dqg_status status = dqg_scheduler_create(context, NULL, &scheduler);
+    if (status == DQG_OK) {
+        status = dqg_model_features(context, model, scheduler, &input, &spec, NULL, NULL, &output, NULL);
+    }
+    dqg_scheduler_release(scheduler);
+    return status;
+}
+
 static dqg_status generate(dqg_context *context, const struct fixture *fixture) {
     dqg_options *options = NULL;
     dqg_model *model = NULL;
@@ -135,6 +153,9 @@ static dqg_status generate(dqg_context *context, const struct fixture *fixture) 
     }
     if (status == DQG_OK) {
         status = use_run(context, model, run);
+    }
+    if (status == DQG_OK) {
+        status = use_features(context, model);
     }
     dqg_run_destroy(run);
     dqg_model_release(model);

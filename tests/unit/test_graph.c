@@ -60,7 +60,8 @@ static void check(bool quantized) {
     struct dqg_model *model = load(context, quantized, directory);
     for (size_t samples = 1; samples < 6; samples += 2) {
         for (size_t side = 4; side <= 16; side += 4) {
-            assert_ok(dqg_model_graph(context, model, samples, side, side + 2, false, DQG_ATTENTION_AUTO, &graph));
+            struct dqg_graph_config config = {.samples = samples, .height = side, .width = side + 2};
+            assert_ok(dqg_model_graph(context, model, &config, &graph));
             check_plan(&graph);
             /* Activations, gates, residuals and the position table are in the products. */
             assert_int_equal(count_kind(&graph, DQG_NODE_ADD), 0);
@@ -72,7 +73,8 @@ static void check(bool quantized) {
             dqg_graph_free(&graph);
         }
     }
-    assert_fails(context, dqg_model_graph(context, model, 1, 7, 8, false, DQG_ATTENTION_AUTO, &graph), DQG_ERROR_RANGE);
+    struct dqg_graph_config odd = {.samples = 1, .height = 7, .width = 8};
+    assert_fails(context, dqg_model_graph(context, model, &odd, &graph), DQG_ERROR_RANGE);
     dqg_model_release(model);
     dqg_context_destroy(context);
     tiny_dir_remove(directory);
