@@ -389,28 +389,45 @@ enum {
     DQG_SCHEDULER_S_CHURN = 219,           /* float: noise added before each step, over all steps; 0: none */
     DQG_SCHEDULER_CHURN_RANGE = 220,       /* floats: lowest and highest sigma where s-churn acts; none: everywhere */
     DQG_SCHEDULER_S_NOISE = 221,           /* float: amplitude of the noise of s-churn */
+    DQG_SCHEDULER_SIGMA_MIN = 228,       /* float: least level of a spacing of noise levels; 0: the schedule's own */
+    DQG_SCHEDULER_SIGMA_MAX = 229,       /* float: largest level of a spacing of noise levels; 0: the schedule's own */
+    DQG_SCHEDULER_SIGMA_DATA = 230, /* float: standard deviation of the data of an EDM network; 0: 0.5 for prediction
+                                       "edm", 1 for the others, which is what SVD has */
+    DQG_SCHEDULER_RHO = 231,        /* float: exponent of spacings karras (0: 7) and polyexponential (0: 1) */
+    DQG_SCHEDULER_IMAGE_TOKENS =
+        232, /* int: tokens of one image, from which a flow's shift follows; 0: shift as it is */
+    DQG_SCHEDULER_RESOLUTION_SHIFT = 233, /* text: how it follows: "exponential" (FLUX) or "sqrt" (SD3) */
+    DQG_SCHEDULER_BASE_SHIFT = 234,       /* float: logarithm of the exponential shift at 256 tokens */
+    DQG_SCHEDULER_MAX_SHIFT = 235,        /* float: logarithm of the exponential shift at 4096 tokens */
+    DQG_SCHEDULER_SHIFT_POWER = 236,      /* float: power of t / (1 - t) before the shift */
+    DQG_SCHEDULER_SHIFT_TERMINAL = 237,   /* float: last level of a flow before 0, after stretching; 0: not stretched */
+    DQG_SCHEDULER_INTERPOLATION = 238, /* text: levels at fractional timesteps, "linear" in sigma or in ln sigma, "log";
+                                          empty: as the spacing's source has it */
+    DQG_SCHEDULER_PFGM_DIMENSIONS = 239, /* float: D of PFGM++ (arXiv 2302.04265) for the initial noise; 0: Gaussian */
 
-    DQG_RUN_COUNT = 300,        /* int: images in this run */
-    DQG_RUN_SEED = 301,         /* int: image i starts from seed + i */
-    DQG_RUN_SEEDS = 302,        /* ints: a seed for each image; overrides seed */
-    DQG_RUN_CLASSES = 303,      /* ints: class of each image; one value serves all; -1 is "no class" */
-    DQG_RUN_GUIDANCE = 304,     /* float: classifier-free guidance scale; 1 switches guidance off */
-    DQG_RUN_CFG_CHANNELS = 305, /* int: guide the first channels only and copy the rest; 0 guides all */
-    DQG_RUN_HEIGHT = 306,       /* int: latent rows; 0 takes the model's own */
-    DQG_RUN_WIDTH = 307,        /* int: latent columns; 0 takes the model's own */
-    DQG_RUN_MEMORY_LIMIT = 308, /* int: most bytes the run may take; 0 no limit */
+    DQG_RUN_COUNT = 300,         /* int: images in this run */
+    DQG_RUN_SEED = 301,          /* int: image i starts from seed + i */
+    DQG_RUN_SEEDS = 302,         /* ints: a seed for each image; overrides seed */
+    DQG_RUN_CLASSES = 303,       /* ints: class of each image; one value serves all; -1 is "no class" */
+    DQG_RUN_GUIDANCE = 304,      /* float: classifier-free guidance scale; 1 switches guidance off */
+    DQG_RUN_CFG_CHANNELS = 305,  /* int: guide the first channels only and copy the rest; 0 guides all */
+    DQG_RUN_HEIGHT = 306,        /* int: latent rows; 0 takes the model's own */
+    DQG_RUN_WIDTH = 307,         /* int: latent columns; 0 takes the model's own */
+    DQG_RUN_MEMORY_LIMIT = 308,  /* int: most bytes the run may take; 0 no limit */
     DQG_RUN_FLOAT_COMPUTE = 309, /* text: how matrices kept in F32, F16 or BF16 are multiplied: "f32", exact products;
                                    or "bf16": both factors are rounded to bfloat16 (relative error 2^-8 each), which is
                                    faster on CPUs with instructions for it (backend "avx512-bf16") */
     DQG_RUN_ATTENTION = 310, /* text: "float", or "int8": 16-bit scores, 8-bit probabilities and values, relative error
                                 about 0.9 % of an attention's results; or "auto": int8 where it is faster and the model
                                 has quantized matrices */
-    DQG_RUN_NOISE = 311, /* text: where noise comes from: "native", the library's own generator; "torch-cpu" or
-                            "torch-cuda", the numbers that torch.randn gives there for the seed of each image */
+    DQG_RUN_NOISE = 311,     /* text: where noise comes from: "native", the library's own generator; "torch-cpu" or
+                                "torch-cuda", the numbers that torch.randn gives there for the seed of each image */
     DQG_RUN_VARIATION_SEEDS = 312,    /* ints: seeds to which the initial noise is moved; one value serves all */
     DQG_RUN_VARIATION_STRENGTH = 313, /* float: how far, 0 to 1; 1 gives the noise of the variation seeds themselves */
     DQG_RUN_OFFSET_NOISE = 314,       /* float: the initial noise gets a normal for each image and channel times this;
                                          for networks trained with offset noise */
+    DQG_RUN_NOISE_PATH = 315, /* text: fresh noise of stochastic solvers: "white", or increments of one "brownian"
+                                 path for each seed, which any number of steps sees alike */
     DQG_RUN_TIME_AXES = 335, /* int: how many of the latent's first dimensions have entries with times of their own:
                                 (samples, frames, ...) with 2 is a time for each frame. 0: one time for the run. Runs
                                 with a model: 0, or 1 for a time of each image */
@@ -457,14 +474,14 @@ enum { DQG_TYPE_INT = 1, DQG_TYPE_FLOAT = 2, DQG_TYPE_TEXT = 3, DQG_TYPE_INTS = 
 typedef struct dqg_option_info {
     uint32_t struct_size;
     int32_t key;
-    int32_t kind; /* DQG_OPTIONS_* */
-    int32_t type; /* DQG_TYPE_* */
-    const char *name;     /* command-line name, e.g. "guidance" */
-    const char *choices;  /* allowed texts separated by '|', or NULL */
-    const char *help;     /* one line */
-    double minimum;       /* of numbers, and of array members */
+    int32_t kind;        /* DQG_OPTIONS_* */
+    int32_t type;        /* DQG_TYPE_* */
+    const char *name;    /* command-line name, e.g. "guidance" */
+    const char *choices; /* allowed texts separated by '|', or NULL */
+    const char *help;    /* one line */
+    double minimum;      /* of numbers, and of array members */
     double maximum;
-    double default_value; /* of numbers */
+    double default_value;     /* of numbers */
     const char *default_text; /* of texts, or NULL */
 } dqg_option_info;
 
@@ -670,8 +687,9 @@ DQG_API dqg_status dqg_file_verify_reader(dqg_context *context, const dqg_reader
  * Scheduler = schedule x spacing x prediction x solver
  * --------------------------------------------------------------------------------------------------------------- */
 
-/* Paths from noise to a sample, as flags: rectified flow, and variance-preserving with discrete training timesteps. */
-enum { DQG_PATH_FLOW = 1, DQG_PATH_VP = 2 };
+/* Paths from noise to a sample, as flags: rectified flow; variance-preserving; EDM, variance-exploding with any noise
+ * level. */
+enum { DQG_PATH_FLOW = 1, DQG_PATH_VP = 2, DQG_PATH_EDM = 4 };
 
 /*
  * A piece that schedulers are put together from. All pointers are static text.
@@ -714,12 +732,12 @@ DQG_API dqg_status dqg_scheduler_create(dqg_context *context, const dqg_options 
 
 /* a(t) and b(t) of x_t = a x0 + b x1 + gamma z, t from 0 to 1. One-sided: x0 is standard normal and there is no z. */
 enum {
-    DQG_PATH_LINEAR = 0,        /* 1 - t and t */
-    DQG_PATH_TRIG = 1,          /* sqrt(1 - gamma^2) times cos(pi t / 2) and sin(pi t / 2) */
+    DQG_INTERPOLATE_LINEAR = 0,        /* 1 - t and t */
+    DQG_INTERPOLATE_TRIG = 1,          /* sqrt(1 - gamma^2) times cos(pi t / 2) and sin(pi t / 2) */
     DQG_PATH_ENCODE_DECODE = 2, /* cos(pi t)^2 and 0 to t = 1/2, then 0 and cos(pi t)^2 */
-    DQG_PATH_MIRROR = 3,        /* 0 and 1: to and from the same sample */
-    DQG_PATH_ONE_SIDED_LINEAR = 4, /* rectified flow, with t = 1 - sigma */
-    DQG_PATH_ONE_SIDED_TRIG = 5
+    DQG_INTERPOLATE_MIRROR = 3,        /* 0 and 1: to and from the same sample */
+    DQG_INTERPOLATE_ONE_SIDED_LINEAR = 4, /* rectified flow, with t = 1 - sigma */
+    DQG_INTERPOLATE_ONE_SIDED_TRIG = 5
 };
 
 enum {
@@ -863,6 +881,17 @@ DQG_API dqg_status dqg_scheduler_scale_input(dqg_context *context, const dqg_sch
  */
 DQG_API dqg_status dqg_scheduler_invert(dqg_context *context, const dqg_scheduler *scheduler,
                                         dqg_scheduler **inverse);
+
+/*
+ * Fill a view with the noise that a run on this scheduler with these seeds begins from, option noise being "native" and
+ * before it is scaled: standard normals, or those of PFGM++. To start from a picture, pass it to
+ * dqg_scheduler_add_noise().
+ *   seeds  one for each sample; there are shape[0] of them
+ *   noise  [shape[0], ...] of at least one dimension
+ * Errors: DQG_ERROR_ARGUMENT, DQG_ERROR_MEMORY. Thread-safe for different contexts.
+ */
+DQG_API dqg_status dqg_scheduler_draw_noise(dqg_context *context, const dqg_scheduler *scheduler, const int64_t *seeds,
+                                            int32_t seed_count, const dqg_tensor_view *noise);
 
 /* ------------------------------------------------------------------------------------------------------------------
  * Run

@@ -29,7 +29,8 @@ static const struct path {
     const char *name, *meaning;
 } paths[] = {
     {DQG_PATH_FLOW, "flow", "rectified flow"},
-    {DQG_PATH_VP, "vp", "variance-preserving, discrete training timesteps"},
+    {DQG_PATH_VP, "vp", "variance-preserving, discrete"},
+    {DQG_PATH_EDM, "edm", "variance-exploding"},
 };
 
 static const char notes[] =
@@ -90,10 +91,10 @@ static void print_lists(void) {
         for (int32_t i = 0; piece_at(tables[t].key, i, &piece); i++) {
             printf("  %-19s %-11s ", piece.name, paths_text(text, sizeof(text), piece.paths));
             if (solver) {
-                printf("%d %d %-8s ", (int)piece.evaluations, (int)piece.buffers,
+                printf("%d %d %-11s ", (int)piece.evaluations, (int)piece.buffers,
                        piece.noise_paths != 0 ? paths_text(text, sizeof(text), piece.noise_paths) : "-");
             }
-            print_wrapped(piece.doc, solver ? 47 : 34);
+            print_wrapped(piece.doc, solver ? 50 : 34);
         }
     }
 }

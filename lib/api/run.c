@@ -62,6 +62,7 @@ static struct dqg_run_config read_options(const dqg_options *options) {
         .temperature = dqg_option(options, DQG_RUN_TEMPERATURE).number,
         .offset_noise = dqg_option(options, DQG_RUN_OFFSET_NOISE).number,
         .time_axes = (int32_t)dqg_option(options, DQG_RUN_TIME_AXES).integer,
+        .noise_path = strcmp(dqg_option(options, DQG_RUN_NOISE_PATH).text, "brownian") == 0,
         .classes = classes.ints,
         .class_count = classes.count,
         .guidance = dqg_option(options, DQG_RUN_GUIDANCE).number,

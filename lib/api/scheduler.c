@@ -2,6 +2,7 @@
 /* Public calls on schedulers: from options to a plan, its points, noise. lib/sched and lib/run do the work. */
 #include "api/api.h"
 #include "run/run.h"
+#include "support/rng.h"
 #include "tensor/format.h"
 #include "tensor/view.h"
 
@@ -45,6 +46,18 @@ dqg_status dqg_scheduler_create(dqg_context *context, const dqg_options *options
                 .kappa = dqg_option(options, DQG_SCHEDULER_LML_KAPPA).number,
                 .rho = dqg_option(options, DQG_SCHEDULER_LML_RHO).number,
                 .freeze = dqg_option(options, DQG_SCHEDULER_LML_FREEZE).number},
+        .sigma_min = dqg_option(options, DQG_SCHEDULER_SIGMA_MIN).number,
+        .sigma_max = dqg_option(options, DQG_SCHEDULER_SIGMA_MAX).number,
+        .sigma_data = dqg_option(options, DQG_SCHEDULER_SIGMA_DATA).number,
+        .rho = dqg_option(options, DQG_SCHEDULER_RHO).number,
+        .image_tokens = (int32_t)dqg_option(options, DQG_SCHEDULER_IMAGE_TOKENS).integer,
+        .resolution_shift = dqg_option(options, DQG_SCHEDULER_RESOLUTION_SHIFT).text,
+        .base_shift = dqg_option(options, DQG_SCHEDULER_BASE_SHIFT).number,
+        .max_shift = dqg_option(options, DQG_SCHEDULER_MAX_SHIFT).number,
+        .shift_power = dqg_option(options, DQG_SCHEDULER_SHIFT_POWER).number,
+        .shift_terminal = dqg_option(options, DQG_SCHEDULER_SHIFT_TERMINAL).number,
+        .interpolation = dqg_option(options, DQG_SCHEDULER_INTERPOLATION).text,
+        .pfgm_dimensions = dqg_option(options, DQG_SCHEDULER_PFGM_DIMENSIONS).number,
         .sigmas = sigmas.floats,
         .sigma_count = sigmas.count,
         .timesteps = timesteps.floats,
@@ -170,17 +183,51 @@ dqg_status dqg_scheduler_invert(dqg_context *context, const dqg_scheduler *sched
 
 /* ---- hosts with a loop of their own ---- */
 
+/* A view of any shape, and how many elements it has. */
+static dqg_status check_any_view(dqg_context *context, const dqg_tensor_view *view, const char *name, uint64_t *count) {
+    if (view == NULL || view->struct_size < sizeof *view || view->rank < 0 || view->rank > DQG_MAX_RANK) {
+        return dqg_fail(context, DQG_ERROR_ARGUMENT, "%s: not a tensor view (use DQG_INIT, then fill it in)", name);
+    }
+    if (!dqg_shape_count(view->rank, view->shape, count) || *count > SIZE_MAX / 16) {
+        return dqg_fail(context, DQG_ERROR_ARGUMENT, "%s: the shape is negative or too large", name);
+    }
+    return dqg_view_check(context, view, name, view->rank, view->shape);
+}
+
+dqg_status dqg_scheduler_draw_noise(dqg_context *context, const dqg_scheduler *scheduler, const int64_t *seeds,
+                                    int32_t seed_count, const dqg_tensor_view *noise) {
+    uint64_t count;
+    if (context == NULL) {
+        return DQG_ERROR_ARGUMENT;
+    }
+    dqg_error_clear(context);
+    DQG_TRY(dqg_need(context, scheduler, "scheduler"));
+    DQG_TRY(dqg_need(context, seeds, "seeds"));
+    DQG_TRY(check_any_view(context, noise, "noise", &count));
+    if (noise->rank < 1 || seed_count < 1 || noise->shape[0] != seed_count) {
+        return dqg_fail(context, DQG_ERROR_ARGUMENT, "noise: %d seeds for %lld samples: give one for each",
+                        (int)seed_count, noise->rank < 1 ? 0LL : (long long)noise->shape[0]);
+    }
+    size_t bytes = (size_t)count * sizeof(float);
+    float *values = dqg_malloc(&context->alloc, bytes);
+    if (values == NULL) {
+        return dqg_fail_memory(context, "a copy of the view", bytes);
+    }
+    size_t size = (size_t)count / (size_t)seed_count;
+    for (int32_t i = 0; i < seed_count; i++) {
+        dqg_rng_normal((uint64_t)seeds[i], 0, values + (size_t)i * size, size);
+        dqg_sched_shape_noise(&scheduler->sched, (uint64_t)seeds[i], values + (size_t)i * size, size);
+    }
+    dqg_view_write(noise, values);
+    dqg_free(&context->alloc, values, bytes);
+    return DQG_OK;
+}
+
 /* out = x_weight * x + noise_weight * noise at a point, with the weights that the callers find in it. */
 static dqg_status mix(dqg_context *context, const char *name, double x_weight, const dqg_tensor_view *x,
                       double noise_weight, const dqg_tensor_view *noise, const dqg_tensor_view *out) {
     uint64_t count;
-    if (x == NULL || x->struct_size < sizeof *x || x->rank < 0 || x->rank > DQG_MAX_RANK) {
-        return dqg_fail(context, DQG_ERROR_ARGUMENT, "%s: not a tensor view (use DQG_INIT, then fill it in)", name);
-    }
-    if (!dqg_shape_count(x->rank, x->shape, &count) || count > SIZE_MAX / 16) {
-        return dqg_fail(context, DQG_ERROR_ARGUMENT, "%s: the shape is negative or too large", name);
-    }
-    DQG_TRY(dqg_view_check(context, x, name, x->rank, x->shape));
+    DQG_TRY(check_any_view(context, x, name, &count));
     DQG_TRY(dqg_view_check(context, noise, "noise", x->rank, x->shape));
     DQG_TRY(dqg_view_check(context, out, "out", x->rank, x->shape));
     size_t bytes = (size_t)count * 2 * sizeof(float);

@@ -11,6 +11,10 @@
 #include "support/rng.h"
 
 dqg_status dqg_run_check_clocks(const struct dqg_run *run, const struct dqg_sched *sched) {
+    if (run->noise_path && sched->churn) {
+        return dqg_fail(run->context, DQG_ERROR_UNSUPPORTED,
+                        "s-churn renews noise of intervals that overlap: with it set noise-path to white");
+    }
     if (run->clock_count > 0 && sched->churn) {
         return dqg_fail(run->context, DQG_ERROR_UNSUPPORTED, "with time-axes there is no churn: set s-churn to 0");
     }
@@ -25,7 +29,7 @@ dqg_status dqg_run_check_clocks(const struct dqg_run *run, const struct dqg_sche
 dqg_status dqg_run_set_clocks(struct dqg_run *run, int32_t time_axes) {
     size_t count = 1;
     if (time_axes == 0) {
-        return DQG_OK;
+        return dqg_run_check_clocks(run, &run->scheduler->sched);
     }
     if (run->scheduler->sched.interpolant.struct_size > 0) {
         return dqg_fail(run->context, DQG_ERROR_UNSUPPORTED,
@@ -127,10 +131,15 @@ struct part_noise {
 };
 
 /* A part's share of what its whole image would be given for this step. */
-static void draw_part(void *user, int32_t step, float *buffer, size_t n) {
+static void draw_part(void *user, const struct dqg_draw *draw, float *buffer, size_t n) {
     const struct part_noise *part = user;
-    size_t image = part->first / part->run->image_size;
-    dqg_rng_normal_from(part->run->seeds[image], (uint32_t)step + 1, part->first % part->run->image_size, buffer, n);
+    uint64_t seed = part->run->seeds[part->first / part->run->image_size];
+    size_t first = part->first % part->run->image_size;
+    if (part->run->noise_path) {
+        dqg_rng_path(seed, draw->from, draw->to, first, buffer, n);
+    } else {
+        dqg_rng_normal_from(seed, (uint32_t)draw->index + 1, first, buffer, n);
+    }
 }
 
 static dqg_status feed_part(struct dqg_run *run, size_t part) {

@@ -27,6 +27,7 @@ dqg_status dqg_run_set_noise(struct dqg_run *run, const struct dqg_run_config *c
     }
     run->noise = config->noise;
     run->offset_noise = config->offset_noise > 0;
+    run->noise_path = config->noise_path;
     return DQG_OK;
 }
 
@@ -76,11 +77,21 @@ void dqg_run_replay_noise(struct dqg_run *run, uint64_t draws) {
     }
 }
 
-void dqg_run_fresh_noise(void *user, int32_t step, float *buffer, size_t n) {
+void dqg_run_white_noise(struct dqg_run *run, int32_t index, float *buffer) {
+    draw(run, (uint32_t)index + 1, buffer);
+}
+
+void dqg_run_fresh_noise(void *user, const struct dqg_draw *request, float *buffer, size_t n) {
     struct dqg_run *run = user;
     DQG_ASSERT(n == run->size);
     (void)n;
-    draw(run, (uint32_t)step + 1, buffer);
+    if (!run->noise_path) {
+        dqg_run_white_noise(run, request->index, buffer);
+        return;
+    }
+    for (size_t i = 0; i < run->images; i++) {
+        dqg_rng_path(run->seeds[i], request->from, request->to, 0, buffer + i * run->image_size, run->image_size);
+    }
 }
 
 /* ---- the initial latent ---- */
@@ -154,5 +165,9 @@ void dqg_run_first_noise(struct dqg_run *run, const struct dqg_run_config *confi
     }
     if (run->offset_noise) {
         add_offset(run, (float)config->offset_noise);
+    }
+    for (size_t i = 0; i < run->images; i++) {
+        dqg_sched_shape_noise(&run->scheduler->sched, run->seeds[i], run->latent + i * run->image_size,
+                              run->image_size);
     }
 }

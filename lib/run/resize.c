@@ -37,7 +37,7 @@ static void stand_at(struct dqg_run *run, int32_t step, const float *clean) {
     run->state.step = step;
     dqg_run_restart_step(run);
     dqg_run_next_seeds(run);
-    dqg_run_fresh_noise(run, -1, run->scratch, run->size);
+    dqg_run_white_noise(run, -1, run->scratch);
     for (size_t i = 0; i < run->size; i++) {
         run->latent[i] = (float)(point->alpha * clean[i] + point->sigma * run->scratch[i]);
     }

@@ -33,10 +33,11 @@ static struct dqg_sched_point aim(const struct dqg_search *search) {
     if (state->finished > 0) {
         double start = dqg_path_time(&search->levels[search->particles[DQG_SLOT_FOUND].level]);
         double t = start * (search->config.finish - state->finished) / search->config.finish;
-        point = (struct dqg_sched_point){.alpha = 1 - t, .sigma = t, .input_scale = 1};
+        point = (struct dqg_sched_point){.alpha = 1 - t, .sigma = t, .input_scale = 1, .data = 1};
     } else {
         const struct dqg_path_point *level = &search->levels[state->level];
-        point = (struct dqg_sched_point){level->alpha, level->sigma, 0, dqg_path_input_scale(level)};
+        point = (struct dqg_sched_point){
+            .alpha = level->alpha, .sigma = level->sigma, .input_scale = dqg_path_input_scale(level), .data = 1};
     }
     point.timestep = search->timestep_scale * point.sigma * point.input_scale;
     return point;
@@ -86,7 +87,7 @@ static void move_particle(struct dqg_run *run, int32_t from, const struct dqg_mo
     const float *eps = slot_eps(run, from);
     dqg_combine(run->latent, move->x0, x0, move->eps, eps, run->size);
     if (move->noise > 0) {
-        dqg_run_fresh_noise(run, run->search->state->draws++, run->scratch, run->size);
+        dqg_run_white_noise(run, run->search->state->draws++, run->scratch);
         dqg_combine(run->latent, 1, run->latent, move->noise, run->scratch, run->size);
     }
 }
@@ -95,7 +96,7 @@ static void make_particle(struct dqg_run *run, const struct dqg_search_next *nex
     struct dqg_search *search = run->search;
     const struct dqg_path_point *to = &search->levels[next->level];
     if (next->move == DQG_MOVE_FRESH) {
-        dqg_run_fresh_noise(run, search->state->draws++, run->latent, run->size);
+        dqg_run_white_noise(run, search->state->draws++, run->latent);
         dqg_combine(run->latent, to->sigma, run->latent, 0, run->latent, run->size);
     } else {
         const struct dqg_path_point *from = &search->levels[search->particles[next->from].level];

@@ -48,6 +48,7 @@ struct dqg_run_config {
     double offset_noise;
     int32_t time_axes;  /* first dimensions of the latent whose entries have times of their own */
     double temperature; /* of the initial noise */
+    bool noise_path;    /* fresh noise is that of a Brownian path */
     const int64_t *classes;
     int32_t class_count;
     double guidance;
@@ -101,6 +102,7 @@ struct dqg_run {
 
     enum dqg_noise noise;
     bool offset_noise; /* the second draw is of offsets */
+    bool noise_path;   /* fresh noise from Brownian motion, which is no draw */
     uint64_t draws;    /* of normals until now, those of all images together being one */
 
     struct dqg_search *search; /* or NULL: search.h */
@@ -186,8 +188,11 @@ void dqg_run_reseed(struct dqg_run *run, int64_t seed);
 /* Seeds, generators and the latent, not scaled yet. */
 void dqg_run_first_noise(struct dqg_run *run, const struct dqg_run_config *config);
 
+/* Normals for the latent, whatever the noise path; index as in struct dqg_draw. */
+void dqg_run_white_noise(struct dqg_run *run, int32_t index, float *buffer);
+
 /* A dqg_noise_fn; user is the run. */
-void dqg_run_fresh_noise(void *user, int32_t step, float *buffer, size_t n);
+void dqg_run_fresh_noise(void *user, const struct dqg_draw *request, float *buffer, size_t n);
 
 /* Go where the generators stand after so many draws from the run's seeds. */
 void dqg_run_replay_noise(struct dqg_run *run, uint64_t draws);

@@ -15,7 +15,7 @@ struct state_header {
     int32_t buffers;
     int32_t noise, offset_noise;
     int32_t kept, clocks;
-    int32_t begun, reserved;
+    int32_t begun, noise_path;
     uint64_t draws; /* generators are not stored: they are sent through their draws again */
 };
 
@@ -58,6 +58,7 @@ void dqg_run_state_write(const struct dqg_run *run, void *state) {
         .kept = run->state.kept,
         .clocks = (int32_t)run->clock_count,
         .begun = run->state.begun,
+        .noise_path = run->noise_path,
         .draws = run->draws,
     };
     char *at = (char *)state + sizeof header;
@@ -99,8 +100,10 @@ dqg_status dqg_run_state_read(struct dqg_run *run, const void *state, size_t siz
         header.clocks != (int32_t)run->clock_count || size != dqg_run_state_bytes(run)) {
         return dqg_fail(context, DQG_ERROR_STATE, "the saved run has another shape or size");
     }
-    if (header.noise != (int32_t)run->noise || header.offset_noise != run->offset_noise) {
-        return dqg_fail(context, DQG_ERROR_STATE, "the saved run was made with another noise or offset-noise");
+    if (header.noise != (int32_t)run->noise || header.offset_noise != run->offset_noise ||
+        header.noise_path != run->noise_path) {
+        return dqg_fail(context, DQG_ERROR_STATE,
+                        "the saved run was made with another noise, offset-noise or noise-path");
     }
     if (header.hash != body_hash(state, size)) {
         return dqg_fail(context, DQG_ERROR_CHECKSUM, "the saved run is damaged");

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The quantile of the Beta distribution, for the spacing of that name: the regularised incomplete beta function by its
- * continued fraction (DLMF 8.17.22, evaluated by Lentz's rule), inverted by bisection.
+ * Quantiles for spacings. That of the Beta distribution: the regularised incomplete beta function by its continued
+ * fraction (DLMF 8.17.22, evaluated by Lentz's rule), inverted by bisection. That of the normal one likewise.
  */
 #include "sched/pieces.h"
 
@@ -47,4 +47,17 @@ double dqg_beta_quantile(double p, double a, double b) {
         }
     }
     return 0.5 * (low + high);
+}
+
+double dqg_normal_quantile(double p) {
+    double low = -40; /* where a double has no smaller probability */
+    double high = 0;
+    double tail = fmin(p, 1 - p);
+    for (int i = 0; i < 100 && high - low > 1e-16; i++) {
+        double z = 0.5 * (low + high);
+        bool below = 0.5 * erfc(-z * 0.70710678118654752440) < tail;
+        low = below ? z : low;
+        high = below ? high : z;
+    }
+    return p < 0.5 ? high : -high;
 }

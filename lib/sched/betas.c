@@ -50,31 +50,39 @@ static void sigmoid_betas(double start, double end, int32_t count, double *betas
     }
 }
 
-const char dqg_schedule_names[] = "flow|linear|scaled-linear|cosine|sigmoid|vp";
+const char dqg_schedule_names[] = "flow|linear|scaled-linear|cosine|sigmoid|vp|edm";
 
 const struct dqg_schedule dqg_schedules[] = {
-    {.piece = {"flow", "x = (1 - sigma) x0 + sigma eps: rectified flow (Liu et al. 2022, arXiv 2209.03003)"}},
+    {.piece = {"flow", "x = (1 - sigma) x0 + sigma eps: rectified flow (Liu et al. 2022, arXiv 2209.03003)"},
+     .family = DQG_FAMILY_FLOW},
     {.piece = {"linear", "beta grows evenly: DDPM (Ho et al. 2020, arXiv 2006.11239)"},
+     .family = DQG_FAMILY_VP,
      .beta_start = 1e-4,
      .beta_end = 0.02,
      .betas = linear_betas},
     {.piece = {"scaled-linear", "sqrt(beta) grows evenly: latent diffusion (Rombach et al. 2021, arXiv 2112.10752)"},
+     .family = DQG_FAMILY_VP,
      .beta_start = 0.00085,
      .beta_end = 0.012,
      .betas = scaled_linear_betas},
     {.piece = {"cosine", "acp follows a squared cosine: improved DDPM (Nichol and Dhariwal 2021, arXiv 2102.09672)"},
+     .family = DQG_FAMILY_VP,
      .beta_start = 1e-4, /* checked like the others, then unused */
      .beta_end = 0.02,
      .betas = cosine_betas},
     {.piece = {"sigmoid", "beta follows a logistic curve: GeoDiff (Xu et al. 2022, arXiv 2203.02923)"},
+     .family = DQG_FAMILY_VP,
      .beta_start = 1e-4,
      .beta_end = 0.02,
      .betas = sigmoid_betas},
     {.piece = {"vp", "what linear tends to for many timesteps: score-based SDEs (Song et al. 2021, arXiv 2011.13456)"},
+     .family = DQG_FAMILY_VP,
      .beta_start = 1e-4,
      .beta_end = 0.02,
      .betas = linear_betas,
      .continuous = true},
+    {.piece = {"edm", "x = x0 + sigma eps at any sigma: EDM (Karras et al. 2022, arXiv 2206.00364)"},
+     .family = DQG_FAMILY_EDM},
 };
 const size_t dqg_schedule_count = DQG_COUNT_OF(dqg_schedules);
 

@@ -2,13 +2,13 @@
 /* The rows of the four tables one by one, with what a reader who chooses wants to know. Called by lib/api. */
 #include "sched/pieces.h"
 
-/* Every family that some schedule is of: a solver works on all of them. */
-static int32_t all_families(void) {
+/* Families of schedules that a solver works on: EDM has k coordinates only. */
+static int32_t solver_families(const struct dqg_solver *solver) {
     int32_t families = 0;
     for (size_t i = 0; i < dqg_schedule_count; i++) {
         families |= dqg_schedule_family(&dqg_schedules[i]);
     }
-    return families;
+    return solver->k_coordinates ? families : families & ~DQG_FAMILY_EDM;
 }
 
 bool dqg_sched_solver_at(size_t index, struct dqg_sched_piece *piece) {
@@ -16,12 +16,13 @@ bool dqg_sched_solver_at(size_t index, struct dqg_sched_piece *piece) {
         return false;
     }
     const struct dqg_solver *row = &dqg_solvers[index];
-    int32_t all = all_families();
+    int32_t all = solver_families(row);
+    int32_t noisy = row->noise_families | (row->noise_families & DQG_FAMILY_VP ? DQG_FAMILY_EDM : 0);
     *piece = (struct dqg_sched_piece){
         .name = row->piece.name,
         .doc = row->piece.doc,
         .families = all,
-        .noise_families = row->always_noise ? all : row->noise_families,
+        .noise_families = row->always_noise ? all : noisy & all,
         .evaluations = row->evaluations,
         .buffers = row->buffers,
     };

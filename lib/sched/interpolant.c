@@ -28,7 +28,7 @@ static bool uses_score(const dqg_interpolant *at) {
 
 dqg_status dqg_interpolant_check(struct dqg_context *context, const dqg_interpolant *at) {
     bool gaussian = at->gamma != DQG_GAMMA_ZERO;
-    if (at->path < DQG_PATH_LINEAR || at->path > DQG_PATH_ONE_SIDED_TRIG || at->gamma < DQG_GAMMA_ZERO ||
+    if (at->path < DQG_INTERPOLATE_LINEAR || at->path > DQG_INTERPOLATE_ONE_SIDED_TRIG || at->gamma < DQG_GAMMA_ZERO ||
         at->gamma > DQG_GAMMA_SIGMOID || at->flags != 0 || at->reserved != 0) {
         return dqg_fail(context, DQG_ERROR_ARGUMENT,
                         "interpolant: path %d and gamma %d must be of DQG_PATH_* and DQG_GAMMA_*, flags and reserved 0",
@@ -42,10 +42,10 @@ dqg_status dqg_interpolant_check(struct dqg_context *context, const dqg_interpol
         return dqg_fail(context, DQG_ERROR_UNSUPPORTED,
                         "interpolant: a one-sided path starts from noise and has no gamma: set it to DQG_GAMMA_ZERO");
     }
-    if (at->path == DQG_PATH_MIRROR && !gaussian) {
+    if (at->path == DQG_INTERPOLATE_MIRROR && !gaussian) {
         return dqg_fail(context, DQG_ERROR_UNSUPPORTED, "interpolant: a mirror path without gamma stands still");
     }
-    if (at->path == DQG_PATH_TRIG && at->gamma == DQG_GAMMA_BROWNIAN && at->gamma_scale >= 4) {
+    if (at->path == DQG_INTERPOLATE_TRIG && at->gamma == DQG_GAMMA_BROWNIAN && at->gamma_scale >= 4) {
         return dqg_fail(context, DQG_ERROR_RANGE,
                         "interpolant: gamma_scale is %g; below 4 a trigonometric path keeps its length",
                         at->gamma_scale);
@@ -197,7 +197,8 @@ dqg_status dqg_interpolant_feed(const struct dqg_sched *sched, const struct dqg_
     move(x, x, dt, output, mix.all, n);
     if (at->diffusion > 0) {
         double fresh = sqrt(2 * at->diffusion * fabs(dt));
-        noise(user, state->step, scratch, n);
+        const struct dqg_draw draw = {state->step, fmax(t, t + dt), fmin(t, t + dt)};
+        noise(user, &draw, scratch, n);
         dqg_combine(x, 1, x, fresh, scratch, n);
         if (heun) {
             dqg_combine(state->history[0], 1, state->history[0], fresh, scratch, n);

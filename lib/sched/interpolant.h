@@ -14,7 +14,7 @@ struct dqg_interpolant_values {
 struct dqg_interpolant_values dqg_interpolant_values(const dqg_interpolant *interpolant, double t);
 
 static inline bool dqg_interpolant_one_sided(const dqg_interpolant *interpolant) {
-    return interpolant->path == DQG_PATH_ONE_SIDED_LINEAR || interpolant->path == DQG_PATH_ONE_SIDED_TRIG;
+    return interpolant->path == DQG_INTERPOLATE_ONE_SIDED_LINEAR || interpolant->path == DQG_INTERPOLATE_ONE_SIDED_TRIG;
 }
 
 dqg_status dqg_interpolant_check(struct dqg_context *context, const dqg_interpolant *interpolant);

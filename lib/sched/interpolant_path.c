@@ -50,8 +50,8 @@ struct dqg_interpolant_values dqg_interpolant_values(const dqg_interpolant *inte
     double c = cos(pi / 2 * t), s = sin(pi / 2 * t);
     double rest = sqrt(fmax(1 - v.gamma * v.gamma, 0)); /* 1 where there is no gamma */
     switch (interpolant->path) {
-    case DQG_PATH_TRIG:
-    case DQG_PATH_ONE_SIDED_TRIG:
+    case DQG_INTERPOLATE_TRIG:
+    case DQG_INTERPOLATE_ONE_SIDED_TRIG:
         v.start = rest * c;
         v.end = rest * s;
         v.start_rate = -rest * pi / 2 * s - (rest > 0 ? v.gamma_product / rest * c : 0);
@@ -63,7 +63,7 @@ struct dqg_interpolant_values dqg_interpolant_values(const dqg_interpolant *inte
         v.start_rate = t <= 0.5 ? -pi * sin(2 * pi * t) : 0;
         v.end_rate = t > 0.5 ? -pi * sin(2 * pi * t) : 0;
         break;
-    case DQG_PATH_MIRROR:
+    case DQG_INTERPOLATE_MIRROR:
         v.start = v.start_rate = v.end_rate = 0;
         v.end = 1;
         break;

@@ -12,7 +12,8 @@
 static bool tells_noise(const struct dqg_sched *sched, const struct dqg_sched_point *point) {
     struct dqg_estimate estimate;
     dqg_predictions[sched->prediction].estimate(point, &estimate);
-    return isfinite(estimate.eps_x) && isfinite(estimate.eps_output);
+    bool timeless = sched->prediction == DQG_PREDICT_EDM && point->sigma == 0; /* c_noise is infinite there */
+    return !timeless && isfinite(estimate.eps_x) && isfinite(estimate.eps_output);
 }
 
 static dqg_status check_inversion(struct dqg_context *context, const struct dqg_sched *sched) {

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * Noise level as a function of time and back, for each kind of schedule: of rectified flow the level is the time, a
- * discrete schedule has a table of levels, a continuous one a formula. Called by sched.c, points.c and
- * solver_adams.c.
+ * discrete schedule has a table of levels, a continuous one a formula; the time of EDM is ln sigma / 4. Called by
+ * sched.c, points.c and solver_adams.c.
  */
 #include "sched/pieces.h"
 
@@ -18,6 +18,10 @@ dqg_status dqg_levels_init(struct dqg_context *context, const struct dqg_sched_p
     *levels = (struct dqg_levels){
         .kind = DQG_LEVELS_FLOW, .count = config->train_timesteps, .timestep_scale = config->timestep_scale};
     if (dqg_schedule_family(parts->schedule) == DQG_FAMILY_FLOW) {
+        return DQG_OK;
+    }
+    if (dqg_schedule_family(parts->schedule) == DQG_FAMILY_EDM) {
+        levels->kind = DQG_LEVELS_EDM;
         return DQG_OK;
     }
     double start, end;
@@ -101,6 +105,7 @@ double dqg_levels_sigma(const struct dqg_levels *levels, double timestep, bool l
 
 double dqg_levels_time(const struct dqg_levels *levels, double sigma) {
     return levels->kind == DQG_LEVELS_FLOW         ? sigma
+           : levels->kind == DQG_LEVELS_EDM        ? 0.25 * log(sigma) /* c_noise: Karras et al. 2022, table 1 */
            : levels->kind == DQG_LEVELS_CONTINUOUS ? continuous_time(levels, sigma)
                                                    : table_time(levels, sigma);
 }
@@ -110,5 +115,5 @@ double dqg_levels_timestep(const struct dqg_levels *levels, double sigma) {
     if (levels->kind == DQG_LEVELS_TABLE) {
         return fmin(fmax(time, 0), levels->count - 1);
     }
-    return levels->timestep_scale * fmin(time, 1);
+    return levels->kind == DQG_LEVELS_EDM ? time : levels->timestep_scale * fmin(time, 1);
 }

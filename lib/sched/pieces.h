@@ -15,8 +15,9 @@
 
 struct dqg_sched_parts;
 
-/* Two families of paths: rectified flow, and variance-preserving with discrete training timesteps. Bits, for masks. */
-enum { DQG_FAMILY_FLOW = 1, DQG_FAMILY_VP = 2 };
+/* Families of paths: rectified flow, variance-preserving with discrete training timesteps, and variance-exploding with
+ * any noise level (EDM). Bits, for masks. */
+enum { DQG_FAMILY_FLOW = 1, DQG_FAMILY_VP = 2, DQG_FAMILY_EDM = 4 };
 
 /* How a table row introduces itself; its first member. doc says what and where from in one line. */
 struct dqg_piece {
@@ -29,8 +30,9 @@ struct dqg_piece {
 struct dqg_schedule {
     struct dqg_piece piece;
     double beta_start, beta_end;                                           /* where the caller gives none */
-    void (*betas)(double start, double end, int32_t count, double *betas); /* NULL: flow */
+    void (*betas)(double start, double end, int32_t count, double *betas); /* VP schedules only */
     bool continuous; /* no table: in place of discrete timesteps t = (timestep + 1) / T, whatever number that is */
+    int32_t family;
 };
 
 extern const struct dqg_schedule dqg_schedules[];
@@ -49,6 +51,7 @@ dqg_status dqg_schedule_sigmas(struct dqg_context *context, const struct dqg_sch
 /* Noise levels to place steps points between: of a flow sigma, otherwise relative to the signal. */
 struct dqg_level_range {
     double smallest, largest;
+    double rho; /* 0: the spacing's own */
     int32_t steps;
 };
 
@@ -67,18 +70,22 @@ struct dqg_spacing {
 extern const struct dqg_spacing dqg_spacings[];
 extern const size_t dqg_spacing_count;
 
-/* t shifted: s t / (1 + (s - 1) t). */
-double dqg_flow_shift(double shift, double t);
+/* The share of noise after the shift s: s t / (1 + (s - 1) t), t being noise / (noise + signal); with power p both of
+ * them are raised to it before. */
+double dqg_flow_shift(const struct dqg_sched_config *config, double noise, double signal);
 
 /* Make falling timesteps whole, and distinct, which needs count of them from 0 to the first. */
 void dqg_spacing_make_whole(double *timesteps, int32_t count);
 
 void dqg_spacing_karras(const struct dqg_level_range *range, double *out);
 void dqg_spacing_exponential(const struct dqg_level_range *range, double *out);
+void dqg_spacing_polyexponential(const struct dqg_level_range *range, double *out);
+void dqg_spacing_beta_levels(const struct dqg_level_range *range, double *out);
 void dqg_spacing_kl_optimal(const struct dqg_level_range *range, double *out);
 void dqg_spacing_linear_quadratic(const struct dqg_level_range *range, double *out);
 void dqg_spacing_ays(const struct dqg_level_range *range, double *out);
 void dqg_spacing_ays_xl(const struct dqg_level_range *range, double *out);
+void dqg_spacing_ays_svd(const struct dqg_level_range *range, double *out);
 
 /* Gauss's rule: an integral over -1 ... 1 is the sum of weights times values at its points (gauss.c). */
 enum { DQG_GAUSS_POINTS = 32 };
@@ -89,6 +96,9 @@ struct dqg_gauss dqg_gauss_point(int32_t index);
 
 /* The x that a Beta(a, b) variable stays below with probability p. */
 double dqg_beta_quantile(double p, double a, double b);
+
+/* The z that a standard normal variable stays below with probability p, 0 < p < 1. */
+double dqg_normal_quantile(double p);
 
 /* ---- predictions ---- */
 
@@ -298,8 +308,14 @@ struct dqg_sched_parts {
 };
 
 static inline int32_t dqg_schedule_family(const struct dqg_schedule *schedule) {
-    return schedule->betas != NULL ? DQG_FAMILY_VP : DQG_FAMILY_FLOW;
+    return schedule->family;
 }
+
+/* The shift that a flow's options come down to, from the resolution where they say so; and its power (shift.c). */
+dqg_status dqg_sched_set_shift(struct dqg_context *context, struct dqg_sched_config *config);
+
+/* Stretch sigmas of a flow so that the last one is the config's shift_terminal; the first, 1, stays. */
+void dqg_sched_stretch(const struct dqg_sched_config *config, double *sigmas);
 
 /* Points of a plan that a solver evaluates within one step, and the first of a step; those of all steps lie behind the
  * plan's own points. */

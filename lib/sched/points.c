@@ -64,33 +64,85 @@ static dqg_status check_timesteps(struct dqg_context *context, const struct dqg_
     return DQG_OK;
 }
 
+/* Ends of a spacing of noise levels: the schedule's own, or what the configuration has in their place. */
+static struct dqg_level_range level_range(const struct dqg_sched_config *config, double smallest, double largest) {
+    struct dqg_level_range range = {.smallest = config->sigma_min > 0 ? config->sigma_min : smallest,
+                                    .largest = config->sigma_max > 0 ? config->sigma_max : largest,
+                                    .rho = config->rho,
+                                    .steps = config->steps};
+    return range;
+}
+
+static dqg_status place_levels(struct dqg_context *context, const struct dqg_sched_parts *parts, double smallest,
+                               double largest, double *list) {
+    struct dqg_level_range range = level_range(&parts->config, smallest, largest);
+    if (!(range.smallest < range.largest)) {
+        return dqg_fail(context, DQG_ERROR_RANGE,
+                        "scheduler: sigma_min %g is not below sigma_max %g (0 is the schedule's own)", range.smallest,
+                        range.largest);
+    }
+    parts->spacing->levels(&range, list);
+    return DQG_OK;
+}
+
 /* The spacing's sigmas of a flow. Those made for discrete timesteps see T of them, shifted. */
-static void space_flow(const struct dqg_sched_parts *parts, double *list) {
+static dqg_status space_flow(struct dqg_context *context, const struct dqg_sched_parts *parts, double *list) {
     const struct dqg_sched_config *config = &parts->config;
     const struct dqg_spacing *spacing = parts->spacing;
+    double count = config->train_timesteps;
     if (spacing->flow != NULL) {
         spacing->flow(config, list);
     } else if (spacing->levels != NULL) {
-        double smallest = dqg_flow_shift(config->shift, 1.0 / config->train_timesteps);
-        spacing->levels(&(struct dqg_level_range){smallest, 1, config->steps}, list);
+        DQG_TRY(place_levels(context, parts, dqg_flow_shift(config, 1, count - 1), 1, list));
     } else {
         spacing->timesteps(config, list);
         for (int32_t i = 0; i < config->steps; i++) {
-            list[i] = dqg_flow_shift(config->shift, (list[i] + 1) / config->train_timesteps);
+            list[i] = dqg_flow_shift(config, list[i] + 1, count - 1 - list[i]);
         }
     }
+    if (config->shift_terminal > 0) {
+        dqg_sched_stretch(config, list);
+    }
+    return DQG_OK;
 }
 
-static void flow_levels(const struct dqg_sched_parts *parts, double *list, struct dqg_sched_point *points) {
+static dqg_status flow_levels(struct dqg_context *context, const struct dqg_sched_parts *parts, double *list,
+                              struct dqg_sched_point *points) {
     const struct dqg_sched_config *config = &parts->config;
     const double *sigmas = has_sigmas(config) ? config->sigmas : list;
     if (!has_sigmas(config)) {
-        space_flow(parts, list);
+        DQG_TRY(space_flow(context, parts, list));
     }
     for (int32_t i = 0; i < config->steps + has_sigmas(config); i++) {
         points[i].sigma = sigmas[i];
         points[i].timestep = config->timestep_scale * sigmas[i];
     }
+    return DQG_OK;
+}
+
+static dqg_status edm_levels(struct dqg_context *context, const struct dqg_sched_parts *parts,
+                             const struct dqg_levels *levels, double *list, struct dqg_sched_point *points) {
+    const struct dqg_sched_config *config = &parts->config;
+    const double *sigmas = has_sigmas(config) ? config->sigmas : list;
+    if (!has_sigmas(config)) {
+        DQG_TRY(place_levels(context, parts, 0.002, 80, list)); /* Karras et al. 2022, table 1 */
+    }
+    for (int32_t i = 0; i < config->steps + has_sigmas(config); i++) {
+        points[i].sigma = sigmas[i];
+        points[i].timestep = sigmas[i] > 0 ? dqg_levels_timestep(levels, sigmas[i]) : 0;
+    }
+    return DQG_OK;
+}
+
+/* Is the level at a fractional timestep interpolated in ln sigma? */
+static bool in_log(const struct dqg_sched_parts *parts) {
+    const struct dqg_sched_config *config = &parts->config;
+    const char *asked = config->interpolation;
+    if (asked != NULL && asked[0] != '\0') {
+        return strcmp(asked, "log") == 0;
+    }
+    bool spaced = !has_sigmas(config) && !has_timesteps(config);
+    return has_sigmas(config) || (spaced && (parts->spacing->levels != NULL || parts->spacing->log_levels));
 }
 
 static dqg_status vp_levels(struct dqg_context *context, const struct dqg_sched_parts *parts,
@@ -101,7 +153,7 @@ static dqg_status vp_levels(struct dqg_context *context, const struct dqg_sched_
     bool by_level = spaced && parts->spacing->levels != NULL;
     if (by_level) {
         double largest = dqg_levels_sigma(levels, config->train_timesteps - 1, false);
-        parts->spacing->levels(&(struct dqg_level_range){smallest, largest, config->steps}, list);
+        DQG_TRY(place_levels(context, parts, smallest, largest, list));
     }
     if (by_level || has_sigmas(config)) {
         const double *sigmas = by_level ? list : config->sigmas;
@@ -120,7 +172,7 @@ static dqg_status vp_levels(struct dqg_context *context, const struct dqg_sched_
     }
     DQG_TRY(check_timesteps(context, parts, timesteps));
     for (int32_t i = 0; i < config->steps; i++) {
-        points[i].sigma = dqg_levels_sigma(levels, timesteps[i], spaced && parts->spacing->log_levels);
+        points[i].sigma = dqg_levels_sigma(levels, timesteps[i], in_log(parts));
         points[i].timestep = parts->schedule->continuous ? dqg_levels_timestep(levels, points[i].sigma) : timesteps[i];
     }
     /* Where that was visited before, a step to it would stand still: go on to 0 then. */
@@ -133,11 +185,13 @@ static dqg_status vp_levels(struct dqg_context *context, const struct dqg_sched_
 
 /* From the level in point->sigma to the solver's coordinates. */
 static void set_coordinates(const struct dqg_sched_parts *parts, struct dqg_sched_point *point) {
-    double length = hypot(1, point->sigma); /* of k coordinates against variance-preserving ones */
+    point->data = parts->config.sigma_data;
+    double length = hypot(point->data, point->sigma); /* of k coordinates against variance-preserving ones */
     point->input_scale = 1;
-    if (dqg_schedule_family(parts->schedule) == DQG_FAMILY_FLOW) {
+    int32_t family = dqg_schedule_family(parts->schedule);
+    if (family == DQG_FAMILY_FLOW) {
         point->alpha = 1 - point->sigma;
-    } else if (parts->solver->k_coordinates) {
+    } else if (family == DQG_FAMILY_EDM || parts->solver->k_coordinates) {
         point->alpha = 1;
         point->input_scale = 1 / length;
     } else {
@@ -165,19 +219,18 @@ static void set_raised(const struct dqg_sched_parts *parts, const struct dqg_lev
 static double level_at(const struct dqg_levels *levels, double timestep, bool log_levels) {
     double time = timestep / levels->timestep_scale;
     return levels->kind == DQG_LEVELS_FLOW         ? time
+           : levels->kind == DQG_LEVELS_EDM        ? exp(4 * timestep)
            : levels->kind == DQG_LEVELS_CONTINUOUS ? dqg_levels_sigma(levels, time * levels->count - 1, false)
                                                    : dqg_levels_sigma(levels, timestep, log_levels);
 }
 
 /* The points between that the solver needs; none in a step to sigma 0. */
 static void set_middles(const struct dqg_sched_parts *parts, const struct dqg_levels *levels,
-                        const struct dqg_sched_point *starts,
-                        struct dqg_sched_point *points) {
+                        const struct dqg_sched_point *starts, struct dqg_sched_point *points) {
     const struct dqg_sched_config *config = &parts->config;
     const struct dqg_solver *solver = parts->solver;
     bool flow = dqg_schedule_family(parts->schedule) == DQG_FAMILY_FLOW;
-    const struct dqg_spacing *spacing = has_sigmas(config) || has_timesteps(config) ? NULL : parts->spacing;
-    bool log_levels = has_sigmas(config) || (spacing != NULL && (spacing->levels != NULL || spacing->log_levels));
+    bool log_levels = in_log(parts);
     int32_t count = dqg_solver_middles(solver);
     for (int32_t i = 0; i < config->steps * count; i++) {
         const struct dqg_sched_point *from = &starts[i / count];
@@ -206,7 +259,7 @@ size_t dqg_sched_point_count(const struct dqg_solver *solver, int32_t steps, boo
 dqg_status dqg_sched_points(struct dqg_context *context, const struct dqg_sched_parts *parts,
                             const struct dqg_levels *levels, struct dqg_sched_point *points) {
     const struct dqg_sched_config *config = &parts->config;
-    bool flow = dqg_schedule_family(parts->schedule) == DQG_FAMILY_FLOW;
+    int32_t family = dqg_schedule_family(parts->schedule);
     size_t size = (size_t)config->steps * sizeof(double); /* steps were checked */
     double *list = dqg_malloc(&context->alloc, size);
     if (list == NULL) {
@@ -214,13 +267,15 @@ dqg_status dqg_sched_points(struct dqg_context *context, const struct dqg_sched_
     }
     points[config->steps] = (struct dqg_sched_point){0};
     dqg_status status = DQG_OK;
-    if (flow) {
-        flow_levels(parts, list, points);
+    if (family == DQG_FAMILY_FLOW) {
+        status = flow_levels(context, parts, list, points);
+    } else if (family == DQG_FAMILY_EDM) {
+        status = edm_levels(context, parts, levels, list, points);
     } else {
         status = vp_levels(context, parts, levels, list, points);
     }
     if (status >= 0) {
-        status = check_sigmas(context, config, flow ? 1 : largest_sigma, points);
+        status = check_sigmas(context, config, family == DQG_FAMILY_FLOW ? 1 : largest_sigma, points);
     }
     if (status >= 0) {
         for (int32_t i = 0; i <= config->steps; i++) {

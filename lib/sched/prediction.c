@@ -17,17 +17,25 @@ static void from_epsilon(const struct dqg_sched_point *point, struct dqg_estimat
 }
 
 /*
- * output = a eps - s x0 with a^2 + s^2 = 1: the network knows variance-preserving amplitudes only. In k coordinates x
- * is longer by the factor r = sqrt(1 + sigma^2).
+ * output = a eps - s x0 / d with a^2 + s^2 = 1, d the deviation of the data: the network knows variance-preserving
+ * amplitudes only. In k coordinates x is longer by the factor d r = sqrt(d^2 + sigma^2).
  */
 static void from_v(const struct dqg_sched_point *point, struct dqg_estimate *estimate) {
-    double r = hypot(point->alpha, point->sigma);
+    double d = point->data;
+    double r = hypot(point->alpha, point->sigma / d);
     double a = point->alpha / r;
-    double s = point->sigma / r;
+    double s = point->sigma / d / r;
     estimate->x0_x = a / r;
-    estimate->x0_output = -s;
-    estimate->eps_x = s / r;
+    estimate->x0_output = -s * d;
+    estimate->eps_x = s / r / d;
     estimate->eps_output = a;
+}
+
+/* x0 = c_skip x + c_out output, c_skip = d^2 / (sigma^2 + d^2), c_out = sigma d / sqrt(sigma^2 + d^2): -v. */
+static void from_edm(const struct dqg_sched_point *point, struct dqg_estimate *estimate) {
+    from_v(point, estimate);
+    estimate->x0_output = -estimate->x0_output;
+    estimate->eps_output = -estimate->eps_output;
 }
 
 /* output = x0 */
@@ -46,21 +54,25 @@ static void from_flow(const struct dqg_sched_point *point, struct dqg_estimate *
     estimate->eps_output = point->alpha;
 }
 
-const char dqg_prediction_names[] = "epsilon|v|x0|flow";
+const char dqg_prediction_names[] = "epsilon|v|x0|flow|edm";
 
 /* epsilon is missing on flow because x0 cannot be had from it at sigma = 1, where every flow begins. */
 const struct dqg_prediction_row dqg_predictions[] = {
     [DQG_PREDICT_EPSILON] = {{"epsilon", "the noise: DDPM (Ho et al. 2020, arXiv 2006.11239)"},
-                             DQG_FAMILY_VP,
+                             DQG_FAMILY_VP | DQG_FAMILY_EDM,
                              from_epsilon},
     [DQG_PREDICT_V] = {{"v", "alpha eps - sigma x0: progressive distillation (Salimans and Ho 2022, arXiv 2202.00512)"},
-                       DQG_FAMILY_VP,
+                       DQG_FAMILY_VP | DQG_FAMILY_EDM,
                        from_v},
     [DQG_PREDICT_X0] = {{"x0", "the clean sample: DDPM (Ho et al. 2020, arXiv 2006.11239)"},
-                        DQG_FAMILY_VP | DQG_FAMILY_FLOW,
+                        DQG_FAMILY_VP | DQG_FAMILY_FLOW | DQG_FAMILY_EDM,
                         from_x0},
     [DQG_PREDICT_FLOW] = {{"flow", "eps - x0, the velocity: rectified flow (Liu et al. 2022, arXiv 2209.03003)"},
                           DQG_FAMILY_FLOW,
                           from_flow},
+    [DQG_PREDICT_EDM] = {{"edm",
+                          "x0 less what of x is in it, of variance 1: EDM (Karras et al. 2022, arXiv 2206.00364)"},
+                         DQG_FAMILY_EDM,
+                         from_edm},
 };
 const size_t dqg_prediction_count = DQG_COUNT_OF(dqg_predictions);

@@ -42,14 +42,19 @@ static dqg_status find_parts(struct dqg_context *context, const struct dqg_sched
     DQG_TRY(FIND_ROW(context, "schedule", name_or(config->schedule, "flow"), dqg_schedule_names, dqg_schedules,
                      dqg_schedule_count, &i));
     parts->schedule = &dqg_schedules[i];
-    DQG_TRY(FIND_ROW(context, "spacing", name_or(config->spacing, "linspace"), dqg_spacing_names, dqg_spacings,
+    int32_t family = dqg_schedule_family(parts->schedule);
+    const char *spacing = family == DQG_FAMILY_EDM ? "karras" : "linspace";
+    DQG_TRY(FIND_ROW(context, "spacing", name_or(config->spacing, spacing), dqg_spacing_names, dqg_spacings,
                      dqg_spacing_count, &i));
     parts->spacing = &dqg_spacings[i];
-    bool flow = dqg_schedule_family(parts->schedule) == DQG_FAMILY_FLOW;
-    DQG_TRY(FIND_ROW(context, "prediction", name_or(config->prediction, flow ? "flow" : "epsilon"),
-                     dqg_prediction_names, dqg_predictions, dqg_prediction_count, &i));
+    const char *prediction = family == DQG_FAMILY_EDM ? "edm" : family == DQG_FAMILY_FLOW ? "flow" : "epsilon";
+    DQG_TRY(FIND_ROW(context, "prediction", name_or(config->prediction, prediction), dqg_prediction_names,
+                     dqg_predictions, dqg_prediction_count, &i));
     parts->prediction = &dqg_predictions[i];
     parts->config = *config;
+    if (family != DQG_FAMILY_EDM || config->sigma_data == 0) {
+        parts->config.sigma_data = i == DQG_PREDICT_EDM ? 0.5 : 1;
+    }
     if (config->eta == DQG_ETA_OWN) {
         parts->config.eta = parts->solver->own_eta;
     }
@@ -73,7 +78,15 @@ static dqg_status fail_unfit(struct dqg_context *context, const char *what, cons
 static dqg_status check_fit(struct dqg_context *context, const struct dqg_sched_parts *parts) {
     const char *schedule = parts->schedule->piece.name;
     int32_t family = dqg_schedule_family(parts->schedule);
-    char fitting[256] = "";
+    char fitting[1024] = "";
+    if (family == DQG_FAMILY_EDM && !parts->solver->k_coordinates) {
+        for (size_t i = 0; i < dqg_solver_count; i++) {
+            if (dqg_solvers[i].k_coordinates) {
+                add_name(fitting, sizeof(fitting), dqg_solvers[i].piece.name);
+            }
+        }
+        return fail_unfit(context, "solver", parts->solver->piece.name, schedule, fitting);
+    }
     if (!(parts->spacing->families & family)) {
         for (size_t i = 0; i < dqg_spacing_count; i++) {
             if (dqg_spacings[i].families & family) {
@@ -103,7 +116,8 @@ static dqg_status check_fit(struct dqg_context *context, const struct dqg_sched_
                         "there: 0",
                         schedule);
     }
-    if (parts->config.eta > 0 && !(parts->solver->noise_families & family)) {
+    int32_t noisy = family == DQG_FAMILY_EDM ? DQG_FAMILY_VP : family; /* k coordinates either way */
+    if (parts->config.eta > 0 && !(parts->solver->noise_families & noisy)) {
         return dqg_fail(context, DQG_ERROR_UNSUPPORTED,
                         "scheduler: solver '%s' on schedule '%s' has no share of fresh noise: set eta to 0 (it is %g), "
                         "or use another, as ddim on a discrete schedule",
@@ -137,7 +151,7 @@ static dqg_status take_lists(struct dqg_context *context, struct dqg_sched_parts
     }
     if (config->timesteps != NULL) {
         config->steps = config->timestep_count;
-        if (dqg_schedule_family(parts->schedule) == DQG_FAMILY_FLOW) {
+        if (dqg_schedule_family(parts->schedule) != DQG_FAMILY_VP) {
             return dqg_fail(context, DQG_ERROR_UNSUPPORTED,
                             "scheduler: schedule '%s' has no discrete timesteps to choose from: give sigmas",
                             parts->schedule->piece.name);
@@ -146,15 +160,45 @@ static dqg_status take_lists(struct dqg_context *context, struct dqg_sched_parts
     return DQG_OK;
 }
 
+static dqg_status check_levels(struct dqg_context *context, const struct dqg_sched_parts *parts) {
+    const struct dqg_sched_config *config = &parts->config;
+    bool spaced = config->sigmas == NULL && config->timesteps == NULL;
+    DQG_TRY(dqg_check_number(context, "sigma_min", config->sigma_min, 0, 1e12));
+    DQG_TRY(dqg_check_number(context, "sigma_max", config->sigma_max, 0, 1e12));
+    DQG_TRY(dqg_check_number(context, "sigma_data", config->sigma_data, 1e-6, 1e6));
+    DQG_TRY(dqg_check_number(context, "rho", config->rho, 0, 1000));
+    if (spaced && parts->spacing->levels == NULL && (config->sigma_min > 0 || config->sigma_max > 0)) {
+        return dqg_fail(context, DQG_ERROR_UNSUPPORTED,
+                        "scheduler: spacing '%s' chooses timesteps, not noise levels: leave sigma_min and sigma_max "
+                        "at 0, or use a spacing of levels, as karras",
+                        parts->spacing->piece.name);
+    }
+    bool edm = dqg_schedule_family(parts->schedule) == DQG_FAMILY_EDM;
+    if (config->pfgm_dimensions != 0 && !edm) {
+        return dqg_fail(context, DQG_ERROR_UNSUPPORTED,
+                        "scheduler: pfgm_dimensions %g need schedule 'edm'; 0 is Gaussian noise",
+                        config->pfgm_dimensions);
+    }
+    return config->pfgm_dimensions != 0 ? dqg_check_number(context, "pfgm_dimensions", config->pfgm_dimensions, 1, 1e9)
+                                        : DQG_OK;
+}
+
 static dqg_status check_numbers(struct dqg_context *context, const struct dqg_sched_parts *parts) {
     const struct dqg_sched_config *config = &parts->config;
     DQG_TRY(dqg_check_number(context, "number of steps", config->steps, 1, MAX_STEPS));
     DQG_TRY(dqg_check_number(context, "eta", config->eta, 0, 1));
+    DQG_TRY(check_levels(context, parts));
     if (strcmp(parts->spacing->piece.name, "time-power") == 0) {
         DQG_TRY(dqg_check_number(context, "time_power", config->time_power, 0.1, 20));
     }
+    if (dqg_schedule_family(parts->schedule) == DQG_FAMILY_EDM) {
+        return DQG_OK;
+    }
     if (dqg_schedule_family(parts->schedule) == DQG_FAMILY_FLOW) {
+        DQG_TRY(dqg_check_number(context, "image_tokens", config->image_tokens, 0, INT32_MAX));
         DQG_TRY(dqg_check_number(context, "shift", config->shift, 1e-6, 1e6));
+        DQG_TRY(dqg_check_number(context, "shift_power", config->shift_power, 0.1, 10));
+        DQG_TRY(dqg_check_number(context, "shift_terminal", config->shift_terminal, 0, 0.999));
         DQG_TRY(dqg_check_number(context, "timestep_scale", config->timestep_scale, 1e-6, 1e9));
         return dqg_check_number(context, "train_timesteps", config->train_timesteps, 1, MAX_TRAIN_TIMESTEPS);
     }
@@ -172,7 +216,7 @@ static dqg_status check_numbers(struct dqg_context *context, const struct dqg_sc
 
 /* The variance that the sample has in all at its first point: of noise alone, or with what signal is left there. */
 static double initial_scale(const struct dqg_sched_parts *parts, const struct dqg_sched_point *first) {
-    if (dqg_schedule_family(parts->schedule) == DQG_FAMILY_FLOW) {
+    if (dqg_schedule_family(parts->schedule) != DQG_FAMILY_VP) {
         return first->sigma;
     }
     bool spaced = parts->config.sigmas == NULL && parts->config.timesteps == NULL;
@@ -190,7 +234,7 @@ uint64_t dqg_sched_identity(const struct dqg_sched *sched) {
     struct {
         uint64_t points;
         struct dqg_lml lml;
-        double eta, s_noise, initial_scale;
+        double eta, s_noise, initial_scale, pfgm_dimensions;
         int32_t steps, prediction, order;
         uint32_t rule;
         char solver[32];
@@ -202,6 +246,7 @@ uint64_t dqg_sched_identity(const struct dqg_sched *sched) {
     plan.s_noise = sched->churn ? sched->s_noise : 0;
     plan.order = sched->order;
     plan.rule = (uint32_t)sched->variance << 2 | (uint32_t)sched->lower_final << 1 | sched->log_sigma;
+    plan.pfgm_dimensions = sched->pfgm_dimensions;
     plan.initial_scale = sched->initial_scale;
     plan.steps = sched->steps;
     plan.prediction = (int32_t)sched->prediction;
@@ -214,6 +259,9 @@ dqg_status dqg_sched_init(struct dqg_context *context, const struct dqg_sched_co
     struct dqg_sched_parts parts;
     DQG_TRY(find_parts(context, config, &parts));
     DQG_TRY(take_lists(context, &parts));
+    if (dqg_schedule_family(parts.schedule) == DQG_FAMILY_FLOW) {
+        DQG_TRY(dqg_sched_set_shift(context, &parts.config));
+    }
     DQG_TRY(check_numbers(context, &parts));
     DQG_TRY(check_fit(context, &parts));
     DQG_TRY(dqg_lml_check(context, &parts));
@@ -250,6 +298,7 @@ dqg_status dqg_sched_init(struct dqg_context *context, const struct dqg_sched_co
     if (dqg_lml_is_on(&config->lml)) {
         sched->lml = config->lml;
     }
+    sched->pfgm_dimensions = parts.config.pfgm_dimensions;
     sched->initial_scale = initial_scale(&parts, points);
     sched->identity = dqg_sched_identity(sched);
     return DQG_OK;
@@ -326,7 +375,8 @@ dqg_status dqg_sched_begin(const struct dqg_sched *sched, struct dqg_sched_state
     double before = sched->points[state->step].sigma;
     double after = step_start(sched, state->step)->sigma;
     if (after > before && !state->begun) {
-        noise(user, state->step, scratch, n);
+        const struct dqg_draw draw = {state->step, after, before};
+        noise(user, &draw, scratch, n);
         dqg_combine(x, 1, x, sched->s_noise * sqrt(after * after - before * before), scratch, n);
         state->begun = 1;
     }

@@ -5,7 +5,7 @@
  *
  * Coordinates. At every point of a schedule the sample is x = alpha x0 + sigma eps. Flow models use alpha = 1 - sigma;
  * variance-preserving (VP) ones alpha^2 + sigma^2 = 1; Euler and Heun on VP models work in k coordinates, alpha = 1 and
- * sigma = sqrt((1 - acp) / acp), and scale the network's input by 1 / sqrt(sigma^2 + 1).
+ * sigma = sqrt((1 - acp) / acp), and scale the network's input by 1 / sqrt(sigma^2 + 1). EDM has k coordinates only.
  */
 #ifndef DQG_SCHED_H
 #define DQG_SCHED_H
@@ -14,7 +14,7 @@
 
 enum { DQG_ETA_OWN = -1 }; /* in place of an eta: what the solver's name stands for */
 
-enum dqg_prediction { DQG_PREDICT_EPSILON, DQG_PREDICT_V, DQG_PREDICT_X0, DQG_PREDICT_FLOW };
+enum dqg_prediction { DQG_PREDICT_EPSILON, DQG_PREDICT_V, DQG_PREDICT_X0, DQG_PREDICT_FLOW, DQG_PREDICT_EDM };
 
 enum { DQG_MOST_ORDER = 4 };     /* of multistep solvers */
 enum { DQG_SOLVER_BUFFERS = 6 }; /* most history buffers of the latent's size that a plan needs */
@@ -23,6 +23,7 @@ struct dqg_sched_point {
     double alpha, sigma; /* of the sample as the solver holds it */
     double timestep;     /* for the network */
     double input_scale;  /* network input = input_scale * x */
+    double data;         /* standard deviation of the data that the network expects; 1 but for EDM */
 };
 
 enum dqg_variance { DQG_VARIANCE_SMALL, DQG_VARIANCE_LARGE };
@@ -56,7 +57,17 @@ struct dqg_sched_config {
     int32_t churn_range_count;
     double time_power; /* of spacing "time-power" */
     struct dqg_lml lml;
-    const double *sigmas; /* host-supplied, or NULL */
+    double sigma_min, sigma_max;  /* ends of a spacing of noise levels; 0: the schedule's own */
+    double sigma_data;            /* EDM; 0: 0.5 for prediction "edm", 1 for others */
+    double rho;                   /* exponent of karras and polyexponential; 0: the spacing's own */
+    double shift_power;           /* of a flow's shift; 0: 1 */
+    double shift_terminal;        /* the last level of a flow before 0 after stretching; 0: unstretched */
+    const char *resolution_shift; /* "exponential", "sqrt": how image_tokens set the shift */
+    int32_t image_tokens;         /* 0: shift as it is */
+    double base_shift, max_shift; /* logarithms of the exponential rule's shift at 256 and 4096 tokens */
+    const char *interpolation;    /* "linear", "log": levels at fractional timesteps; NULL: the spacing's own */
+    double pfgm_dimensions;       /* D of PFGM++; 0: Gaussian noise */
+    const double *sigmas;         /* host-supplied, or NULL */
     int32_t sigma_count;
     const double *timesteps;
     int32_t timestep_count;
@@ -66,7 +77,7 @@ struct dqg_solver; /* one table entry */
 
 /* Noise level as a function of time: of a flow sigma, otherwise relative to the signal. */
 struct dqg_levels {
-    enum { DQG_LEVELS_FLOW, DQG_LEVELS_TABLE, DQG_LEVELS_CONTINUOUS } kind;
+    enum { DQG_LEVELS_FLOW, DQG_LEVELS_TABLE, DQG_LEVELS_CONTINUOUS, DQG_LEVELS_EDM } kind;
     double *table; /* [count] levels of the training timesteps, ascending, or NULL */
     int32_t count;
     double beta_start, beta_end; /* of continuous time from 0 to 1 */
@@ -88,6 +99,7 @@ struct dqg_sched {
     double s_noise;   /* amplitude of the noise that raises */
     enum dqg_variance variance;
     struct dqg_lml lml;
+    double pfgm_dimensions;
     dqg_interpolant interpolant; /* in place of most above; struct_size 0: none */
     int32_t outputs;             /* that an evaluation gives, each of the sample's size: 1, or a drift and a score */
     double initial_scale;        /* a run starts at points[0] from standard normal noise times this */
@@ -143,7 +155,12 @@ struct dqg_sched_state {
 struct dqg_sched_point dqg_sched_request(const struct dqg_sched *sched, const struct dqg_sched_state *state);
 
 enum { DQG_SECOND_DRAW = 1 << 20 }; /* above every step */
-typedef void (*dqg_noise_fn)(void *user, int32_t step, float *buffer, size_t n);
+struct dqg_draw {
+    int32_t index;   /* of the step, DQG_SECOND_DRAW added for its second one: no two draws share it */
+    double from, to; /* sigmas between which the noise is renewed, from > to; of two draws in a step both begin at
+                        its start, the first ends within it */
+};
+typedef void (*dqg_noise_fn)(void *user, const struct dqg_draw *draw, float *buffer, size_t n);
 
 /* To be called before the network is evaluated; with churn it raises x once a step. x, scratch, noise: as below. */
 dqg_status dqg_sched_begin(const struct dqg_sched *sched, struct dqg_sched_state *state, float *x, float *scratch,
@@ -154,11 +171,17 @@ dqg_status dqg_sched_begin(const struct dqg_sched *sched, struct dqg_sched_state
  *   x       [n] the sample, updated in place
  *   output  [n] what the network said
  *   x0      [n] receives the estimate of the finished sample
- *   noise   fills buffer with n fresh standard normals for an index; called by stochastic solvers only: once a step
- *           with the step's index, a second time with DQG_SECOND_DRAW added
+ *   noise   fills buffer with n fresh standard normals for a draw; called by stochastic solvers only, once or twice a
+ *           step
  * Returns DQG_PENDING (evaluate again), DQG_OK (a step is finished) or DQG_DONE (the last one is).
  */
 dqg_status dqg_sched_feed(const struct dqg_sched *sched, struct dqg_sched_state *state, float *x, const float *output,
                           float *x0, float *scratch, size_t n, dqg_noise_fn noise, void *user);
+
+/*
+ * Standard normals of one sample [n] to the noise of the plan's family, by the seed: unchanged where that is Gaussian,
+ * otherwise of the same direction with a length drawn for PFGM++ (pfgm.c).
+ */
+void dqg_sched_shape_noise(const struct dqg_sched *sched, uint64_t seed, float *z, size_t n);
 
 #endif

@@ -54,11 +54,11 @@ static void ddim_uniform_timesteps(const struct dqg_sched_config *config, double
     }
 }
 
-/* Quantiles of Beta(0.6, 0.6), dense at both ends. Where two fall on one timestep, the later one moves on. */
-static void beta_timesteps(const struct dqg_sched_config *config, double *out) {
+/* Round shares 1 ... of T - 1 to timesteps. Where two fall on one, the later moves on. */
+static void round_shares(const struct dqg_sched_config *config, double *out) {
     double last = config->train_timesteps - 1;
     for (int32_t i = 0; i < config->steps; i++) {
-        double t = i > 0 ? rint(last * dqg_beta_quantile(1 - (double)i / config->steps, 0.6, 0.6)) : last;
+        double t = rint(last * out[i]);
         double left = config->steps - 1 - i; /* points that still have to fit below */
         out[i] = fmax(i > 0 ? fmin(t, out[i - 1] - 1) : t, left);
     }
@@ -73,6 +73,23 @@ static void quadratic_timesteps(const struct dqg_sched_config *config, double *o
         before = fmax(floor(root * root + 1e-9), before + 1);
         out[config->steps - 1 - i] = before;
     }
+}
+
+/* Quantiles of Beta(0.6, 0.6), dense at both ends. */
+static void beta_timesteps(const struct dqg_sched_config *config, double *out) {
+    for (int32_t i = 0; i < config->steps; i++) {
+        out[i] = i > 0 ? dqg_beta_quantile(1 - (double)i / config->steps, 0.6, 0.6) : 1;
+    }
+    round_shares(config, out);
+}
+
+/* Much like beta, without a quantile: u^2 (3 - 2 u). */
+static void smoothstep_timesteps(const struct dqg_sched_config *config, double *out) {
+    for (int32_t i = 0; i < config->steps; i++) {
+        double u = 1 - (double)i / config->steps;
+        out[i] = u * u * (3 - 2 * u);
+    }
+    round_shares(config, out);
 }
 
 /* The list that latent consistency models were distilled on, thinned out: k T / 50 - 1. */
@@ -114,33 +131,41 @@ void dqg_spacing_make_whole(double *timesteps, int32_t count) {
     }
 }
 
-/* Written so that no shift loses digits. */
-double dqg_flow_shift(double shift, double t) {
-    return shift * t / (1 - t + shift * t);
-}
-
 /* t = 1 ... 1/n evenly, then shifted (Esser et al. 2024, arXiv 2403.03206). */
 static void linspace_flow(const struct dqg_sched_config *config, double *out) {
     for (int32_t i = 0; i < config->steps; i++) {
-        double noise = config->shift * (config->steps - i);
-        out[i] = noise / (i + noise);
+        out[i] = dqg_flow_shift(config, config->steps - i, i);
     }
 }
 
 /* As Stable Diffusion 3 was published: evenly from 1 to the shifted 1/T, and that shifted once more. */
 static void sd3_flow(const struct dqg_sched_config *config, double *out) {
-    double last = dqg_flow_shift(config->shift, 1.0 / config->train_timesteps);
+    double last = dqg_flow_shift(config, 1, config->train_timesteps - 1);
     for (int32_t i = 0; i < config->steps; i++) {
         double part = config->steps > 1 ? (double)i / (config->steps - 1) : 0;
-        out[i] = dqg_flow_shift(config->shift, 1 + part * (last - 1));
+        out[i] = dqg_flow_shift(config, 1 - part * (1 - last), part * (1 - last));
+    }
+}
+
+/*
+ * Quantiles of the logit-normal distribution: ln(sigma / (1 - sigma)) is normal with mean ln(shift) and deviation
+ * shift_power. Held where Ideogram 4, which it was published with, holds them: ln(sigma / (1 - sigma)) = -7.5 ... 9.
+ */
+static void logit_normal_flow(const struct dqg_sched_config *config, double *out) {
+    const double most = 9, least = -7.5;
+    for (int32_t i = 0; i < config->steps; i++) {
+        double z = i > 0 ? dqg_normal_quantile(1 - (double)i / config->steps) : INFINITY;
+        double logit = log(config->shift) + config->shift_power * z;
+        out[i] = 1 / (1 + exp(-fmax(fmin(logit, most), least)));
     }
 }
 
 const char dqg_spacing_names[] =
     "linspace|leading|trailing|normal|sgm-uniform|simple|ddim-uniform|beta|quadratic|lcm|karras|"
-    "exponential|kl-optimal|linear-quadratic|ays|ays-sdxl|sd3|time-power";
+    "exponential|kl-optimal|linear-quadratic|ays|ays-sdxl|sd3|time-power|polyexponential|beta-levels|"
+    "ays-svd|smoothstep|logit-normal";
 
-enum { BOTH = DQG_FAMILY_VP | DQG_FAMILY_FLOW };
+enum { BOTH = DQG_FAMILY_VP | DQG_FAMILY_FLOW, ALL = BOTH | DQG_FAMILY_EDM };
 
 const struct dqg_spacing dqg_spacings[] = {
     {.piece = {"linspace", "evenly from the last training timestep to the first; on flow t = 1 to 1/n, shifted"},
@@ -178,14 +203,14 @@ const struct dqg_spacing dqg_spacings[] = {
      .families = DQG_FAMILY_VP,
      .timesteps = lcm_timesteps},
     {.piece = {"karras", "even in sigma^(1/7): Karras et al. 2022, arXiv 2206.00364, equation 5"},
-     .families = BOTH,
+     .families = ALL,
      .levels = dqg_spacing_karras},
-    {.piece = {"exponential", "even in ln sigma: k-diffusion"}, .families = BOTH, .levels = dqg_spacing_exponential},
+    {.piece = {"exponential", "even in ln sigma: k-diffusion"}, .families = ALL, .levels = dqg_spacing_exponential},
     {.piece = {"kl-optimal", "even in arctan sigma: Align Your Steps (Sabour et al. 2024, arXiv 2404.14507)"},
-     .families = BOTH,
+     .families = ALL,
      .levels = dqg_spacing_kl_optimal},
     {.piece = {"linear-quadratic", "half of the steps for the first 2.5 % of the noise: Movie Gen, arXiv 2410.13720"},
-     .families = BOTH,
+     .families = ALL,
      .levels = dqg_spacing_linear_quadratic},
     {.piece = {"ays", "optimised for Stable Diffusion 1.5: Align Your Steps (Sabour et al. 2024, arXiv 2404.14507)"},
      .families = DQG_FAMILY_VP,
@@ -200,5 +225,21 @@ const struct dqg_spacing dqg_spacings[] = {
      .families = BOTH,
      .whole = true,
      .timesteps = power_timesteps},
+    {.piece = {"polyexponential", "even in a power of ln sigma's share of its way: k-diffusion"},
+     .families = ALL,
+     .levels = dqg_spacing_polyexponential},
+    {.piece = {"beta-levels", "quantiles of Beta(0.6, 0.6) as shares of the way between both levels: diffusers"},
+     .families = ALL,
+     .levels = dqg_spacing_beta_levels},
+    {.piece = {"ays-svd", "optimised for Stable Video Diffusion: Align Your Steps, arXiv 2404.14507"},
+     .families = DQG_FAMILY_EDM,
+     .levels = dqg_spacing_ays_svd},
+    {.piece = {"smoothstep", "u^2 (3 - 2 u) of even u, near beta: stable-diffusion.cpp"},
+     .families = BOTH,
+     .log_levels = true,
+     .timesteps = smoothstep_timesteps},
+    {.piece = {"logit-normal", "quantiles of the logit-normal distribution: the published code of Ideogram 4"},
+     .families = DQG_FAMILY_FLOW,
+     .flow = logit_normal_flow},
 };
 const size_t dqg_spacing_count = DQG_COUNT_OF(dqg_spacings);

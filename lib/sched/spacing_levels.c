@@ -13,7 +13,7 @@ static double ramp(int32_t i, int32_t n) {
 }
 
 void dqg_spacing_karras(const struct dqg_level_range *range, double *out) {
-    const double rho = 7;
+    double rho = range->rho > 0 ? range->rho : 7;
     double first = pow(range->largest, 1 / rho);
     double last = pow(range->smallest, 1 / rho);
     for (int32_t i = 0; i < range->steps; i++) {
@@ -34,6 +34,24 @@ void dqg_spacing_kl_optimal(const struct dqg_level_range *range, double *out) {
     double last = atan(range->smallest);
     for (int32_t i = 0; i < range->steps; i++) {
         out[i] = tan(first + ramp(i, range->steps) * (last - first));
+    }
+}
+
+/* As exponential, the ramp bent by the exponent rho. */
+void dqg_spacing_polyexponential(const struct dqg_level_range *range, double *out) {
+    double first = log(range->largest);
+    double last = log(range->smallest);
+    for (int32_t i = 0; i < range->steps; i++) {
+        double left = pow(1 - ramp(i, range->steps), range->rho > 0 ? range->rho : 1);
+        out[i] = exp(last + left * (first - last));
+    }
+}
+
+void dqg_spacing_beta_levels(const struct dqg_level_range *range, double *out) {
+    for (int32_t i = 0; i < range->steps; i++) {
+        double left = 1 - ramp(i, range->steps);
+        double share = left > 0 && left < 1 ? dqg_beta_quantile(left, 0.6, 0.6) : left;
+        out[i] = range->smallest + share * (range->largest - range->smallest);
     }
 }
 
@@ -73,5 +91,11 @@ void dqg_spacing_ays(const struct dqg_level_range *range, double *out) {
 void dqg_spacing_ays_xl(const struct dqg_level_range *range, double *out) {
     static const double levels[AYS_STEPS + 1] = {14.615, 6.315, 3.771, 2.181, 1.342, 0.862,
                                                  0.555,  0.380, 0.234, 0.113, 0.029};
+    ays(levels, range, out);
+}
+
+void dqg_spacing_ays_svd(const struct dqg_level_range *range, double *out) {
+    static const double levels[AYS_STEPS + 1] = {700,   54.5,  15.886, 7.977, 4.248, 1.789,
+                                                 0.981, 0.403, 0.173,  0.034, 0.002};
     ays(levels, range, out);
 }

@@ -43,17 +43,20 @@ static void box_muller(const uint32_t draw[2], float out[2]) {
     out[1] = (float)(radius * sin(angle));
 }
 
-void dqg_rng_normal_from(uint64_t seed, uint32_t stream, uint64_t first, float *out, size_t count) {
+void dqg_rng_four(uint64_t seed, uint64_t block, uint32_t stream, uint32_t use, float out[4]) {
     const uint32_t key[2] = {(uint32_t)seed, (uint32_t)(seed >> 32)};
+    const uint32_t counter[4] = {(uint32_t)block, (uint32_t)(block >> 32), stream, use};
+    uint32_t draw[4];
+    dqg_philox(counter, key, draw);
+    box_muller(draw, out);
+    box_muller(draw + 2, out + 2);
+}
+
+void dqg_rng_normal_from(uint64_t seed, uint32_t stream, uint64_t first, float *out, size_t count) {
     size_t skip = first % 4;
     for (size_t i = 0; i < count; skip = 0) {
-        uint64_t block = (first + i) / 4;
-        const uint32_t counter[4] = {(uint32_t)block, (uint32_t)(block >> 32), stream, 0};
-        uint32_t draw[4];
         float normal[4];
-        dqg_philox(counter, key, draw);
-        box_muller(draw, normal);
-        box_muller(draw + 2, normal + 2);
+        dqg_rng_four(seed, (first + i) / 4, stream, DQG_RNG_PLAIN, normal);
         for (size_t j = skip; j < 4 && i < count; j++) {
             out[i++] = normal[j];
         }
@@ -62,4 +65,25 @@ void dqg_rng_normal_from(uint64_t seed, uint32_t stream, uint64_t first, float *
 
 void dqg_rng_normal(uint64_t seed, uint32_t stream, float *out, size_t count) {
     dqg_rng_normal_from(seed, stream, 0, out, count);
+}
+
+/* Marsaglia and Tsang, "A simple method for generating gamma variables", 2000; shapes below 1 by a power of a uniform.
+ */
+double dqg_rng_gamma(uint64_t seed, uint32_t stream, double shape) {
+    const uint32_t key[2] = {(uint32_t)seed, (uint32_t)(seed >> 32)};
+    double d = (shape < 1 ? shape + 1 : shape) - 1 / 3.0;
+    double c = 1 / sqrt(9 * d);
+    for (uint32_t attempt = 0; attempt < 1000; attempt++) { /* more than 95 in 100 succeed */
+        const uint32_t counter[4] = {attempt, 0, stream, DQG_RNG_GAMMA};
+        uint32_t draw[4];
+        float normal[2];
+        dqg_philox(counter, key, draw);
+        box_muller(draw, normal);
+        double z = normal[0];
+        double v = pow(fmax(1 + c * z, 0), 3);
+        if (v > 0 && log((draw[2] + 0.5) * 0x1p-32) < 0.5 * z * z + d * (1 - v + log(v))) {
+            return d * v * (shape < 1 ? pow((draw[3] + 0.5) * 0x1p-32, 1 / shape) : 1);
+        }
+    }
+    return d;
 }

@@ -20,5 +20,20 @@ void dqg_rng_normal(uint64_t seed, uint32_t stream, float *out, size_t count);
 
 /* The same from position first on. */
 void dqg_rng_normal_from(uint64_t seed, uint32_t stream, uint64_t first, float *out, size_t count);
+/* What numbers are drawn for: the last word of the counter, so that different uses never share a draw. */
+enum { DQG_RNG_PLAIN = 0, DQG_RNG_GAMMA = 1, DQG_RNG_PATH = 256 /* to 511: an octave each */ };
+
+/* The normals number 4 block ... 4 block + 3 of a use; DQG_RNG_PLAIN is what dqg_rng_normal() hands out. */
+void dqg_rng_four(uint64_t seed, uint64_t block, uint32_t stream, uint32_t use, float out[4]);
+
+/* One variable of the Gamma distribution with this shape > 0 and scale 1. */
+double dqg_rng_gamma(uint64_t seed, uint32_t stream, double shape);
+
+/*
+ * Fresh noise from Brownian motion (rng_path.c): (W(from) - W(to)) / sqrt(from - to), from > to >= 0, which is standard
+ * normal, for count independent paths W that the seed alone determines. Noise of neighbouring intervals adds up to that
+ * of their union. Times below 2^-120 count as that. The paths are those from number first on.
+ */
+void dqg_rng_path(uint64_t seed, double from, double to, uint64_t first, float *out, size_t count);
 
 #endif

@@ -108,8 +108,8 @@ void analytic_mixture_map(double sigma_from, double sigma_to, int32_t steps, dou
 
 /* ---- host ---- */
 
-/* What a network of this prediction type says, having found x0 in u = a x0 + s eps. */
-static float network_output(enum dqg_prediction prediction, double a, double s, double u, double x0) {
+/* What a network of this prediction type says, having found x0 in u = a x0 + s eps; d: deviation of EDM's data. */
+static float network_output(enum dqg_prediction prediction, double d, double a, double s, double u, double x0) {
     double eps = (u - a * x0) / s;
     switch (prediction) {
     case DQG_PREDICT_EPSILON:
@@ -118,6 +118,8 @@ static float network_output(enum dqg_prediction prediction, double a, double s, 
         return (float)(a * eps - s * x0);
     case DQG_PREDICT_X0:
         return (float)x0;
+    case DQG_PREDICT_EDM: /* x0 = c_skip u / a + c_out output, c_skip = (d a)^2, c_out = s d; a is c_in, s sigma c_in */
+        return (float)((x0 - d * d * a * u) / (s * d));
     case DQG_PREDICT_FLOW:
     default:
         return (float)(eps - x0);
@@ -134,7 +136,7 @@ static void evaluate(const struct analytic_job *job, const struct dqg_sched_poin
     }
     job->denoiser(job->model, a, s, input, clean, job->n);
     for (size_t i = 0; i < job->n; i++) {
-        output[i] = network_output(job->sched->prediction, a, s, input[i], clean[i]);
+        output[i] = network_output(job->sched->prediction, point->data, a, s, input[i], clean[i]);
     }
 }
 
@@ -179,16 +181,16 @@ int32_t analytic_run(const struct analytic_job *job) {
     return evaluations;
 }
 
-void analytic_cosine_noise(void *user, int32_t step, float *buffer, size_t n) {
+void analytic_cosine_noise(void *user, const struct dqg_draw *draw, float *buffer, size_t n) {
     int32_t *draws = user;
-    (void)step;
+    (void)draw;
     double z = cos(++*draws);
     for (size_t i = 0; i < n; i++) {
         buffer[i] = (float)z;
     }
 }
 
-void analytic_normal_noise(void *user, int32_t step, float *buffer, size_t n) {
+void analytic_normal_noise(void *user, const struct dqg_draw *draw, float *buffer, size_t n) {
     const uint64_t *seed = user;
-    dqg_rng_normal(*seed, (uint32_t)step + 1, buffer, n);
+    dqg_rng_normal(*seed, (uint32_t)draw->index + 1, buffer, n);
 }

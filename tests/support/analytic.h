@@ -59,9 +59,9 @@ struct analytic_job {
 int32_t analytic_run(const struct analytic_job *job);
 
 /* Noise source with z_k = cos(k + 1) for all elements; user: an int32_t draw counter. */
-void analytic_cosine_noise(void *user, int32_t step, float *buffer, size_t n);
+void analytic_cosine_noise(void *user, const struct dqg_draw *draw, float *buffer, size_t n);
 
 /* Noise source from dqg_rng_normal(); user: a uint64_t seed. */
-void analytic_normal_noise(void *user, int32_t step, float *buffer, size_t n);
+void analytic_normal_noise(void *user, const struct dqg_draw *draw, float *buffer, size_t n);
 
 #endif

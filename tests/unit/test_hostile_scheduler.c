@@ -179,7 +179,8 @@ static void scheduler_combinations(void **state) {
         for (key = 0; key < 4; key++) {
             assert_true(nth_choice(choices_of(keys[key]), at[key], choice[key], sizeof(choice[key])));
         }
-        for (int64_t steps = 1; steps <= 1000; steps *= 10) {
+        int64_t most = (at[0] + at[1] + at[2] + at[3]) % 4 == 0 ? 1000 : 10; /* many steps: every fourth */
+        for (int64_t steps = 1; steps <= most; steps *= 10) {
             int fine = try_combination(fixture->context, keys, choice, steps);
             worked += fine;
             refused += !fine;
@@ -256,7 +257,7 @@ static void interpolant_arguments(void **state) {
     bad[13].times = not_numbers;
     bad[14].score = DQG_SCORE_ETA;
     bad[14].diffusion = 1;
-    bad[15].path = DQG_PATH_MIRROR;
+    bad[15].path = DQG_INTERPOLATE_MIRROR;
     dqg_scheduler *scheduler = anything;
     dqg_interpolant_point point;
     DQG_INIT(&point);
@@ -297,11 +298,172 @@ static void interpolant_arguments(void **state) {
     dqg_scheduler_release(scheduler);
 }
 
+/* Values that no setter takes: each names the option and its range. */
+static void scheduler_bad_values(void **state) {
+    struct model_fixture *fixture = *state;
+    static const struct {
+        int32_t key;
+        double bad[4];
+    } floats[] = {
+        {DQG_SCHEDULER_SHIFT, {0, -3, 1e9, NAN}},
+        {DQG_SCHEDULER_ETA, {-2, 1.1, INFINITY, NAN}},
+        {DQG_SCHEDULER_SIGMA_MIN, {-1, 1e7, INFINITY, NAN}},
+        {DQG_SCHEDULER_SIGMA_MAX, {-1, 1e7, INFINITY, NAN}},
+        {DQG_SCHEDULER_SIGMA_DATA, {-1, 1e7, INFINITY, NAN}},
+        {DQG_SCHEDULER_RHO, {-7, 1e4, INFINITY, NAN}},
+        {DQG_SCHEDULER_BASE_SHIFT, {-11, 11, INFINITY, NAN}},
+        {DQG_SCHEDULER_MAX_SHIFT, {-11, 11, -INFINITY, NAN}},
+        {DQG_SCHEDULER_SHIFT_POWER, {0, -1, INFINITY, NAN}},
+        {DQG_SCHEDULER_SHIFT_TERMINAL, {-1, 1, INFINITY, NAN}},
+        {DQG_SCHEDULER_PFGM_DIMENSIONS, {-1, 1e10, INFINITY, NAN}},
+        {DQG_SCHEDULER_BETA_START, {-1, 1, INFINITY, NAN}},
+        {DQG_SCHEDULER_TIMESTEP_SCALE, {0, -1, INFINITY, NAN}},
+    };
+    static const int64_t steps[] = {0, -1, 10001, 1000000, INT64_MAX, INT64_MIN};
+    dqg_options *options = make_options(fixture->context, DQG_OPTIONS_SCHEDULER);
+    for (size_t i = 0; i < sizeof(floats) / sizeof(floats[0]); i++) {
+        for (int j = 0; j < 4; j++) {
+            assert_fails(fixture->context, dqg_options_set_float(options, floats[i].key, floats[i].bad[j]),
+                         DQG_ERROR_RANGE);
+        }
+    }
+    for (size_t i = 0; i < sizeof(steps) / sizeof(steps[0]); i++) {
+        assert_fails(fixture->context, dqg_options_set_int(options, DQG_SCHEDULER_STEPS, steps[i]), DQG_ERROR_RANGE);
+    }
+    assert_fails(fixture->context, dqg_options_set_int(options, DQG_SCHEDULER_IMAGE_TOKENS, -1), DQG_ERROR_RANGE);
+    assert_fails(fixture->context, dqg_options_set_text(options, DQG_SCHEDULER_INTERPOLATION, "cubic"),
+                 DQG_ERROR_RANGE);
+    dqg_options_destroy(options);
+}
+
+/* Options that are fine one by one and contradict each other; "key=value;key=value". */
+static void scheduler_contradictions(void **state) {
+    struct model_fixture *fixture = *state;
+    static const char *const cases[] = {
+        "schedule=edm;sigma-min=10;sigma-max=1",
+        "schedule=edm;sigma-min=100",
+        "schedule=edm;prediction=flow",
+        "schedule=edm;spacing=linspace",
+        "schedule=edm;solver=ddim",
+        "schedule=edm;timesteps=900,500",
+        "schedule=edm;pfgm-dimensions=0.5",
+        "schedule=flow;prediction=edm",
+        "schedule=linear;prediction=edm",
+        "schedule=flow;pfgm-dimensions=128",
+        "schedule=flow;timesteps=900,500",
+        "schedule=linear;timesteps=900,500;sigmas=1,0",
+        "schedule=linear;sigma-max=10",
+        "schedule=linear;steps=1001",
+        "schedule=linear;zero-snr=1",
+        "schedule=linear;beta-start=0.5;beta-end=0.9",
+        "schedule=flow;shift=3;image-tokens=1024",
+        "schedule=flow;image-tokens=16777216",
+        "schedule=flow;spacing=karras;sigma-max=2",
+        "schedule=flow;sigmas=2,1,0",
+        "schedule=edm;sigmas=80",
+    };
+    for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+        dqg_scheduler *scheduler = anything;
+        dqg_options *options = make_options(fixture->context, DQG_OPTIONS_SCHEDULER);
+        char text[128];
+        assert_true(strlen(cases[i]) < sizeof(text));
+        strcpy(text, cases[i]);
+        for (char *name = text, *next; name != NULL; name = next) {
+            next = strchr(name, ';');
+            if (next != NULL) {
+                *next++ = '\0';
+            }
+            char *value = strchr(name, '=');
+            *value++ = '\0';
+            assert_ok(dqg_options_parse(options, name, value));
+        }
+        dqg_status status = dqg_scheduler_create(fixture->context, options, &scheduler);
+        if (status >= 0) {
+            fail_msg("%s was accepted", cases[i]);
+        }
+        assert_true(status != DQG_ERROR_INTERNAL && strlen(dqg_context_error(fixture->context)) > 8);
+        assert_null(scheduler);
+        dqg_options_destroy(options);
+    }
+}
+
+/* A million steps are refused, in a list of the host's too; the most that are taken work. */
+static void scheduler_many_steps(void **state) {
+    struct model_fixture *fixture = *state;
+    static double sigmas[1000001];
+    static const int32_t counts[] = {1000001, 100001};
+    for (int i = 0; i < 2; i++) {
+        dqg_scheduler *scheduler = anything;
+        dqg_options *options = make_options(fixture->context, DQG_OPTIONS_SCHEDULER);
+        for (int32_t j = 0; j < counts[i]; j++) {
+            sigmas[j] = (counts[i] - 1 - j) / (double)counts[i];
+        }
+        assert_ok(dqg_options_set_floats(options, DQG_SCHEDULER_SIGMAS, sigmas, counts[i]));
+        dqg_status status = dqg_scheduler_create(fixture->context, options, &scheduler);
+        if (i == 0) {
+            assert_int_equal(status, DQG_ERROR_RANGE);
+            assert_non_null(strstr(dqg_context_error(fixture->context), "number of steps is 1e6"));
+            assert_null(scheduler);
+        } else {
+            assert_ok(status);
+            assert_int_equal(dqg_scheduler_steps(scheduler), 100000);
+            dqg_scheduler_release(scheduler);
+        }
+        dqg_options_destroy(options);
+    }
+}
+
+/* Noise for the host: that of a run with the same seeds; wrong arguments. */
+static void scheduler_draw_noise(void **state) {
+    struct model_fixture *fixture = *state;
+    dqg_context *context = fixture->context;
+    static const int64_t seeds[2] = {5, -9};
+    const int64_t shape[3] = {2, 3, 4};
+    for (int pfgm = 0; pfgm < 2; pfgm++) {
+        float noise[24], latent[24];
+        dqg_tensor_view view = view_f32(noise, 2, 3, 4, 0), start = view_f32(latent, 2, 3, 4, 0);
+        dqg_tensor_view wrong = view_f32(noise, 3, 3, 0, 0);
+        dqg_options *options = make_options(context, DQG_OPTIONS_SCHEDULER);
+        dqg_scheduler *scheduler;
+        dqg_run *run;
+        assert_ok(dqg_options_set_text(options, DQG_SCHEDULER_SCHEDULE, "edm"));
+        assert_ok(dqg_options_set_float(options, DQG_SCHEDULER_PFGM_DIMENSIONS, pfgm ? 16 : 0));
+        assert_ok(dqg_options_set_float(options, DQG_SCHEDULER_SIGMA_MAX, 64));
+        assert_ok(dqg_scheduler_create(context, options, &scheduler));
+        dqg_options_destroy(options);
+        options = make_options(context, DQG_OPTIONS_RUN);
+        assert_ok(dqg_options_set_ints(options, DQG_RUN_SEEDS, seeds, 2));
+        assert_ok(dqg_run_create_custom(context, scheduler, shape, 3, options, &run));
+        dqg_options_destroy(options);
+        assert_ok(dqg_run_read(run, DQG_SOURCE_LATENT, &start));
+        assert_ok(dqg_scheduler_draw_noise(context, scheduler, seeds, 2, &view));
+        for (int i = 0; i < 24; i++) {
+            assert_true(fabs(latent[i] - 64.0 * noise[i]) <= 1e-6 * fabs(latent[i]));
+        }
+        dqg_run_destroy(run);
+        assert_int_equal(dqg_scheduler_draw_noise(NULL, scheduler, seeds, 2, &view), DQG_ERROR_ARGUMENT);
+        assert_fails(context, dqg_scheduler_draw_noise(context, NULL, seeds, 2, &view), DQG_ERROR_ARGUMENT);
+        assert_fails(context, dqg_scheduler_draw_noise(context, scheduler, NULL, 2, &view), DQG_ERROR_ARGUMENT);
+        assert_fails(context, dqg_scheduler_draw_noise(context, scheduler, seeds, 2, NULL), DQG_ERROR_ARGUMENT);
+        assert_fails(context, dqg_scheduler_draw_noise(context, scheduler, seeds, 2, &wrong), DQG_ERROR_ARGUMENT);
+        assert_fails(context, dqg_scheduler_draw_noise(context, scheduler, seeds, 0, &view), DQG_ERROR_ARGUMENT);
+        assert_fails(context, dqg_scheduler_draw_noise(context, scheduler, seeds, -2, &view), DQG_ERROR_ARGUMENT);
+        dqg_scheduler_release(scheduler);
+    }
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(scheduler_arguments),    cmocka_unit_test(scheduler_pieces),
-        cmocka_unit_test(scheduler_combinations), cmocka_unit_test(model_scheduler_options),
-        cmocka_unit_test(scheduler_bad_lists),    cmocka_unit_test(interpolant_arguments),
+        cmocka_unit_test(scheduler_arguments),
+        cmocka_unit_test(scheduler_pieces),
+        cmocka_unit_test(scheduler_combinations),
+        cmocka_unit_test(model_scheduler_options),
+        cmocka_unit_test(scheduler_bad_lists),
+        cmocka_unit_test(scheduler_bad_values),
+        cmocka_unit_test(scheduler_contradictions),
+        cmocka_unit_test(scheduler_many_steps),
+        cmocka_unit_test(scheduler_draw_noise),
+        cmocka_unit_test(interpolant_arguments),
     };
     return cmocka_run_group_tests(tests, model_fixture_setup, model_fixture_teardown);
 }

@@ -84,7 +84,7 @@ static void golden_fields(void **state) {
 /* Rates are those of the coefficients; ends are the two distributions. */
 static void rates(void **state) {
     struct model_fixture *fixture = *state;
-    for (int32_t path = DQG_PATH_LINEAR; path <= DQG_PATH_ONE_SIDED_TRIG; path++) {
+    for (int32_t path = DQG_INTERPOLATE_LINEAR; path <= DQG_INTERPOLATE_ONE_SIDED_TRIG; path++) {
         for (int32_t gamma = DQG_GAMMA_ZERO; gamma <= DQG_GAMMA_SIGMOID; gamma++) {
             dqg_interpolant at = linear(gamma);
             dqg_interpolant_point p[3];
@@ -94,7 +94,8 @@ static void rates(void **state) {
             DQG_INIT(&p[1]);
             DQG_INIT(&p[2]);
             if (dqg_scheduler_interpolant_at(fixture->context, &at, 0.3, &p[0]) == DQG_ERROR_UNSUPPORTED) {
-                assert_true((path >= DQG_PATH_ONE_SIDED_LINEAR) == (gamma != 0) || path == DQG_PATH_MIRROR);
+                assert_true((path >= DQG_INTERPOLATE_ONE_SIDED_LINEAR) == (gamma != 0) ||
+                            path == DQG_INTERPOLATE_MIRROR);
                 continue;
             }
             for (double t = 0.05; t < 0.99; t += 0.095) {
@@ -106,7 +107,7 @@ static void rates(void **state) {
                 assert_true(fabs((p[2].end - p[0].end) / (2 * h) - p[1].end_rate) < 1e-6);
                 double squares = p[2].gamma * p[2].gamma - p[0].gamma * p[0].gamma;
                 assert_true(fabs(squares / (4 * h) - p[1].gamma_product) < 1e-6);
-                if (path == DQG_PATH_TRIG) {
+                if (path == DQG_INTERPOLATE_TRIG) {
                     assert_true(fabs(p[1].start * p[1].start + p[1].end * p[1].end + p[1].gamma * p[1].gamma - 1) <
                                 1e-12);
                 }
@@ -114,7 +115,7 @@ static void rates(void **state) {
             assert_ok(dqg_scheduler_interpolant_at(fixture->context, &at, 0, &p[0]));
             assert_ok(dqg_scheduler_interpolant_at(fixture->context, &at, 1, &p[1]));
             assert_true(fabs(p[0].gamma) < 1e-12 && fabs(p[1].gamma) < 1e-12 && fabs(p[1].end - 1) < 1e-12);
-            assert_true(path == DQG_PATH_MIRROR || (fabs(p[0].start - 1) < 1e-12 && fabs(p[0].end) < 1e-12));
+            assert_true(path == DQG_INTERPOLATE_MIRROR || (fabs(p[0].start - 1) < 1e-12 && fabs(p[0].end) < 1e-12));
         }
     }
 }
@@ -304,7 +305,7 @@ static void rectified_flow(void **state) {
         times[i] = 1 - point.sigma;
     }
     dqg_interpolant interpolant = linear(DQG_GAMMA_ZERO);
-    interpolant.path = DQG_PATH_ONE_SIDED_LINEAR;
+    interpolant.path = DQG_INTERPOLATE_ONE_SIDED_LINEAR;
     interpolant.steps = STEPS;
     interpolant.times = times;
     assert_ok(dqg_scheduler_create_interpolant(fixture->context, &interpolant, &schedulers[1]));

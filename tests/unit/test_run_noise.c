@@ -74,8 +74,8 @@ static void open_run(struct session *session, const struct settings *settings) {
     const struct shape *shape = settings->shape;
     dqg_options *options = noise_options(session->context, settings);
     session->shape = shape;
-    assert_ok(dqg_run_create_custom(session->context, session->scheduler, shape->sizes, shape->rank, options,
-                                    &session->run));
+    assert_ok(
+        dqg_run_create_custom(session->context, session->scheduler, shape->sizes, shape->rank, options, &session->run));
     dqg_options_destroy(options);
 }
 
@@ -244,7 +244,7 @@ static void test_variation(void **state) {
             double part = acos(cosine(from + at, between + at, size));
             double rest = acos(cosine(between + at, to + at, size));
             assert_true(fabs(part + rest - whole) < 1e-5); /* on the arc */
-            for (size_t j = at; j < at + size; j++) { /* with the weights of a quarter of the angle */
+            for (size_t j = at; j < at + size; j++) {      /* with the weights of a quarter of the angle */
                 double value = (sin(0.75 * whole) * from[j] + sin(0.25 * whole) * to[j]) / sin(whole);
                 assert_true(fabs(between[j] - value) < 1e-6);
             }
@@ -264,8 +264,7 @@ static void test_errors(void **state) {
     assert_fails(context, dqg_options_set_float(options, DQG_RUN_OFFSET_NOISE, -0.1), DQG_ERROR_RANGE);
     for (int32_t count = 0; count < 3; count += 2) {
         assert_ok(dqg_options_set_ints(options, DQG_RUN_VARIATION_SEEDS, variations, count));
-        assert_fails(context,
-                     dqg_run_create_custom(context, session->scheduler, shapes[0].sizes, 4, options, &run),
+        assert_fails(context, dqg_run_create_custom(context, session->scheduler, shapes[0].sizes, 4, options, &run),
                      DQG_ERROR_ARGUMENT);
         assert_null(run);
     }
@@ -299,10 +298,56 @@ static void test_other_noise(void **state) {
     free(saved);
 }
 
+/* Noise along a path: a restored run goes on exactly, and one with white noise does not take the state. */
+static void test_path(void **state) {
+    struct session *session = *state;
+    static float once[IMAGES * MOST], again[IMAGES * MOST];
+    dqg_run *runs[3];
+    size_t size;
+    session->shape = &shapes[0];
+    for (int i = 0; i < 3; i++) {
+        dqg_options *options = make_options(session->context, DQG_OPTIONS_RUN);
+        assert_ok(dqg_options_set_ints(options, DQG_RUN_SEEDS, seeds, IMAGES));
+        assert_ok(dqg_options_set_text(options, DQG_RUN_NOISE_PATH, i < 2 ? "brownian" : "white"));
+        assert_ok(dqg_run_create_custom(session->context, session->scheduler, session->shape->sizes,
+                                        session->shape->rank, options, &runs[i]));
+        dqg_options_destroy(options);
+    }
+    session->run = runs[0];
+    step(session);
+    step(session);
+    assert_ok(dqg_run_state_size(runs[0], &size));
+    void *saved = malloc(size);
+    assert_ok(dqg_run_save(runs[0], saved, size));
+    for (int i = 0; i < 2; i++) {
+        session->run = runs[i];
+        if (i == 1) {
+            assert_ok(dqg_run_restore(runs[1], saved, size));
+        }
+        for (int j = 2; j < STEPS; j++) {
+            step(session);
+        }
+        read_latent(session, i == 0 ? once : again);
+    }
+    assert_memory_equal(once, again, sizeof once);
+    assert_fails(session->context, dqg_run_restore(runs[2], saved, size), DQG_ERROR_STATE);
+    session->run = runs[2];
+    for (int j = 0; j < STEPS; j++) {
+        step(session);
+    }
+    read_latent(session, again);
+    assert_memory_not_equal(once, again, sizeof once);
+    free(saved);
+    for (int i = 0; i < 3; i++) {
+        dqg_run_destroy(runs[i]);
+    }
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_latents),   cmocka_unit_test(test_fresh_noise), cmocka_unit_test(test_save_restore),
-        cmocka_unit_test(test_variation), cmocka_unit_test(test_errors),      cmocka_unit_test(test_other_noise),
+        cmocka_unit_test(test_path),         cmocka_unit_test(test_latents),   cmocka_unit_test(test_fresh_noise),
+        cmocka_unit_test(test_save_restore), cmocka_unit_test(test_variation), cmocka_unit_test(test_errors),
+        cmocka_unit_test(test_other_noise),
     };
     return cmocka_run_group_tests(tests, setup, teardown);
 }

@@ -71,6 +71,7 @@ static void test_names(void **state) {
     assert_string_equal(dqg_predictions[DQG_PREDICT_V].piece.name, "v");
     assert_string_equal(dqg_predictions[DQG_PREDICT_X0].piece.name, "x0");
     assert_string_equal(dqg_predictions[DQG_PREDICT_FLOW].piece.name, "flow");
+    assert_string_equal(dqg_predictions[DQG_PREDICT_EDM].piece.name, "edm");
 }
 
 /* Every combination either works or is refused with a reason. */
@@ -98,14 +99,18 @@ static void test_every_combination(void **state) {
             assert_non_null(strstr(context.error, "what fits there: "));
         }
     }
-    size_t spacings[2] = {0, 0};
+    size_t spacings[3] = {0, 0, 0}, k_solvers = 0;
+    for (size_t i = 0; i < dqg_solver_count; i++) {
+        k_solvers += dqg_solvers[i].k_coordinates;
+    }
     for (size_t i = 0; i < dqg_spacing_count; i++) {
         spacings[0] += (dqg_spacings[i].families & DQG_FAMILY_FLOW) != 0;
         spacings[1] += (dqg_spacings[i].families & DQG_FAMILY_VP) != 0;
+        spacings[2] += (dqg_spacings[i].families & DQG_FAMILY_EDM) != 0;
         assert_true((dqg_spacings[i].timesteps != NULL) + (dqg_spacings[i].levels != NULL) <= 1);
     }
-    /* solvers x (flow: two predictions; five VP schedules: three) */
-    assert_int_equal(made, dqg_solver_count * (spacings[0] * 2 + 5 * spacings[1] * 3));
+    /* solvers x (flow: two predictions; five VP schedules: three); EDM has four and some of the solvers */
+    assert_int_equal(made, dqg_solver_count * (spacings[0] * 2 + 5 * spacings[1] * 3) + k_solvers * spacings[2] * 4);
 }
 
 static void test_defaults(void **state) {
@@ -203,6 +208,31 @@ static const struct {
      DQG_ERROR_RANGE,
      "visit timestep 1000"},
     {{NUMBERS, .steps = 5, .schedule = "linear", .steps_offset = -1}, DQG_ERROR_RANGE, "steps_offset is -1"},
+
+    {{NUMBERS, .steps = 5, .schedule = "edm", .spacing = "linspace"}, DQG_ERROR_UNSUPPORTED, "what fits there: karras"},
+    {{NUMBERS, .steps = 5, .schedule = "edm", .prediction = "flow"},
+     DQG_ERROR_UNSUPPORTED,
+     "what fits there: epsilon, v, x0, edm"},
+    {{NUMBERS, .steps = 5, .schedule = "edm", .solver = "ddim"}, DQG_ERROR_UNSUPPORTED, "what fits there: euler, heun"},
+    {{NUMBERS, .steps = 5, .prediction = "edm"}, DQG_ERROR_UNSUPPORTED, "what fits there: x0, flow"},
+    {{NUMBERS, .steps = 5, .schedule = "edm", .eta = 0.5}, DQG_ERROR_UNSUPPORTED, "'euler' on schedule 'edm'"},
+    {{NUMBERS, .schedule = "edm", TIMESTEPS(good_timesteps)}, DQG_ERROR_UNSUPPORTED, "give sigmas"},
+    {{NUMBERS, .steps = 5, .schedule = "edm", .sigma_min = 2, .sigma_max = 1}, DQG_ERROR_RANGE, "sigma_min 2"},
+    {{NUMBERS, .steps = 5, .schedule = "edm", .sigma_min = 80}, DQG_ERROR_RANGE, "not below sigma_max 80"},
+    {{NUMBERS, .steps = 5, .schedule = "edm", .sigma_min = NAN}, DQG_ERROR_RANGE, "sigma_min is nan"},
+    {{NUMBERS, .steps = 5, .schedule = "edm", .sigma_max = INFINITY}, DQG_ERROR_RANGE, "sigma_max is inf"},
+    {{NUMBERS, .steps = 5, .schedule = "edm", .sigma_data = -1}, DQG_ERROR_RANGE, "sigma_data is -1"},
+    {{NUMBERS, .steps = 5, .schedule = "edm", .rho = NAN}, DQG_ERROR_RANGE, "rho is nan"},
+    {{NUMBERS, .steps = 5, .schedule = "edm", .pfgm_dimensions = 0.5}, DQG_ERROR_RANGE, "pfgm_dimensions is 0.5"},
+    {{NUMBERS, .steps = 5, .schedule = "edm", .pfgm_dimensions = NAN}, DQG_ERROR_RANGE, "pfgm_dimensions is nan"},
+    {{NUMBERS, .steps = 5, .pfgm_dimensions = 128}, DQG_ERROR_UNSUPPORTED, "need schedule 'edm'"},
+    {{NUMBERS, .steps = 5, .schedule = "linear", .sigma_max = 10}, DQG_ERROR_UNSUPPORTED, "chooses timesteps"},
+    {{NUMBERS, .steps = 5, .spacing = "karras", .sigma_max = 2}, DQG_ERROR_RANGE, "is 2; each must be less"},
+    {{NUMBERS, .steps = 5, .image_tokens = -1}, DQG_ERROR_RANGE, "image_tokens is -1"},
+    {{NUMBERS, .steps = 5, .image_tokens = INT32_MAX, .max_shift = 1}, DQG_ERROR_RANGE, "shift is inf"},
+    {{NUMBERS, .steps = 5, .shift_power = NAN}, DQG_ERROR_RANGE, "shift_power is nan"},
+    {{NUMBERS, .steps = 5, .shift_terminal = 1}, DQG_ERROR_RANGE, "shift_terminal is 1"},
+    {{.steps = 5, .shift = 3, .image_tokens = 256}, DQG_ERROR_ARGUMENT, "both given"},
 
     {{.steps = 5, .shift = NAN, .timestep_scale = 1000}, DQG_ERROR_RANGE, "shift is nan"},
     {{.steps = 5, .shift = 0, .timestep_scale = 1000}, DQG_ERROR_RANGE, "shift is 0"},

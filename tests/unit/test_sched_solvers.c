@@ -415,10 +415,12 @@ static void test_extremes(void **state) {
         config.solver = dqg_solvers[i / DQG_COUNT_OF(lists) / dqg_prediction_count].piece.name;
         config.prediction = dqg_predictions[prediction].piece.name;
         bool vp = (dqg_predictions[prediction].families & DQG_FAMILY_VP) != 0;
-        if (!vp && config.sigmas[0] > 1) {
+        bool edm = dqg_predictions[prediction].families == DQG_FAMILY_EDM;
+        bool k_coordinates = dqg_solvers[i / DQG_COUNT_OF(lists) / dqg_prediction_count].k_coordinates;
+        if (edm ? !k_coordinates : !vp && config.sigmas[0] > 1) {
             continue;
         }
-        config.schedule = vp ? "linear" : "flow";
+        config.schedule = vp ? "linear" : edm ? "edm" : "flow";
         struct dqg_sched sched = make(&config);
         float x = (float)sched.initial_scale, x0;
         assert_true(run(&sched, &x, 1, 0, &x0) > 0);
