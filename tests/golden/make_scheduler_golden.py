@@ -92,7 +92,8 @@ class Case:
                     kept.append(sigma)
             return kept
         acp = s.alphas_cumprod.double()
-        visited = [acp[int(t)] for t in dict.fromkeys(s.timesteps.tolist())]
+        times = s._timesteps[::-1] if isinstance(s, df.PNDMScheduler) else s.timesteps.tolist()
+        visited = [acp[int(t)] for t in dict.fromkeys(times)]
         if isinstance(s, (df.DDIMScheduler, df.PNDMScheduler)):
             visited.append(s.final_alpha_cumprod.double())
         elif isinstance(s, df.TCDScheduler):
@@ -213,7 +214,7 @@ def variance_preserving():
         yield Case(f"{name}-exponential", kind(**linspace, use_exponential_sigmas=True), 10, "k",
                    vp + solver + "spacing=exponential steps=10", **more)
     yield Case("euler-beta", df.EulerDiscreteScheduler(**linspace, use_beta_sigmas=True), 10, "k",
-               vp + "solver=euler sigmas=@")
+               vp + "solver=euler spacing=beta-levels steps=10")
 
     # These start from variance 1; in k coordinates a run starts from the noise that is left of it.
     multi = df.DPMSolverMultistepScheduler
@@ -259,6 +260,35 @@ def variance_preserving():
     yield Case("unipc-3-v", uni(**trailing, **v, solver_order=3), 10, "vp",
                vp + "solver=unipc-3 spacing=trailing prediction=v steps=10", False)
     yield ipndm(10)
+    yield from orders(vp, trailing, times)
+
+
+def orders(vp, trailing, times):
+    """What orders and ends are asked for, and solvers in eps."""
+    multi, uni = df.DPMSolverMultistepScheduler, df.UniPCMultistepScheduler
+    even = vp + "spacing=trailing "
+    least = dict(trailing, final_sigmas_type="sigma_min")
+    yield Case("tcd", tcd(0.3), 4, "vp", vp + "solver=tcd spacing=lcm steps=4")
+    yield Case("tcd-eta", tcd(0.7), 8, "vp", vp + "solver=tcd eta=0.7 spacing=lcm steps=8")
+    large = df.DDPMScheduler(clip_sample=False, variance_type="fixed_large", **SD, timestep_spacing="leading",
+                             steps_offset=1)
+    yield Case("ddpm-large", large, 10, "vp",
+               vp + "solver=ddpm variance=large spacing=leading steps-offset=1 steps=10", last=9)
+    yield Case("dpm++-2m-heun", multi(**trailing, solver_type="heun"), 20, "vp",
+               even + "solver=dpm++-2m-heun steps=20", False)
+    yield Case("dpm++-1", multi(**trailing, solver_order=1), 20, "vp", even + "solver=dpm++-2m order=1 steps=20",
+               False)
+    yield Case("dpm++-3m-few", multi(**trailing, solver_order=3, solver_type="heun"), 10, "vp",
+               even + "solver=dpm++-3m steps=10", False)
+    yield Case("dpm++-2m-end", multi(**least), 10, "vp", vp + "solver=dpm++-2m sigmas=@", False)
+    yield Case("dpm-2m", multi(**least, algorithm_type="dpmsolver"), 20, "vp", vp + "solver=dpm-2m sigmas=@", False)
+    yield Case("dpm-3m", multi(**least, algorithm_type="dpmsolver", solver_order=3, solver_type="heun"), 20, "vp",
+               vp + "solver=dpm-3m sigmas=@", False)
+    yield Case("unipc-1", uni(**trailing, solver_order=1), 10, "vp", even + "solver=unipc order=1 steps=10", False)
+    yield Case("unipc-3-few", uni(**trailing, solver_order=3), 6, "vp", even + "solver=unipc-3 steps=6", False)
+    yield Case("pndm-prk", df.PNDMScheduler(**SD, timestep_spacing="leading", steps_offset=1), 10, "vp",
+               vp + "solver=pndm spacing=leading steps-offset=1 steps=10",
+               finishes=lambda i: i >= 12 or i % 4 == 3)
 
 
 def flow():
@@ -268,13 +298,13 @@ def flow():
     yield Case("flow-euler", euler(), 10, "flow", ours + "steps=10", sigmas=even)
     yield Case("flow-euler-shift", euler(shift=3.0), 10, "flow", ours + "shift=3 steps=10", sigmas=even)
     yield Case("flow-euler-dynamic", euler(use_dynamic_shifting=True), 10, "flow",
-               ours + f"shift={np.exp(1.15)} steps=10",
+               ours + "image-tokens=4096 steps=10",
                sigmas=even, mu=1.15)
     yield Case("flow-euler-sd3", euler(shift=3.0), 20, "flow", ours + "spacing=sd3 shift=3 steps=20")
     yield Case("flow-euler-karras", euler(use_karras_sigmas=True), 10, "flow", ours + "spacing=karras steps=10")
     yield Case("flow-euler-exponential", euler(use_exponential_sigmas=True, shift=3.0), 10, "flow", ours + "sigmas=@")
     yield Case("flow-euler-terminal", euler(use_dynamic_shifting=True, shift_terminal=0.1), 10, "flow",
-               ours + "sigmas=@",
+               ours + "image-tokens=4096 shift-terminal=0.1 steps=10",
                sigmas=even, mu=1.15)
     yield Case("flow-euler-stochastic", euler(shift=3.0, stochastic_sampling=True), 10, "flow",
                "schedule=flow solver=lcm shift=3 steps=10", sigmas=even)
@@ -291,9 +321,23 @@ def flow():
                "schedule=flow solver=unipc sigmas=@", False, 1.01)
 
 
+def edm():
+    euler, multi = df.EDMEulerScheduler, df.EDMDPMSolverMultistepScheduler
+    ours = "schedule=edm prediction=edm "
+    yield Case("edm-euler", euler(), 10, "k", ours + "solver=euler steps=10", False)
+    yield Case("edm-euler-exponential", euler(sigma_schedule="exponential"), 10, "k",
+               ours + "solver=euler spacing=exponential steps=10", False)
+    yield Case("edm-dpm++-2m", multi(), 20, "k", ours + "solver=dpm++-2m steps=20", False)
+    yield Case("edm-dpm++-2m-sde", multi(algorithm_type="sde-dpmsolver++"), 20, "k",
+               ours + "solver=dpm++-2m-sde steps=20", False)
+    yield Case("svd", df.EulerDiscreteScheduler(**SD, prediction_type="v_prediction", timestep_type="continuous",
+                                                use_karras_sigmas=True, sigma_min=0.002, sigma_max=700.0), 10, "k",
+               "schedule=edm prediction=v solver=euler sigma-min=0.002 sigma-max=700 steps=10", False)
+
+
 def main():
     lines, values = [], []
-    for case in [*variance_preserving(), *flow()]:
+    for case in [*variance_preserving(), *flow(), *edm()]:
         line, numbers = case.run()
         lines.append(line)
         values.append(numbers)
