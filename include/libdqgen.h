@@ -353,8 +353,13 @@ DQG_API dqg_status dqg_context_set_progress(dqg_context *context, dqg_progress_f
  * --------------------------------------------------------------------------------------------------------------- */
 
 /* What a set of options is for. */
-enum { DQG_OPTIONS_MODEL = 1, DQG_OPTIONS_SCHEDULER = 2, DQG_OPTIONS_RUN = 3, DQG_OPTIONS_QUANTIZER = 4,
-       DQG_OPTIONS_SEARCH = 5 };
+enum {
+    DQG_OPTIONS_MODEL = 1,
+    DQG_OPTIONS_SCHEDULER = 2,
+    DQG_OPTIONS_RUN = 3,
+    DQG_OPTIONS_QUANTIZER = 4,
+    DQG_OPTIONS_SEARCH = 5
+};
 
 /* Option keys. Type, range, default and meaning: see the table that dqg_option_at() returns, or docs/options.md. */
 enum {
@@ -428,11 +433,31 @@ enum {
                                          for networks trained with offset noise */
     DQG_RUN_NOISE_PATH = 315, /* text: fresh noise of stochastic solvers: "white", or increments of one "brownian"
                                  path for each seed, which any number of steps sees alike */
+    DQG_RUN_GUIDANCE_FORM = 318, /* text: "cfg"; "apg" and "apg-unconditional", adaptive projected guidance that starts
+                                    from the conditional or unconditional output; "cfg-zero", CFG-Zero* */
+    DQG_RUN_GUIDANCE_LOW = 319,  /* float: noise level above which guidance works; below it the scale is 1 */
+    DQG_RUN_GUIDANCE_HIGH = 320, /* float: noise level up to which it works; 0: any */
+    DQG_RUN_GUIDANCE_RESCALE = 321,  /* float: share of the way back to the unguided output's standard deviation */
+    DQG_RUN_APG_MOMENTUM = 322,      /* float: of the running difference; negative damps what comes again */
+    DQG_RUN_APG_NORM = 323,          /* float: longest difference of x0 estimates; 0: any */
+    DQG_RUN_APG_PARALLEL = 324,      /* float: what is kept of the difference along the conditional x0 estimate */
+    DQG_RUN_ZERO_STEPS = 325,        /* int: first steps that take 0 for the network's output and do not evaluate it */
+    DQG_RUN_THRESHOLD = 326,         /* float: dynamic thresholding of x0 at this quantile; 0 is off */
+    DQG_RUN_THRESHOLD_LIMIT = 327,   /* float: largest magnitude that it clips to */
+    DQG_RUN_PERTURBATION = 328,      /* text: "attention", self-attention that passes its values through; or "skip",
+                                        blocks left out */
+    DQG_RUN_PERTURBED_SCALE = 329,   /* float: guidance away from the perturbed network; 0 is off */
+    DQG_RUN_PERTURBED_BLOCKS = 330,  /* ints: which blocks of the network, 0 up; not set: the middle one */
+    DQG_RUN_PERTURBED_START = 331,   /* float: active in steps above this share of all; 0: from the first one on */
+    DQG_RUN_PERTURBED_END = 332,     /* float: and below this one; 1: to the last one */
+    DQG_RUN_CONDITIONS = 333,        /* int: conditions of each image, 1 to 16; classes are then those of the first
+                                        condition for all images, those of the second, ...; or one for each condition */
+    DQG_RUN_CONDITION_WEIGHTS = 334, /* floats: one for each condition; not set: all 1 */
     DQG_RUN_TIME_AXES = 335, /* int: how many of the latent's first dimensions have entries with times of their own:
                                 (samples, frames, ...) with 2 is a time for each frame. 0: one time for the run. Runs
                                 with a model: 0, or 1 for a time of each image */
-    DQG_RUN_CACHE = 340, /* text: what is left out where it changes little from step to step: "none"; "first-block",
-                            "teacache": the blocks; "easycache": the network; "deepcache": a U-Net's inner part */
+    DQG_RUN_CACHE = 340,     /* text: what is left out where it changes little from step to step: "none"; "first-block",
+                                "teacache": the blocks; "easycache": the network; "deepcache": a U-Net's inner part */
     DQG_RUN_CACHE_THRESHOLD = 341,  /* float: change above which all is computed; 0: always; -1: the method's own */
     DQG_RUN_CACHE_POLYNOMIAL = 342, /* floats: of teacache, at most 8, highest power first; none: x itself */
     DQG_RUN_CACHE_INTERVAL = 343,   /* int: deepcache computes all every so many steps */
@@ -442,7 +467,7 @@ enum {
     DQG_RUN_ATTENTION_SCALE = 347,  /* int: 1 multiplies scores of self-attention by sqrt(ln N / ln T) for N image
                                        tokens, T in training: sizes other than the model's own get sharper */
     DQG_RUN_TRAIN_TOKENS = 348,     /* int: this T; 0: of the model's own size */
-    DQG_RUN_TEMPERATURE = 355, /* float: the initial noise is multiplied by this; below 1: less variety */
+    DQG_RUN_TEMPERATURE = 355,      /* float: the initial noise is multiplied by this; below 1: less variety */
 
     DQG_QUANTIZER_BITS = 400,          /* int: 2 to 6, 8 or 16 bits for matrices that no rule names */
     DQG_QUANTIZER_GROUP = 401,         /* int: inputs that share a group scale: 32, 64 or 128 */
@@ -749,7 +774,7 @@ enum {
 };
 
 enum { DQG_INTEGRATE_EULER = 0, DQG_INTEGRATE_HEUN = 1 };
-enum { DQG_DRIFT_B = 0, DQG_DRIFT_V = 1 }; /* E[dx_t/dt | x], or E[a' x0 + b' x1 | x]; one-sided: E[b' x1 | x] */
+enum { DQG_DRIFT_B = 0, DQG_DRIFT_V = 1 };   /* E[dx_t/dt | x], or E[a' x0 + b' x1 | x]; one-sided: E[b' x1 | x] */
 enum { DQG_SCORE_S = 0, DQG_SCORE_ETA = 1 }; /* grad ln density, or E[z | x]; one-sided: E[x0 | x] */
 
 /*
@@ -853,8 +878,7 @@ DQG_API dqg_status dqg_scheduler_point(const dqg_scheduler *scheduler, int32_t i
  * Errors: DQG_ERROR_ARGUMENT, DQG_ERROR_RANGE, DQG_ERROR_UNSUPPORTED (another solver). Any thread.
  * Source: Zhang and Chen 2022, arXiv 2204.13902, equation 15.
  */
-DQG_API dqg_status dqg_scheduler_weights(const dqg_scheduler *scheduler, int32_t step, double *weights,
-                                         int32_t count);
+DQG_API dqg_status dqg_scheduler_weights(const dqg_scheduler *scheduler, int32_t step, double *weights, int32_t count);
 
 /*
  * out = alpha * x0 + sigma * noise at point index. Contiguous or strided views of equal shape; out may be x0 or noise.
@@ -879,8 +903,7 @@ DQG_API dqg_status dqg_scheduler_scale_input(dqg_context *context, const dqg_sch
  * Errors: DQG_ERROR_ARGUMENT, DQG_ERROR_UNSUPPORTED (solvers other than euler, heun and ddim; eta above 0; a prediction
  * that does not tell the noise at the last point), DQG_ERROR_MEMORY.
  */
-DQG_API dqg_status dqg_scheduler_invert(dqg_context *context, const dqg_scheduler *scheduler,
-                                        dqg_scheduler **inverse);
+DQG_API dqg_status dqg_scheduler_invert(dqg_context *context, const dqg_scheduler *scheduler, dqg_scheduler **inverse);
 
 /*
  * Fill a view with the noise that a run on this scheduler with these seeds begins from, option noise being "native" and
@@ -1067,6 +1090,89 @@ DQG_API dqg_status dqg_run_fork(dqg_run *run, dqg_run **copy);
 DQG_API dqg_status dqg_run_read_image(dqg_run *run, int32_t index, int32_t source, const dqg_image_view *image);
 
 /*
+ * Change guidance between steps, or within one: a scale that varies, guidance that ends early. All of a run's guidance
+ * becomes what the options say, those not set their defaults: DQG_RUN_GUIDANCE, DQG_RUN_CFG_CHANNELS,
+ * DQG_RUN_ZERO_STEPS, and the options of forms, interval, rescaling, thresholding and of when and how much the
+ * perturbed network counts. Other options are not read; which blocks are perturbed, and how, stays. An evaluation under
+ * way starts again; finished ones, also of a step's first half, keep what they were guided by.
+ *   options  DQG_OPTIONS_RUN or NULL
+ * Errors: DQG_ERROR_ARGUMENT, DQG_ERROR_RANGE, DQG_ERROR_STATE (a run without a model, or one made without what the
+ * change needs: an unconditional or a perturbed evaluation, momentum). On failure nothing is changed.
+ */
+DQG_API dqg_status dqg_run_set_guidance(dqg_run *run, const dqg_options *options);
+
+/* What of a condition counts. */
+enum {
+    DQG_CONDITION_CLASS = 1,  /* label */
+    DQG_CONDITION_WEIGHT = 2, /* weight */
+    DQG_CONDITION_MASK = 4    /* mask */
+};
+
+/*
+ * One condition of an image.
+ *
+ *   flags   DQG_CONDITION_*: which members are taken; the others keep their value
+ *   label   class index; -1 is no class
+ *   weight  -100..100
+ *   mask    (height, width) of the latent, 0 to 1: where the condition holds; copied. NULL: everywhere. Where the masks
+ *           of an image add up to more than 1 each is divided by their sum. Conditions without one do not count there.
+ */
+typedef struct dqg_condition {
+    uint32_t struct_size;
+    uint32_t flags;
+    int32_t label;
+    int32_t reserved; /* must be 0 */
+    double weight;
+    const dqg_tensor_view *mask;
+} dqg_condition;
+
+/*
+ * Change a condition: regional prompts, or a class that comes and goes. The network's answers c_i to an image's
+ * conditions are made one, c = u + sum of weight_i mask_i (c_i - u), and guided as that of a single one. An evaluation
+ * under way starts again.
+ *   image  0..count-1, or -1 for all images
+ *   index  0..DQG_RUN_CONDITIONS - 1
+ * Errors: DQG_ERROR_ARGUMENT, DQG_ERROR_RANGE, DQG_ERROR_STATE (a run without a model, or one made without an
+ * unconditional evaluation, which a weight other than 1 and a mask need). On failure nothing is changed.
+ * Source: arXiv 2206.01714.
+ */
+DQG_API dqg_status dqg_run_set_condition(dqg_run *run, int32_t image, int32_t index, const dqg_condition *condition);
+
+/*
+ * What a host with its own network wants to be mixed. All views have one shape, (samples, ...), rank 1..DQG_MAX_RANK.
+ *
+ *   step, steps    which step it is, 0..steps-1
+ *   sigma          noise level that DQG_RUN_GUIDANCE_LOW and DQG_RUN_GUIDANCE_HIGH are compared with
+ *   conditional    the network's output with a condition
+ *   unconditional  without one; may be NULL where the scale is 1, as it is outside the interval
+ *   perturbed      of the perturbed network; may be NULL in steps where it has no part
+ *   momentum       in and out, zeros before the first step: the running difference of the forms "apg" and
+ *                  "apg-unconditional"; may be NULL for others, or with DQG_RUN_APG_MOMENTUM 0
+ */
+typedef struct dqg_guidance_terms {
+    uint32_t struct_size;
+    uint32_t flags; /* must be 0 */
+    int32_t step;
+    int32_t steps;
+    double sigma;
+    const dqg_tensor_view *conditional;
+    const dqg_tensor_view *unconditional;
+    const dqg_tensor_view *perturbed;
+    const dqg_tensor_view *momentum;
+} dqg_guidance_terms;
+
+/*
+ * Guidance as a run does it, on the host's arrays: all forms, rescaling, thresholding. Adaptive projected guidance and
+ * thresholding take the arrays for x0 estimates (a run converts them); the other forms do for any kind of output.
+ *   options  DQG_OPTIONS_RUN or NULL
+ *   output   receives the result; may be one of the inputs
+ * Allocates memory for the time of the call.
+ * Errors: DQG_ERROR_ARGUMENT (shapes, or NULL where the options need a view), DQG_ERROR_RANGE, DQG_ERROR_MEMORY.
+ */
+DQG_API dqg_status dqg_guidance_combine(dqg_context *context, const dqg_options *options,
+                                        const dqg_guidance_terms *terms, const dqg_tensor_view *output);
+
+/*
  * What a run without a model needs next.
  *
  *   timestep, sigma   of the point to evaluate
@@ -1135,7 +1241,7 @@ typedef int32_t (*dqg_reward_fn)(void *user, const dqg_tensor_view *x0, double *
  * Memory: eight times the latent, with method "smc" also four times the latent for each particle.
  * Errors: DQG_ERROR_ARGUMENT, DQG_ERROR_RANGE (the budget is too small for the method), DQG_ERROR_STATE (a run that has
  * begun; later, dqg_run_write() or dqg_run_seek() on a run that searches), DQG_ERROR_UNSUPPORTED (the scheduler is not
- * that of a flow), DQG_ERROR_LIMIT, DQG_ERROR_MEMORY.
+ * that of a flow; guidance with momentum, zero steps or a part of the steps), DQG_ERROR_LIMIT, DQG_ERROR_MEMORY.
  */
 DQG_API dqg_status dqg_run_search(dqg_run *run, const dqg_options *options, dqg_reward_fn reward, void *user);
 

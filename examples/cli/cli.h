@@ -131,6 +131,7 @@ struct sampling {
     dqg_model_info info;
     int32_t *classes; /* at least one; -1 is no class */
     int32_t class_count;
+    int32_t condition_count; /* with --conditions: how many of classes every picture has at once; else 0 */
     int64_t *seeds; /* from seeds_text, or NULL */
     int32_t seed_count;
     int64_t seed; /* of image 0 without a list */

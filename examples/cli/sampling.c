@@ -148,6 +148,16 @@ int sampling_resolve(struct cli *cli, struct sampling *sampling, const struct ar
     for (int32_t i = 0; i < sampling->class_count; i++) {
         has_class |= sampling->classes[i] >= 0;
     }
+    int64_t conditions = 1;
+    dqg_options_get_int(sampling->run_options, DQG_RUN_CONDITIONS, &conditions);
+    if (code == EXIT_OK && conditions > 1) {
+        if (conditions != sampling->class_count) {
+            return cli_error(cli, EXIT_USAGE, "--conditions %lld needs as many classes: --class A,B,...",
+                             (long long)conditions);
+        }
+        sampling->condition_count = sampling->class_count;
+        sampling->class_count = 1; /* all in one picture, not a picture of each */
+    }
     if (has_class && !args_given(args, DQG_RUN_GUIDANCE)) {
         dqg_options_set_float(sampling->run_options, DQG_RUN_GUIDANCE, DEFAULT_GUIDANCE);
     }
@@ -169,7 +179,12 @@ dqg_run *sampling_run(struct cli *cli, struct sampling *sampling, dqg_model *mod
     if (status >= 0) {
         status = dqg_options_set_ints(options, DQG_RUN_SEEDS, seeds, count);
     }
-    if (status >= 0 && sampling->info.classes > 0) {
+    if (status >= 0 && sampling->condition_count > 0) {
+        for (int32_t i = 0; i < sampling->condition_count; i++) {
+            classes[i] = sampling->classes[i];
+        }
+        status = dqg_options_set_ints(options, DQG_RUN_CLASSES, classes, sampling->condition_count);
+    } else if (status >= 0 && sampling->info.classes > 0) {
         status = dqg_options_set_ints(options, DQG_RUN_CLASSES, classes, count);
     }
     if (status >= 0) {

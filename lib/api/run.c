@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* Public calls on runs, with a model or with the host's own network, and their memory. lib/run does the work. */
 #include "api/api.h"
+#include "api/run_guidance.h"
 #include "run/run.h"
 #include "tensor/format.h"
 #include "tensor/view.h"
@@ -50,6 +51,8 @@ static struct dqg_run_config read_options(const dqg_options *options) {
     struct dqg_option_value seeds = dqg_option(options, DQG_RUN_SEEDS);
     struct dqg_option_value variations = dqg_option(options, DQG_RUN_VARIATION_SEEDS);
     struct dqg_option_value classes = dqg_option(options, DQG_RUN_CLASSES);
+    struct dqg_option_value weights = dqg_option(options, DQG_RUN_CONDITION_WEIGHTS);
+    struct dqg_option_value blocks = dqg_option(options, DQG_RUN_PERTURBED_BLOCKS);
     return (struct dqg_run_config){
         .count = (int32_t)dqg_option(options, DQG_RUN_COUNT).integer,
         .seed = dqg_option(options, DQG_RUN_SEED).integer,
@@ -65,8 +68,15 @@ static struct dqg_run_config read_options(const dqg_options *options) {
         .noise_path = strcmp(dqg_option(options, DQG_RUN_NOISE_PATH).text, "brownian") == 0,
         .classes = classes.ints,
         .class_count = classes.count,
-        .guidance = dqg_option(options, DQG_RUN_GUIDANCE).number,
-        .cfg_channels = (int32_t)dqg_option(options, DQG_RUN_CFG_CHANNELS).integer,
+        .conditions = (int32_t)dqg_option(options, DQG_RUN_CONDITIONS).integer,
+        .condition_weights = weights.floats,
+        .condition_weight_count = weights.count,
+        .perturbation = {.kind = strcmp(dqg_option(options, DQG_RUN_PERTURBATION).text, "skip") == 0
+                                     ? DQG_PERTURB_SKIP
+                                     : DQG_PERTURB_ATTENTION,
+                         .blocks = blocks.ints,
+                         .count = blocks.count},
+        .guidance = dqg_option_guidance(options),
         .height = (int32_t)dqg_option(options, DQG_RUN_HEIGHT).integer,
         .width = (int32_t)dqg_option(options, DQG_RUN_WIDTH).integer,
         .attention = attention_mode(dqg_option(options, DQG_RUN_ATTENTION).text),
@@ -187,8 +197,8 @@ dqg_status dqg_run_get_info(const dqg_run *run, dqg_run_info *info) {
         .step = run->state.step,
         .steps = sched->steps,
         .evaluations = run->evaluations,
-        .operator_index = run->evaluating ? run->exec.next : 0,
-        .operators = run->graph.node_count,
+        .operator_index = dqg_run_operators_done(run),
+        .operators = dqg_run_operators(run),
         .sigma = point->sigma,
         .timestep = point->timestep,
         .computed = run->cache.computed,

@@ -236,7 +236,9 @@ static dqg_status build(const struct dqg_model *model, struct dqg_graph *graph) 
     x = linear(model, graph, "x_embedder.proj", x);
     x = dqg_graph_add_table(graph, "pos_embed", x, position_table(model, graph));
     for (size_t i = 0; i < hyper->depth; i++) {
-        x = build_block(model, graph, i, x, c);
+        if (dqg_graph_begin_block(graph, i)) {
+            x = build_block(model, graph, i, x, c);
+        }
     }
     int32_t mod = linear(model, graph, "final_layer.adaLN_modulation.1", c);
     x = dqg_graph_norm(graph, "final_layer.norm_final", x, mod, 0, hyper->hidden, norm_epsilon);
@@ -247,7 +249,10 @@ static dqg_status build(const struct dqg_model *model, struct dqg_graph *graph) 
 
 /* Embeddings and the last layer are small, and an error there reaches every value: they keep 16 bits. */
 static const char *const rules[][2] = {
-    {"pos_embed", "f16"}, {"?_embedder.*", "f16"}, {"final_layer.*", "f16"}, {NULL, NULL},
+    {"pos_embed", "f16"},
+    {"?_embedder.*", "f16"},
+    {"final_layer.*", "f16"},
+    {NULL, NULL},
 };
 
 const struct dqg_family dqg_family_dit = {

@@ -8,6 +8,16 @@ bool dqg_exec_bytes(struct dqg_context *context, const struct dqg_graph *graph, 
            dqg_add_size(scratch, graph->shared_bytes, &scratch) && dqg_add_size(scratch, graph->memory_bytes, bytes);
 }
 
+void dqg_exec_set_graph(struct dqg_exec *exec, const struct dqg_graph *graph) {
+    char *shared = exec->memory + graph->memory_bytes;
+    exec->graph = graph;
+    dqg_exec_restart(exec);
+    exec->ops.scratch = shared + graph->shared_bytes;
+    exec->ops.lane_bytes = graph->lane_bytes;
+    exec->ops.shared = shared;
+    exec->ops.bf16 = graph->bf16;
+}
+
 dqg_status dqg_exec_init(struct dqg_context *context, const struct dqg_graph *graph, struct dqg_exec *exec) {
     DQG_TRY(dqg_parallel_prepare(context));
     if (!dqg_exec_bytes(context, graph, &exec->memory_bytes)) {
@@ -17,16 +27,8 @@ dqg_status dqg_exec_init(struct dqg_context *context, const struct dqg_graph *gr
     if (exec->memory == NULL) {
         return dqg_fail_memory(context, "the network's activations", exec->memory_bytes);
     }
-    exec->graph = graph;
-    exec->next = 0;
-    exec->samples = graph->samples;
-    char *shared = exec->memory + graph->memory_bytes;
-    exec->ops = (struct dqg_ops){.context = context,
-                                 .kernels = context->kernels,
-                                 .scratch = shared + graph->shared_bytes,
-                                 .lane_bytes = graph->lane_bytes,
-                                 .shared = shared,
-                                 .bf16 = graph->bf16};
+    exec->ops = (struct dqg_ops){.context = context, .kernels = context->kernels};
+    dqg_exec_set_graph(exec, graph);
     return DQG_OK;
 }
 
@@ -193,6 +195,11 @@ static void run_glu(const struct dqg_exec *exec, const struct dqg_node *node) {
 
 static void run_attention(const struct dqg_exec *exec, const struct dqg_node *node) {
     const struct dqg_value *out = value_of(exec, node->out);
+    if (node->identity) {
+        dqg_op_copy_columns(&exec->ops, floats_of(exec, node->out), out->ld, floats_of(exec, node->v) + node->v_column,
+                            value_of(exec, node->v)->ld, rows_in(exec, out), out->columns);
+        return;
+    }
     struct dqg_attention_args args = {
         .q = floats_of(exec, node->x) + node->q_column,
         .k = floats_of(exec, node->k) + node->k_column,

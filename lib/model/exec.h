@@ -29,6 +29,9 @@ bool dqg_exec_bytes(struct dqg_context *context, const struct dqg_graph *graph, 
 dqg_status dqg_exec_init(struct dqg_context *context, const struct dqg_graph *graph, struct dqg_exec *exec);
 void dqg_exec_free(struct dqg_exec *exec);
 
+/* Go over to another graph, from its beginning, in the same memory: it must need no more bytes than the first one. */
+void dqg_exec_set_graph(struct dqg_exec *exec, const struct dqg_graph *graph);
+
 /* Run the next operator. DQG_PENDING: more are left; DQG_DONE: io->out is complete and the next call starts over. */
 dqg_status dqg_exec_next(struct dqg_exec *exec, const struct dqg_exec_io *io);
 void dqg_exec_restart(struct dqg_exec *exec);

@@ -50,6 +50,39 @@ dqg_status dqg_model_need(struct dqg_context *context, const struct dqg_model *m
     return DQG_OK;
 }
 
+/* Every block that a perturbation names must have been built by a family that asks for them. */
+static dqg_status check_perturbation(const struct dqg_model *model, const struct dqg_graph *graph) {
+    const struct dqg_perturbation *perturbation = graph->perturbation;
+    if (graph->begun == 0) {
+        return dqg_fail(graph->context, DQG_ERROR_UNSUPPORTED,
+                        "networks of the family '%s' offer no perturbed evaluation; set the perturbation's scale to 0",
+                        model->family->name);
+    }
+    for (int32_t i = 0; i < perturbation->count; i++) {
+        if (perturbation->blocks[i] < 0 || perturbation->blocks[i] >= graph->begun) {
+            return dqg_fail(graph->context, DQG_ERROR_RANGE, "block %lld to perturb is outside 0..%lld",
+                            (long long)perturbation->blocks[i], (long long)graph->begun - 1);
+        }
+    }
+    return DQG_OK;
+}
+
+/* With the graph, so that an equal one can be made of it. */
+static dqg_status keep_perturbation(struct dqg_graph *graph) {
+    const struct dqg_perturbation *perturbation = graph->perturbation;
+    size_t bytes = (size_t)perturbation->count * sizeof *perturbation->blocks;
+    struct dqg_perturbation *kept = dqg_arena_alloc(&graph->context->alloc, &graph->arena, sizeof *kept);
+    int64_t *blocks = dqg_arena_alloc(&graph->context->alloc, &graph->arena, bytes);
+    if (kept == NULL || blocks == NULL) {
+        return dqg_fail_memory(graph->context, "the network graph", bytes);
+    }
+    memcpy(blocks, perturbation->blocks, bytes);
+    *kept = *perturbation;
+    kept->blocks = blocks;
+    graph->perturbation = kept;
+    return DQG_OK;
+}
+
 dqg_status dqg_model_graph(struct dqg_context *context, const struct dqg_model *model,
                            const struct dqg_graph_config *config, struct dqg_graph *graph) {
     const struct dqg_hyper *hyper = &model->hyper;
@@ -60,7 +93,8 @@ dqg_status dqg_model_graph(struct dqg_context *context, const struct dqg_model *
                                 .patch = hyper->patch,
                                 .bf16 = config->bf16,
                                 .fewer_samples = config->fewer_samples,
-                                .attention = config->attention};
+                                .attention = config->attention,
+                                .perturbation = config->perturbation};
     graph->height = config->height > 0 ? config->height : hyper->height;
     graph->width = config->width > 0 ? config->width : hyper->width;
     if (config->entropy_scale) {
@@ -75,6 +109,12 @@ dqg_status dqg_model_graph(struct dqg_context *context, const struct dqg_model *
     dqg_status status = model->family->build(model, graph);
     if (status >= 0 && graph->failed) {
         status = graph->status < 0 ? graph->status : dqg_fail_memory(context, "the network graph", graph->arena.total);
+    }
+    if (status >= 0 && graph->perturbation != NULL) {
+        status = check_perturbation(model, graph);
+    }
+    if (status >= 0 && graph->perturbation != NULL) {
+        status = keep_perturbation(graph);
     }
     if (status >= 0) {
         status = dqg_graph_fuse(graph);

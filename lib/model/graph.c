@@ -33,6 +33,16 @@ static int32_t append(struct dqg_graph *graph, struct dqg_node node, size_t rows
     return node.out;
 }
 
+bool dqg_graph_begin_block(struct dqg_graph *graph, size_t index) {
+    const struct dqg_perturbation *perturbation = graph->perturbation;
+    graph->begun = (int64_t)index + 1;
+    graph->perturbed = false;
+    for (int32_t i = 0; perturbation != NULL && i < perturbation->count; i++) {
+        graph->perturbed = graph->perturbed || perturbation->blocks[i] == (int64_t)index;
+    }
+    return !graph->perturbed || perturbation->kind != DQG_PERTURB_SKIP;
+}
+
 struct dqg_node dqg_node_make(enum dqg_node_kind kind, const char *name, int32_t x) {
     return (struct dqg_node){.kind = kind,
                              .name = name,
@@ -172,6 +182,7 @@ int32_t dqg_graph_attention_to(struct dqg_graph *graph, const char *name, const 
     node.heads = args->heads;
     node.causal = args->causal;
     node.self = args->self;
+    node.identity = args->self && graph->perturbed;
     return append(graph, node, graph->values[args->q].rows, args->width);
 }
 

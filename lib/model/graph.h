@@ -61,6 +61,18 @@ struct dqg_span_list {
 enum dqg_attention_mode { DQG_ATTENTION_AUTO, DQG_ATTENTION_FLOAT, DQG_ATTENTION_INT8 };
 extern const char dqg_attention_names[];
 
+/*
+ * A network made worse on purpose in some of its blocks, for guidance away from what it then says: self-attention that
+ * passes its values through, as if each token saw itself alone (PAG, Ahn et al. 2024, arXiv 2403.17377), or without
+ * these blocks (skip-layer guidance of Stable Diffusion 3.5).
+ */
+enum dqg_perturbation_kind { DQG_PERTURB_ATTENTION, DQG_PERTURB_SKIP };
+struct dqg_perturbation {
+    enum dqg_perturbation_kind kind;
+    const int64_t *blocks;
+    int32_t count;
+};
+
 struct dqg_node {
     enum dqg_node_kind kind;
     const char *name;
@@ -87,6 +99,7 @@ struct dqg_node {
     bool causal;                         /* a token sees none that come after it */
     bool self;                           /* attention of the image's tokens to themselves */
     float scale;                         /* of the scores of an attention, or 0 for the usual one */
+    bool identity;                       /* an attention that gives its values as they are */
     bool int8;                           /* integer attention */
 };
 
@@ -106,6 +119,7 @@ struct dqg_graph_config {
     bool entropy_scale;  /* self-attention keeps its entropy when the number of tokens is not train_tokens */
     size_t train_tokens; /* 0: the model's own */
     bool fewer_samples;  /* some operators will be run for some of the samples only */
+    const struct dqg_perturbation *perturbation; /* or NULL; copied */
 };
 
 struct dqg_graph {
@@ -128,12 +142,20 @@ struct dqg_graph {
     bool bf16;           /* products with float weights round both factors to bfloat16 */
     bool failed;         /* while building: out of memory, or as status says */
     dqg_status status;   /* what a failing builder call reported, or DQG_OK */
+
+    const struct dqg_perturbation *perturbation; /* NULL for the network as it is */
+    int64_t begun;                               /* blocks that dqg_graph_begin_block() was asked about */
+    bool perturbed;                              /* the one being built */
 };
 
 /* ---- builder ---- */
 
 dqg_status dqg_graph_init(struct dqg_context *context, struct dqg_graph *graph, int32_t nodes);
 void dqg_graph_free(struct dqg_graph *graph);
+
+/* Begin block index of the network, 0 up. False: leave it out. A builder that calls this offers guidance by perturbed
+ * evaluations. */
+bool dqg_graph_begin_block(struct dqg_graph *graph, size_t index);
 
 /* Each returns the value it makes. name: of the operator, for taps and messages; kept by pointer. */
 int32_t dqg_graph_timestep(struct dqg_graph *graph, const char *name, size_t width);
@@ -165,7 +187,9 @@ struct dqg_graph_attention_args {
     size_t q_column, k_column, v_column, width, heads;
     int32_t mask; /* (samples, keys) or DQG_NO_VALUE: added to scores, -infinity hides a key */
     bool causal;
-    bool self; /* attention of the image's tokens to themselves, whose entropy depends on their number */
+    /* Keys and values are the queries' own tokens, of the image: entropy depends on their number; perturbed, values
+     * pass through. */
+    bool self;
 };
 int32_t dqg_graph_attention_to(struct dqg_graph *graph, const char *name, const struct dqg_graph_attention_args *args);
 int32_t dqg_graph_add(struct dqg_graph *graph, const char *name, int32_t residual, int32_t modulation,

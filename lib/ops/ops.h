@@ -110,6 +110,10 @@ struct dqg_glu {
 };
 void dqg_op_glu(const struct dqg_ops *ops, const struct dqg_glu *args);
 
+/* y = x, from rows of ldx to rows of ldy. */
+void dqg_op_copy_columns(const struct dqg_ops *ops, float *y, size_t ldy, const float *x, size_t ldx, size_t rows,
+                         size_t columns);
+
 /* y = a + b * factor, contiguous; y may be a or b. */
 void dqg_op_add(const struct dqg_ops *ops, float *y, const float *a, const float *b, size_t count, float factor);
 

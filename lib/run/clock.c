@@ -80,6 +80,11 @@ void dqg_run_place(struct dqg_run *run, size_t part, int32_t step) {
         set_state(run, clock);
         run->state.begun = 0;
     }
+    dqg_cache_drop(&run->cache);
+    if (run->momentum != NULL) {
+        size_t n = run->size / dqg_run_parts(run);
+        memset(run->momentum + part * n, 0, n * sizeof *run->momentum);
+    }
 }
 
 void dqg_run_settle(struct dqg_run *run) {

@@ -26,6 +26,9 @@ bool dqg_run_lay_out(struct dqg_run *run) {
     char *base = run->block;
     size_t samples = run->copies * run->images;
     size_t outputs = (size_t)run->scheduler->sched.outputs;
+    size_t records = run->conditions * run->images;
+    size_t plane = records > 0 ? (size_t)(run->shape[2] * run->shape[3]) : 0;
+    size_t answers = run->copies + (run->perturbed.node_count > 0 ? run->conditions : 0);
     size_t out_ratio = run->model != NULL ? run->model->hyper.out_channels / run->model->hyper.channels : 0;
     bool fits =
         dqg_run_take(&used, base, run->size, sizeof(float), (void **)&run->latent) &&
@@ -33,12 +36,16 @@ bool dqg_run_lay_out(struct dqg_run *run) {
         dqg_run_take(&used, base, run->size, outputs * sizeof(float), (void **)&run->output) &&
         dqg_run_take(&used, base, run->size, sizeof(float), (void **)&run->scratch) &&
         dqg_run_take(&used, base, run->size, run->copies * sizeof(float), (void **)&run->net_in) &&
-        dqg_run_take(&used, base, run->size, run->copies * out_ratio * sizeof(float), (void **)&run->net_out) &&
+        dqg_run_take(&used, base, run->size, answers * out_ratio * sizeof(float), (void **)&run->net_out) &&
         dqg_run_take(&used, base, samples, sizeof(double), (void **)&run->timesteps) &&
         dqg_run_take(&used, base, samples, sizeof(int32_t), (void **)&run->labels) &&
+        dqg_run_take(&used, base, records, sizeof(double), (void **)&run->weights) &&
+        dqg_run_take(&used, base, records, 1, (void **)&run->masked) &&
+        dqg_run_take(&used, base, records * plane, sizeof(float), (void **)&run->masks) &&
+        (!run->keeps_momentum || dqg_run_take(&used, base, run->size, sizeof(float), (void **)&run->momentum)) &&
         dqg_run_take(&used, base, run->images, sizeof(uint64_t), (void **)&run->seeds) &&
         dqg_run_take(&used, base, dqg_run_generators(run), sizeof *run->generators, (void **)&run->generators) &&
-        dqg_run_take(&used, base, (size_t)run->graph.node_count, sizeof(int32_t), (void **)&run->node_us) &&
+        dqg_run_take(&used, base, (size_t)dqg_run_node_count(run), sizeof(int32_t), (void **)&run->node_us) &&
         dqg_run_take(&used, base, run->clock_count, sizeof *run->clocks, (void **)&run->clocks);
     fits = fits && dqg_cache_lay_out(&run->cache, base, &used);
     for (int32_t i = 0; fits && i < dqg_sched_buffers(&run->scheduler->sched); i++) {
@@ -50,27 +57,11 @@ bool dqg_run_lay_out(struct dqg_run *run) {
 
 static bool total_bytes(const struct dqg_run *run, size_t *total) {
     size_t network = 0;
-    return (run->model == NULL || dqg_exec_bytes(run->context, &run->graph, &network)) &&
-           dqg_add_size(run->block_bytes, network, total) &&
-           dqg_add_size(*total, sizeof *run + run->graph.arena.total, total);
+    return dqg_run_passes_bytes(run, &network) && dqg_add_size(run->block_bytes, network, total) &&
+           dqg_add_size(*total, sizeof *run, total);
 }
 
 /* ---- configuration ---- */
-
-static dqg_status check_classes(struct dqg_context *context, const struct dqg_model *model,
-                                const struct dqg_run_config *config) {
-    if (config->class_count > 1 && config->class_count != config->count) {
-        return dqg_fail(context, DQG_ERROR_ARGUMENT, "%d classes for %d images: give one, or one for each",
-                        (int)config->class_count, (int)config->count);
-    }
-    for (int32_t i = 0; i < config->class_count; i++) {
-        if (config->classes[i] < -1 || config->classes[i] >= (int64_t)model->hyper.classes) {
-            return dqg_fail(context, DQG_ERROR_RANGE, "class %lld is outside -1..%lld", (long long)config->classes[i],
-                            (long long)model->hyper.classes - 1);
-        }
-    }
-    return DQG_OK;
-}
 
 static dqg_status set_shape(struct dqg_run *run, const int64_t *shape, int32_t rank) {
     uint64_t size;
@@ -95,27 +86,13 @@ static dqg_status prepare(struct dqg_run *run, const struct dqg_run_config *conf
     DQG_TRY(set_shape(run, shape, 4));
     DQG_TRY(dqg_run_set_noise(run, config));
     DQG_TRY(dqg_run_set_clocks(run, config->time_axes));
-    DQG_TRY(check_classes(run->context, run->model, config));
-    if (config->cfg_channels > (int32_t)hyper->channels) {
-        return dqg_fail(run->context, DQG_ERROR_RANGE, "cfg-channels is %d, the model has %zu channels",
-                        (int)config->cfg_channels, hyper->channels);
-    }
-    bool conditional = false;
-    for (int32_t i = 0; i < config->class_count; i++) {
-        conditional = conditional || config->classes[i] >= 0;
-    }
-    run->guidance = config->guidance;
-    run->cfg_channels = config->cfg_channels;
-    run->copies = conditional && config->guidance != 1.0 ? 2 : 1;
-    run->network = (struct dqg_graph_config){.samples = run->copies * run->images,
-                                             .height = (size_t)shape[2],
-                                             .width = (size_t)shape[3],
-                                             .attention = config->attention,
+    run->network = (struct dqg_graph_config){.attention = config->attention,
                                              .bf16 = config->bf16,
                                              .entropy_scale = config->entropy_scale,
                                              .train_tokens = (size_t)config->train_tokens,
                                              .fewer_samples = config->cache.kind != DQG_CACHE_NONE};
-    DQG_TRY(dqg_model_graph(run->context, run->model, &run->network, &run->graph));
+    DQG_TRY(dqg_run_set_conditions(run, config));
+    DQG_TRY(dqg_run_plan_passes(run, config));
     if (run->clock_count > 0 && config->cache.kind != DQG_CACHE_NONE) {
         return dqg_fail(run->context, DQG_ERROR_UNSUPPORTED,
                         "step caches need one time for the whole run: time-axes 0");
@@ -141,14 +118,14 @@ void dqg_run_scale_start(struct dqg_run *run) {
 
 static void fill(struct dqg_run *run, const struct dqg_run_config *config) {
     dqg_run_first_noise(run, config);
-    /* Labels: all images with their class, then, guided, all of them without. */
-    for (size_t i = 0; i < run->copies * run->images; i++) {
-        const int64_t *classes = config->classes;
-        int64_t label = config->class_count == 0 ? -1 : classes[config->class_count > 1 ? i % run->images : 0];
-        run->labels[i] = i < run->images ? (int32_t)label : -1;
+    if (run->model != NULL) {
+        dqg_run_fill_conditions(run, config);
     }
     dqg_cache_fill(&run->cache, &config->cache);
-    memset(run->node_us, 0, (size_t)run->graph.node_count * sizeof *run->node_us);
+    if (run->momentum != NULL) {
+        memset(run->momentum, 0, run->size * sizeof *run->momentum);
+    }
+    memset(run->node_us, 0, (size_t)dqg_run_node_count(run) * sizeof *run->node_us);
     memset(run->clocks, 0, run->clock_count * sizeof *run->clocks);
     run->temperature = config->temperature;
     dqg_run_scale_start(run);
@@ -163,8 +140,7 @@ void dqg_run_free(struct dqg_run *run) {
     struct dqg_context *context = run->context;
     dqg_search_free(run);
     dqg_run_drop_offset(run);
-    dqg_exec_free(&run->exec);
-    dqg_graph_free(&run->graph);
+    dqg_run_free_passes(run);
     dqg_free(&context->alloc, run->block, run->block_bytes);
     dqg_model_release_(run->model);
     dqg_scheduler_release_(run->scheduler);
@@ -232,7 +208,7 @@ static dqg_status complete(struct dqg_run *run, const struct dqg_run_config *con
                            struct dqg_run **out) {
     status = status >= 0 ? dqg_run_allocate(run) : status;
     if (status >= 0 && run->model != NULL) {
-        status = dqg_exec_init(run->context, &run->graph, &run->exec);
+        status = dqg_run_init_passes(run);
     }
     if (status < 0) {
         dqg_run_free(run);
@@ -283,50 +259,44 @@ dqg_status dqg_run_make_custom(struct dqg_context *context, struct dqg_scheduler
 /* What depends on shape and scheduler. The pointers into the block follow by dqg_run_lay_out(). */
 static void swap_memory(struct dqg_run *a, struct dqg_run *b) {
     SWAP(struct dqg_scheduler *, a->scheduler, b->scheduler);
-    SWAP(struct dqg_graph, a->graph, b->graph);
-    SWAP(struct dqg_exec, a->exec, b->exec);
     SWAP(void *, a->block, b->block);
     SWAP(size_t, a->block_bytes, b->block_bytes);
-    a->exec.graph = &a->graph;
-    b->exec.graph = &b->graph;
+    dqg_run_swap_passes(a, b);
 }
 
-static dqg_status build(struct dqg_run *run, const int64_t *shape, const struct dqg_cache_config *cache) {
+static dqg_status build(struct dqg_run *run, const int64_t *shape, const struct dqg_run *like,
+                        const struct dqg_cache_config *cache) {
     DQG_TRY(set_shape(run, shape, run->rank));
     if (run->model != NULL) {
-        run->network.height = (size_t)shape[2];
-        run->network.width = (size_t)shape[3];
-        DQG_TRY(dqg_model_graph(run->context, run->model, &run->network, &run->graph));
+        DQG_TRY(dqg_run_copy_passes(like, run));
         DQG_TRY(dqg_cache_init(run->context, cache, &run->graph, &run->cache));
     }
     if (!dqg_run_lay_out(run)) {
         return dqg_fail(run->context, DQG_ERROR_LIMIT, "a run of this size does not fit the address space");
     }
     DQG_TRY(dqg_run_allocate(run));
-    return run->model != NULL ? dqg_exec_init(run->context, &run->graph, &run->exec) : DQG_OK;
+    return run->model != NULL ? dqg_run_init_passes(run) : DQG_OK;
 }
 
 dqg_status dqg_run_reshape(struct dqg_run *run, const int64_t *shape, struct dqg_scheduler *scheduler) {
     int64_t old_shape[DQG_MAX_RANK];
     struct dqg_run *other = NULL;
-    const int32_t *labels = run->labels;
     const uint64_t *seeds = run->seeds;
     const struct dqg_cache old_cache = run->cache;
     const struct dqg_cache_config cache = dqg_cache_config(&old_cache);
-    const struct dqg_graph_config network = run->network;
     memcpy(old_shape, run->shape, sizeof old_shape);
     DQG_TRY(start(run->context, run->model, scheduler, &other));
+    dqg_run_share_conditions(run, other);
     swap_memory(run, other);
-    dqg_status status = build(run, shape, &cache);
+    dqg_status status = build(run, shape, other, &cache);
     if (status >= 0) {
         memset(run->block, 0, run->block_bytes);
-        memcpy(run->labels, labels, run->copies * run->images * sizeof *labels);
+        dqg_run_take_conditions(run, other);
         memcpy(run->seeds, seeds, run->images * sizeof *seeds);
         dqg_cache_fill(&run->cache, &cache);
     } else {
         swap_memory(run, other);
         run->cache = old_cache;
-        run->network = network;
         (void)set_shape(run, old_shape, run->rank); /* it was one before */
         dqg_run_lay_out(run);
     }

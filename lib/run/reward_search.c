@@ -159,6 +159,14 @@ dqg_status dqg_search_refuse(const struct dqg_run *run) {
                : dqg_fail(run->context, DQG_ERROR_STATE, "the run searches, and chooses by itself what is evaluated");
 }
 
+dqg_status dqg_search_check_guidance(const struct dqg_run *run, const struct dqg_guidance *guidance) {
+    return !dqg_guidance_counts_steps(guidance)
+               ? DQG_OK
+               : dqg_fail(run->context, DQG_ERROR_UNSUPPORTED,
+                          "a search goes from particle to particle, not from step to step: guide it without momentum "
+                          "(apg-momentum 0), zero-steps, perturbed-start and perturbed-end");
+}
+
 static dqg_status check_run(const struct dqg_run *run) {
     const struct dqg_sched *sched = &run->scheduler->sched;
     if (run->search != NULL || run->evaluations > 0 || run->evaluating || run->state.step > 0) {
@@ -172,6 +180,7 @@ static dqg_status check_run(const struct dqg_run *run) {
         return dqg_fail(run->context, DQG_ERROR_UNSUPPORTED,
                         "a search evaluates other samples each time: make the run without a step cache");
     }
+    DQG_TRY(dqg_search_check_guidance(run, &run->guidance));
     if (sched->prediction != DQG_PREDICT_FLOW) {
         return dqg_fail(run->context, DQG_ERROR_UNSUPPORTED,
                         "a search moves along the paths of a flow: the run's scheduler must have schedule 'flow' and "

@@ -5,9 +5,11 @@
 
 #include "model/model.h"
 #include "run/cache.h"
+#include "run/guidance.h"
 #include "sched/particle.h"
 #include "sched/sched.h"
 #include "support/rng_torch.h"
+#include "tensor/view.h"
 
 /* A scheduler as a shared handle. */
 struct dqg_scheduler {
@@ -51,8 +53,11 @@ struct dqg_run_config {
     bool noise_path;    /* fresh noise is that of a Brownian path */
     const int64_t *classes;
     int32_t class_count;
-    double guidance;
-    int32_t cfg_channels;
+    int32_t conditions; /* classes of an image; classes[condition * count + image], or one for each condition */
+    const double *condition_weights;
+    int32_t condition_weight_count;
+    struct dqg_guidance guidance;
+    struct dqg_perturbation perturbation; /* without blocks: the middle one */
     int32_t height, width;
     enum dqg_attention_mode attention;
     uint64_t memory_limit;
@@ -72,10 +77,11 @@ struct dqg_run {
     struct dqg_context *context;
     struct dqg_model *model; /* NULL for a custom run */
     struct dqg_scheduler *scheduler;
-    struct dqg_graph graph;
+    struct dqg_graph graph;            /* all copies */
+    struct dqg_graph plain, perturbed; /* the conditions alone, and again perturbed; or empty: passes.c */
     struct dqg_exec exec;
-    struct dqg_graph_config network; /* what the graph was made for */
-    struct dqg_cache cache;
+    struct dqg_graph_config network; /* of all three, without samples, sizes, perturbation */
+    struct dqg_cache cache;          /* of graph */
 
     int32_t rank;
     int64_t shape[DQG_MAX_RANK]; /* of the latent */
@@ -83,21 +89,28 @@ struct dqg_run {
     size_t image_size;           /* elements of one image */
     size_t size;                 /* elements of the latent */
     size_t clock_count;          /* equal parts of the latent with times of their own; 0: one time for all of it */
-    size_t copies;               /* samples of the network for each image: 2 with guidance, else 1; 0 without model */
-    double guidance;
-    int32_t cfg_channels;
+    size_t conditions;           /* of each image; 0 without model */
+    size_t copies;               /* samples of the network for each image: its conditions, and one without if needed */
+    struct dqg_guidance guidance;
+    bool keeps_momentum; /* it was made with guidance that does */
+    bool balanced;       /* the shares of its conditions add up to 1 in every pixel of each image */
+    bool any_class;      /* some condition is one */
 
     /* In block. Sizes in elements: size unless stated. */
     void *block;
     size_t block_bytes;
     float *latent, *x0, *output, *scratch;
-    float *net_in;                    /* copies * size */
-    float *net_out;                   /* copies * size * (out_channels / channels) */
-    double *timesteps;                /* copies * images */
-    int32_t *labels;                  /* copies * images */
-    uint64_t *seeds;                  /* images */
+    float *net_in;     /* copies * size */
+    float *net_out;    /* (copies, of a perturbed network the conditions) * size * (out_channels / channels) */
+    double *timesteps; /* copies * images */
+    int32_t *labels;   /* copies * images: conditions[images], then without */
+    double *weights;   /* conditions * images */
+    uint8_t *masked;   /* conditions * images: has a mask */
+    float *masks;      /* conditions * images * (height * width) */
+    float *momentum;   /* running difference of guidance; NULL where the guidance it was made with has none */
+    uint64_t *seeds;   /* images */
     struct dqg_torch_rng *generators; /* dqg_run_generators() */
-    int32_t *node_us;                 /* [operators] the time each took last */
+    int32_t *node_us;                 /* [dqg_run_node_count()] the time each took last */
     struct dqg_clock *clocks;         /* clock_count; the solver's history comes after them, last */
 
     enum dqg_noise noise;
@@ -154,7 +167,7 @@ dqg_status dqg_run_set_clocks(struct dqg_run *run, int32_t time_axes);
 dqg_status dqg_run_check_clocks(const struct dqg_run *run, const struct dqg_sched *sched);
 size_t dqg_run_parts(const struct dqg_run *run);
 struct dqg_clock dqg_run_clock(const struct dqg_run *run, size_t part);
-/* Place a part without history. dqg_run_settle() after the last one. */
+/* Place a part without history, momentum, cache. dqg_run_settle() after the last one. */
 void dqg_run_place(struct dqg_run *run, size_t part, int32_t step);
 void dqg_run_settle(struct dqg_run *run);
 /* The point that a part of the network's input belongs to, and the part whose is told where there is room for one. */
@@ -170,6 +183,76 @@ dqg_status dqg_run_start_from(struct dqg_run *run, int32_t index, const float *m
 
 /* Mean of count samples of n values, and the mean of the variances of each value. */
 void dqg_fit_gaussian(const float *samples, size_t count, size_t n, float *mean, double *variance);
+
+/* ---- passes.c ---- */
+
+/* Plan the networks of an evaluation, after dqg_run_set_conditions(). */
+dqg_status dqg_run_plan_passes(struct dqg_run *run, const struct dqg_run_config *config);
+
+/* Plan the same for a copy of the run, of the copy's shape; exchange the networks of two runs. */
+void dqg_run_swap_passes(struct dqg_run *a, struct dqg_run *b);
+dqg_status dqg_run_copy_passes(const struct dqg_run *run, struct dqg_run *copy);
+
+/* What they take with their graphs; false on overflow. */
+bool dqg_run_passes_bytes(const struct dqg_run *run, size_t *bytes);
+dqg_status dqg_run_init_passes(struct dqg_run *run);
+void dqg_run_free_passes(struct dqg_run *run);
+
+/* Begin an evaluation; go to its next network, or false after the last one. */
+void dqg_run_first_pass(struct dqg_run *run);
+bool dqg_run_next_pass(struct dqg_run *run);
+
+/* Is that of all copies among them, in the evaluation under way or the next one? */
+bool dqg_run_asks_all_copies(const struct dqg_run *run);
+
+/* Where the network under way writes, and the time its next operator took last. */
+float *dqg_run_pass_output(const struct dqg_run *run);
+int32_t *dqg_run_node_us(const struct dqg_run *run);
+
+/* Operators of all networks; of the evaluation under way or the next one; finished ones of that. */
+int32_t dqg_run_node_count(const struct dqg_run *run);
+int32_t dqg_run_operators(const struct dqg_run *run);
+int32_t dqg_run_operators_done(const struct dqg_run *run);
+
+/* ---- combine.c ---- */
+
+/* Is any image's output taken from the network, and not 0? */
+bool dqg_run_asks_network(const struct dqg_run *run);
+
+/* Has the unconditional, the perturbed network a part in the evaluation under way or the next one? */
+bool dqg_run_asks_unconditional(const struct dqg_run *run);
+bool dqg_run_asks_perturbed(const struct dqg_run *run);
+
+/* From the outputs of all passes to run->output. */
+void dqg_run_combine(struct dqg_run *run);
+
+/* ---- conditions.c ---- */
+
+/* Check the configuration's classes and weights, and take what the layout depends on; later, fill in the arrays. */
+dqg_status dqg_run_set_conditions(struct dqg_run *run, const struct dqg_run_config *config);
+void dqg_run_fill_conditions(struct dqg_run *run, const struct dqg_run_config *config);
+
+/* Of a run that gets another shape: let other hold what it has now; then take it, masks stretched by nearest pixels. */
+void dqg_run_share_conditions(const struct dqg_run *run, struct dqg_run *other);
+void dqg_run_take_conditions(struct dqg_run *run, const struct dqg_run *other);
+
+/* What part each condition has in a pixel of an image; returns the sum, where 1 is exact. */
+double dqg_run_condition_shares(const struct dqg_run *run, size_t image, size_t pixel, double *shares);
+
+/* The conditions' outputs of an image as one: out [image_size]. unconditional may be NULL where shares add up to 1. */
+void dqg_run_compose(const struct dqg_run *run, size_t image, const float *outputs, const float *unconditional,
+                     float *out);
+
+/* Changes between steps; an evaluation under way starts again. image < 0: all; the index has been checked. */
+dqg_status dqg_run_check_guidance(const struct dqg_run *run, const struct dqg_guidance *guidance);
+dqg_status dqg_run_change_guidance(struct dqg_run *run, const struct dqg_guidance *guidance);
+dqg_status dqg_run_change_condition(struct dqg_run *run, int32_t image, int32_t index, const dqg_condition *condition);
+
+/* Their part of a saved state; check comes before read. */
+size_t dqg_run_conditions_bytes(const struct dqg_run *run);
+void dqg_run_conditions_write(const struct dqg_run *run, char *out);
+dqg_status dqg_run_conditions_check(const struct dqg_run *run, const char *in);
+void dqg_run_conditions_read(struct dqg_run *run, const char *in);
 
 /* ---- noise.c ---- */
 
@@ -219,6 +302,8 @@ struct dqg_search_config {
 dqg_status dqg_search_begin(struct dqg_run *run, const struct dqg_search_config *config, dqg_reward_fn reward,
                             void *user);
 dqg_status dqg_search_feed(struct dqg_run *run); /* in place of the solver's */
+/* Fails where guidance follows the steps of a path, which a search has none of. */
+dqg_status dqg_search_check_guidance(const struct dqg_run *run, const struct dqg_guidance *guidance);
 void dqg_search_tell(const struct dqg_run *run, dqg_search_info *info);
 
 /* ---- boundary.c, resize.c, lanczos.c ---- */

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Save and restore. A state is a header, the seeds, the latent, the x0 estimate and the solver's history, in the
- * machine's byte order: it is for the same program on the same machine, not a file format.
+ * Save and restore. A state is a header, the seeds, the latent, the x0 estimate, the solver's history, the momentum of
+ * guidance, the step cache, guidance and conditions, clocks, the search, in the machine's byte order: it is for the
+ * same program on the same machine, not a file format.
  */
 #include "run/run.h"
 #include "support/hash.h"
@@ -21,21 +22,25 @@ struct state_header {
 
 enum { MOST_DRAWS = 8 }; /* more than a run makes before its first evaluation, or in one: bounds what is replayed */
 
-static const uint64_t state_magic = 0x3445544154534744; /* "DGSTATE4" */
+static const uint64_t state_magic = 0x3545544154534744; /* "DGSTATE5" */
 
 static size_t buffer_count(const struct dqg_run *run) {
-    return 2 + (size_t)dqg_sched_buffers(&run->scheduler->sched);
+    return 2 + (size_t)dqg_sched_buffers(&run->scheduler->sched) + (run->momentum != NULL ? 1 : 0);
 }
 
 size_t dqg_run_state_bytes(const struct dqg_run *run) {
     return sizeof(struct state_header) + run->images * sizeof(uint64_t) +
            buffer_count(run) * run->size * sizeof(float) + dqg_cache_state_bytes(&run->cache) +
-           run->clock_count * sizeof(struct dqg_clock) + dqg_search_state_bytes(run);
+           dqg_run_conditions_bytes(run) + run->clock_count * sizeof(struct dqg_clock) + dqg_search_state_bytes(run);
 }
 
 /* The float arrays of a state, in order. */
 static float *state_buffer(const struct dqg_run *run, size_t index) {
-    return index == 0 ? run->latent : index == 1 ? run->x0 : run->state.history[index - 2];
+    bool last = index == buffer_count(run) - 1;
+    return index == 0                      ? run->latent
+           : index == 1                    ? run->x0
+           : last && run->momentum != NULL ? run->momentum
+                                           : run->state.history[index - 2];
 }
 
 static uint64_t body_hash(const char *state, size_t size) {
@@ -70,6 +75,8 @@ void dqg_run_state_write(const struct dqg_run *run, void *state) {
     }
     dqg_cache_state_write(&run->cache, at);
     at += dqg_cache_state_bytes(&run->cache);
+    dqg_run_conditions_write(run, at);
+    at += dqg_run_conditions_bytes(run);
     memcpy(at, run->clocks, run->clock_count * sizeof *run->clocks);
     dqg_search_state_write(run, at + run->clock_count * sizeof *run->clocks);
     header.hash = body_hash(state, dqg_run_state_bytes(run));
@@ -113,7 +120,8 @@ dqg_status dqg_run_state_read(struct dqg_run *run, const void *state, size_t siz
                     clock_is_possible(run, (struct dqg_clock){header.step, header.phase, header.kept});
     const char *search = (const char *)state + size - dqg_search_state_bytes(run);
     const char *clocks = search - run->clock_count * sizeof *run->clocks;
-    if (!dqg_cache_state_check(&run->cache, clocks - dqg_cache_state_bytes(&run->cache))) {
+    const char *conditions = clocks - dqg_run_conditions_bytes(run);
+    if (!dqg_cache_state_check(&run->cache, conditions - dqg_cache_state_bytes(&run->cache))) {
         return dqg_fail(context, DQG_ERROR_STATE, "the saved run was made with another cache");
     }
     for (size_t i = 0; i < run->clock_count; i++) {
@@ -124,6 +132,8 @@ dqg_status dqg_run_state_read(struct dqg_run *run, const void *state, size_t siz
     if (!possible || !dqg_search_state_fits(run, search)) {
         return dqg_fail(context, DQG_ERROR_FORMAT, "the saved run stands at an impossible step");
     }
+    DQG_TRY(dqg_run_conditions_check(run, conditions));
+    dqg_run_conditions_read(run, conditions);
     const char *at = (const char *)state + sizeof header;
     memcpy(run->seeds, at, run->images * sizeof *run->seeds);
     at += run->images * sizeof *run->seeds;

@@ -28,36 +28,16 @@ dqg_status dqg_run_begin(struct dqg_run *run) {
 static dqg_status begin_evaluation(struct dqg_run *run) {
     DQG_TRY(dqg_run_begin(run));
     dqg_run_scale_input(run, run->net_in);
-    if (run->copies == 2) {
-        memcpy(run->net_in + run->size, run->net_in, run->size * sizeof(float));
+    for (size_t copy = 1; copy < run->copies; copy++) {
+        memcpy(run->net_in + copy * run->size, run->net_in, run->size * sizeof(float));
     }
     for (size_t i = 0; i < run->copies * run->images; i++) {
         run->timesteps[i] = dqg_run_point(run, run->clock_count > 0 ? i % run->images : 0).timestep;
     }
-    dqg_exec_restart(&run->exec);
+    dqg_run_first_pass(run);
     dqg_cache_begin(&run->cache, run->state.step, run->scheduler->sched.steps);
     run->evaluating = true;
     return DQG_OK;
-}
-
-/* output = uncond + guidance (cond - uncond) on the guided channels, cond on the rest; of a learned-sigma network the
- * mean half only. */
-static void combine(struct dqg_run *run) {
-    const struct dqg_hyper *hyper = &run->model->hyper;
-    size_t plane = run->image_size / hyper->channels;
-    size_t stride = plane * hyper->out_channels;
-    size_t guided = run->cfg_channels > 0 ? (size_t)run->cfg_channels : hyper->channels;
-    float scale = (float)run->guidance;
-    for (size_t image = 0; image < run->images; image++) {
-        const float *with = run->net_out + image * stride;
-        const float *without = run->net_out + (run->images + image) * stride;
-        float *out = run->output + image * run->image_size;
-        size_t mixed = run->copies == 2 ? guided * plane : 0;
-        for (size_t i = 0; i < mixed; i++) {
-            out[i] = without[i] + scale * (with[i] - without[i]);
-        }
-        memcpy(out + mixed, with + mixed, (run->image_size - mixed) * sizeof(float));
-    }
 }
 
 dqg_status dqg_run_feed(struct dqg_run *run) {
@@ -79,30 +59,45 @@ void dqg_run_restart_step(struct dqg_run *run) {
         dqg_run_place(run, part, dqg_run_clock(run, part).step); /* what the solver remembers led elsewhere */
     }
     dqg_run_settle(run);
-    dqg_cache_drop(&run->cache);
+}
+
+/* What the cache holds would be of some steps ago, where it has not looked at this one. */
+static dqg_status end_evaluation(struct dqg_run *run) {
+    if (!dqg_run_asks_all_copies(run)) {
+        dqg_cache_drop(&run->cache);
+    }
+    dqg_run_combine(run);
+    return dqg_run_feed(run);
 }
 
 /* One operator; after an evaluation's last one the solver moves. */
 static dqg_status run_operator(struct dqg_run *run) {
+    if (!dqg_run_asks_network(run)) {
+        DQG_TRY(dqg_run_begin(run));
+        return end_evaluation(run);
+    }
     if (!run->evaluating) {
         DQG_TRY(begin_evaluation(run));
     }
-    struct dqg_exec_io io = {run->net_in, run->timesteps, run->labels, run->net_out};
-    int32_t node = run->exec.next;
+    struct dqg_exec_io io = {run->net_in, run->timesteps, run->labels, dqg_run_pass_output(run)};
+    int32_t *time_us = dqg_run_node_us(run);
     int64_t before = dqg_now_us();
-    dqg_status status = dqg_cache_next(&run->cache, &run->exec, &io);
-    run->node_us[node] = (int32_t)(dqg_now_us() - before);
+    bool cached = run->exec.graph == &run->graph;
+    dqg_status status = cached ? dqg_cache_next(&run->cache, &run->exec, &io) : dqg_exec_next(&run->exec, &io);
+    *time_us = (int32_t)(dqg_now_us() - before);
     if (status != DQG_DONE) {
         return status;
     }
-    combine(run);
-    return dqg_run_feed(run);
+    if (dqg_run_next_pass(run)) {
+        return DQG_PENDING;
+    }
+    return end_evaluation(run);
 }
 
 static dqg_status report(struct dqg_run *run) {
-    uint64_t in_evaluation = run->evaluating ? (uint64_t)run->exec.next * 1000 / (uint64_t)run->graph.node_count : 0;
+    uint64_t in_evaluation = (uint64_t)dqg_run_operators_done(run) * 1000 / (uint64_t)dqg_run_operators(run);
     uint64_t done = (uint64_t)run->evaluations * 1000 + in_evaluation;
-    const char *name = run->evaluating ? run->graph.nodes[run->exec.next].name : "step";
+    const char *name = run->evaluating ? run->exec.graph->nodes[run->exec.next].name : "step";
     return dqg_work_set(&run->work, done < run->work.total ? done : run->work.total, name);
 }
 
@@ -115,7 +110,7 @@ static dqg_status work_loop(struct dqg_run *run, int64_t deadline) {
             return dqg_fail(run->context, DQG_ERROR_CANCELLED, "the run was cancelled; call again to go on");
         }
         /* Do not begin an operator that took longer last time than is left. */
-        int64_t expected = run->evaluating ? run->node_us[run->exec.next] : 0;
+        int64_t expected = run->evaluating ? *dqg_run_node_us(run) : 0;
         if (!first && deadline >= 0 && dqg_now_us() + expected >= deadline) {
             return DQG_PENDING;
         }

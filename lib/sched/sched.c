@@ -299,6 +299,7 @@ dqg_status dqg_sched_init(struct dqg_context *context, const struct dqg_sched_co
         sched->lml = config->lml;
     }
     sched->pfgm_dimensions = parts.config.pfgm_dimensions;
+    sched->flow = dqg_schedule_family(parts.schedule) == DQG_FAMILY_FLOW;
     sched->initial_scale = initial_scale(&parts, points);
     sched->identity = dqg_sched_identity(sched);
     return DQG_OK;
@@ -381,6 +382,18 @@ dqg_status dqg_sched_begin(const struct dqg_sched *sched, struct dqg_sched_state
         state->begun = 1;
     }
     return DQG_OK;
+}
+
+void dqg_sched_x0_terms(const struct dqg_sched *sched, const struct dqg_sched_point *point, double terms[2]) {
+    struct dqg_estimate estimate;
+    dqg_predictions[sched->prediction].estimate(point, &estimate);
+    double straight = sched->flow ? point->input_scale : 1; /* a search's points may lie on another path */
+    terms[0] = straight * estimate.x0_x;
+    terms[1] = straight * estimate.x0_output;
+}
+
+double dqg_sched_level(const struct dqg_sched *sched, const struct dqg_sched_point *point) {
+    return sched->flow ? point->sigma * point->input_scale : point->sigma / point->alpha;
 }
 
 dqg_status dqg_sched_feed(const struct dqg_sched *sched, struct dqg_sched_state *state, float *x, const float *output,

@@ -102,6 +102,7 @@ struct dqg_sched {
     double pfgm_dimensions;
     dqg_interpolant interpolant; /* in place of most above; struct_size 0: none */
     int32_t outputs;             /* that an evaluation gives, each of the sample's size: 1, or a drift and a score */
+    bool flow;                   /* sigma is a time of 0..1 */
     double initial_scale;        /* a run starts at points[0] from standard normal noise times this */
     uint64_t identity;           /* hash of everything above: a saved state fits an equal plan only */
 };
@@ -165,6 +166,11 @@ typedef void (*dqg_noise_fn)(void *user, const struct dqg_draw *draw, float *buf
 /* To be called before the network is evaluated; with churn it raises x once a step. x, scratch, noise: as below. */
 dqg_status dqg_sched_begin(const struct dqg_sched *sched, struct dqg_sched_state *state, float *x, float *scratch,
                            size_t n, dqg_noise_fn noise, void *user);
+/* x0 = x times the first + output times the second, at a point. */
+void dqg_sched_x0_terms(const struct dqg_sched *sched, const struct dqg_sched_point *point, double terms[2]);
+
+/* Noise level of a point, the same for every solver: a flow's sigma on the straight path, else sigma / alpha. */
+double dqg_sched_level(const struct dqg_sched *sched, const struct dqg_sched_point *point);
 
 /*
  * Feed the network's output for the requested point.

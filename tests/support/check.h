@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * What tests of the public API share: cmocka with its prelude, views of test buffers, and a check that a call fails
- * with the status it documents and says why.
+ * What tests of the public API share: cmocka with its prelude, options, views of test buffers, and a check that a call
+ * fails with the status it documents and says why.
  */
 #ifndef TESTS_CHECK_H
 #define TESTS_CHECK_H
@@ -32,6 +32,22 @@ static inline dqg_options *make_options(dqg_context *context, int32_t kind) {
     dqg_options *options;
     assert_ok(dqg_options_create(context, kind, &options));
     return options;
+}
+
+/* Options in one text, "name=value name=value". */
+static inline void parse_options(dqg_options *options, const char *text) {
+    char copy[256];
+    assert_true(strlen(text) < sizeof copy);
+    strcpy(copy, text);
+    for (char *word = copy, *next; *word != '\0'; word = next) {
+        next = word + strcspn(word, " ");
+        next = *next == ' ' ? (*next = '\0', next + 1) : next;
+        char *value = strchr(word, '=');
+        *value = '\0';
+        if (dqg_options_parse(options, word, value + 1) != DQG_OK) {
+            fail_msg("%s = %s is refused", word, value + 1);
+        }
+    }
 }
 
 /* A contiguous F32 view. Unused sizes are 0 and end the shape. */

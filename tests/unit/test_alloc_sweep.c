@@ -71,6 +71,12 @@ static dqg_status run_options(dqg_context *context, dqg_options **options) {
     if (status == DQG_OK) {
         status = dqg_options_set_text(*options, DQG_RUN_CACHE, "first-block");
     }
+    if (status == DQG_OK) {
+        status = dqg_options_set_float(*options, DQG_RUN_PERTURBED_SCALE, 2.0);
+    }
+    if (status == DQG_OK) {
+        status = dqg_options_set_text(*options, DQG_RUN_GUIDANCE_FORM, "apg");
+    }
     return status;
 }
 
@@ -105,6 +111,13 @@ static dqg_status use_run(dqg_context *context, dqg_model *model, dqg_run *run) 
     }
     if (status == DQG_DONE) {
         status = dqg_run_read(run, DQG_SOURCE_X0, &view);
+    }
+    if (status == DQG_OK) {
+        dqg_guidance_terms terms;
+        DQG_INIT(&terms);
+        terms.steps = 1;
+        terms.conditional = &view;
+        status = dqg_guidance_combine(context, NULL, &terms, &view);
     }
     if (status == DQG_OK) {
         result(out, sizeof(out));

@@ -524,6 +524,8 @@ static void test_memory(void **state) {
     assert_ok(dqg_model_load(context, int4_path, NULL, &model));
     dqg_options *options = run_options(context, IMAGES, 7, 2.5);
     assert_ok(dqg_options_set_text(options, DQG_RUN_NOISE, "torch-cpu"));
+    assert_ok(dqg_options_set_text(options, DQG_RUN_GUIDANCE_FORM, "apg"));
+    assert_ok(dqg_options_set_float(options, DQG_RUN_PERTURBED_SCALE, 2));
     DQG_INIT(&info);
     assert_ok(dqg_model_memory(context, model, NULL, options, &info));
     int64_t before = memory.live_bytes;
