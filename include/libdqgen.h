@@ -759,7 +759,7 @@ DQG_API dqg_status dqg_scheduler_create(dqg_context *context, const dqg_options 
 enum {
     DQG_INTERPOLATE_LINEAR = 0,        /* 1 - t and t */
     DQG_INTERPOLATE_TRIG = 1,          /* sqrt(1 - gamma^2) times cos(pi t / 2) and sin(pi t / 2) */
-    DQG_PATH_ENCODE_DECODE = 2, /* cos(pi t)^2 and 0 to t = 1/2, then 0 and cos(pi t)^2 */
+    DQG_INTERPOLATE_ENCODE_DECODE = 2, /* cos(pi t)^2 and 0 to t = 1/2, then 0 and cos(pi t)^2 */
     DQG_INTERPOLATE_MIRROR = 3,        /* 0 and 1: to and from the same sample */
     DQG_INTERPOLATE_ONE_SIDED_LINEAR = 4, /* rectified flow, with t = 1 - sigma */
     DQG_INTERPOLATE_ONE_SIDED_TRIG = 5

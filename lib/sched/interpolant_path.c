@@ -57,7 +57,7 @@ struct dqg_interpolant_values dqg_interpolant_values(const dqg_interpolant *inte
         v.start_rate = -rest * pi / 2 * s - (rest > 0 ? v.gamma_product / rest * c : 0);
         v.end_rate = rest * pi / 2 * c - (rest > 0 ? v.gamma_product / rest * s : 0);
         break;
-    case DQG_PATH_ENCODE_DECODE:
+    case DQG_INTERPOLATE_ENCODE_DECODE:
         v.start = t <= 0.5 ? cos(pi * t) * cos(pi * t) : 0;
         v.end = t > 0.5 ? cos(pi * t) * cos(pi * t) : 0;
         v.start_rate = t <= 0.5 ? -pi * sin(2 * pi * t) : 0;
