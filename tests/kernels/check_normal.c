@@ -132,6 +132,21 @@ static void check_corners(const struct check *check) {
     }
 }
 
+/* The same bits on every machine: the FNV-1a hash of many of them. */
+static void check_bits(const struct check *check) {
+    enum { COUNT = 1 << 14 };
+    static uint32_t bits[COUNT];
+    uint64_t hash = 0xcbf29ce484222325;
+    check_case("normal_f32 %s: bits", check->tested->name);
+    check->tested->normal_f32((float *)bits, 1234, 0, 0, 0, COUNT / 4);
+    for (size_t i = 0; i < COUNT; i++) {
+        hash = (hash ^ bits[i]) * 0x100000001b3;
+    }
+    if (hash != 0x9bde7786eda8d47b) {
+        check_fail("hash %llx", (unsigned long long)hash);
+    }
+}
+
 void check_normal_f32(const struct check *check) {
     for (size_t i = 0; i < check->cases; i++) {
         uint64_t seed = (uint64_t)random_bits() << 32 | random_bits();
@@ -150,5 +165,6 @@ void check_normal_f32(const struct check *check) {
         check_draws(check, random_below(2) ? draw : ~draw, random_bits());
     }
     check_corners(check);
+    check_bits(check);
     check_distribution(check, check->cases < 50 ? 1 << 10 : 1 << 17);
 }
