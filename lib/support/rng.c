@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Philox4x32-10, and numbers in double from one counter at a time: relies on the C library's log, cos and sin, whose last
- * bit may differ between libraries. The noise of runs comes from kernels (lib/kernel/normal.c).
+ * Philox4x32-10, and numbers in double from one counter at a time: relies on the C library's log, cos and sin, whose
+ * last bit may differ between libraries. White noise of runs comes from kernels (lib/kernel/normal.c).
  */
 #include "support/rng.h"
 
