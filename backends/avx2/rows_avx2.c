@@ -7,11 +7,13 @@
 
 #include "avx2/avx2.h"
 #include "template/activation.h"
+#include "template/stored.h"
 #include "template/vector.h"
 
 #include "template/reduce.inc"
 
 #include "template/elementwise.inc"
+#include "template/normal_f32.inc"
 #include "template/offset_f32_i8.inc"
 #include "template/quantize_f32_i8.inc"
 #include "template/range_f32.inc"
@@ -71,4 +73,8 @@ void dqg_softmax_f32_f32_avx2(float *y, size_t ldy, const float *x, size_t ldx, 
 
 void dqg_rope_f32_f32_avx2(const struct dqg_rope *rope) {
     rope_f32_f32(rope);
+}
+
+void dqg_normal_f32_avx2(float *out, uint64_t seed, uint32_t stream, uint32_t use, uint64_t first, size_t blocks) {
+    normal_f32(out, seed, stream, use, first, blocks);
 }

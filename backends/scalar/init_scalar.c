@@ -35,6 +35,7 @@ static const struct dqg_kernels table = {
     .rope_f32_f32 = dqg_rope_f32_f32_scalar,
     .glu_f32_f32 = dqg_glu_f32_f32_scalar,
     .add_f32 = dqg_add_f32_scalar,
+    .normal_f32 = dqg_normal_f32_scalar,
     .ceiling_i8 = dqg_ceiling_i8_scalar,
     .ceiling_f32 = dqg_ceiling_f32_scalar,
     .ceiling_bf16 = dqg_ceiling_f32_scalar,

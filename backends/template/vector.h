@@ -30,6 +30,7 @@
 typedef float dqg_vf __attribute__((vector_size(DQG_LANES * 4)));
 typedef int32_t dqg_vi __attribute__((vector_size(DQG_LANES * 4)));
 typedef uint32_t dqg_vu __attribute__((vector_size(DQG_LANES * 4)));
+typedef uint64_t dqg_vl __attribute__((vector_size(DQG_LANES * 4)));
 typedef int8_t dqg_vb __attribute__((vector_size(DQG_LANES)));
 typedef int16_t dqg_vs __attribute__((vector_size(DQG_LANES * 2)));
 typedef float dqg_vf_memory __attribute__((vector_size(DQG_LANES * 4), aligned(4), may_alias));
@@ -94,6 +95,15 @@ DQG_INLINE dqg_vi dqg_vmax_int(dqg_vi a, dqg_vi b) {
     return (dqg_vi)_mm512_max_epi32((__m512i)a, (__m512i)b);
 }
 
+DQG_INLINE dqg_vf dqg_vsqrt(dqg_vf v) {
+    return (dqg_vf)_mm512_sqrt_ps((__m512)v);
+}
+
+/* The lower 32 bits of each lane times factor; the upper ones may hold anything. */
+DQG_INLINE dqg_vl dqg_vmul_even(dqg_vl v, uint32_t factor) {
+    return (dqg_vl)_mm512_mul_epu32((__m512i)v, _mm512_set1_epi64(factor));
+}
+
 /* To the nearest integer, half to even; anything for values outside int32. */
 DQG_INLINE dqg_vi dqg_vround(dqg_vf v) {
     return (dqg_vi)_mm512_cvtps_epi32((__m512)v);
@@ -151,6 +161,14 @@ DQG_INLINE dqg_vi dqg_vmax_int(dqg_vi a, dqg_vi b) {
     return (dqg_vi)_mm256_max_epi32((__m256i)a, (__m256i)b);
 }
 
+DQG_INLINE dqg_vf dqg_vsqrt(dqg_vf v) {
+    return (dqg_vf)_mm256_sqrt_ps((__m256)v);
+}
+
+DQG_INLINE dqg_vl dqg_vmul_even(dqg_vl v, uint32_t factor) {
+    return (dqg_vl)_mm256_mul_epu32((__m256i)v, _mm256_set1_epi64x(factor));
+}
+
 DQG_INLINE dqg_vi dqg_vround(dqg_vf v) {
     return (dqg_vi)_mm256_cvtps_epi32((__m256)v);
 }
@@ -191,6 +209,14 @@ DQG_INLINE dqg_vf dqg_vfma(dqg_vf a, dqg_vf b, dqg_vf c) {
     return (dqg_vf)vfmaq_f32((float32x4_t)c, (float32x4_t)a, (float32x4_t)b);
 }
 
+DQG_INLINE dqg_vf dqg_vsqrt(dqg_vf v) {
+    return (dqg_vf)vsqrtq_f32((float32x4_t)v);
+}
+
+DQG_INLINE dqg_vl dqg_vmul_even(dqg_vl v, uint32_t factor) {
+    return (dqg_vl)vmull_u32(vmovn_u64((uint64x2_t)v), vdup_n_u32(factor));
+}
+
 DQG_INLINE dqg_vi dqg_vround(dqg_vf v) {
     return (dqg_vi)vcvtnq_s32_f32((float32x4_t)v);
 }
@@ -203,6 +229,17 @@ DQG_INLINE dqg_vf dqg_vload_half(const uint16_t *p) {
 
 DQG_INLINE dqg_vf dqg_vfma(dqg_vf a, dqg_vf b, dqg_vf c) {
     return a * b + c;
+}
+
+DQG_INLINE dqg_vf dqg_vsqrt(dqg_vf v) {
+    DQG_EACH(lane, DQG_LANES) {
+        v[lane] = __builtin_sqrtf(v[lane]);
+    }
+    return v;
+}
+
+DQG_INLINE dqg_vl dqg_vmul_even(dqg_vl v, uint32_t factor) {
+    return (v & UINT32_MAX) * factor;
 }
 
 /* Adding 1.5 * 2^23 leaves the rounded integer in the low bits; right for |v| < 2^22, anything beyond. */

@@ -3,7 +3,6 @@
 #include "api/api.h"
 #include "model/features.h"
 #include "run/run.h"
-#include "support/rng.h"
 #include "tensor/view.h"
 
 /* Everything that is allocated for it. */
@@ -79,7 +78,7 @@ static dqg_status allocate(struct features *f) {
 /* Every image gets the same noise: its features do not depend on its place in the batch. */
 static void add_noise(struct features *f, const struct dqg_sched_point *point, int64_t seed) {
     size_t image = f->graph.channels * f->graph.height * f->graph.width;
-    dqg_rng_normal((uint64_t)seed, 0, f->noise, image);
+    dqg_kernels_normal(f->context->kernels, (uint64_t)seed, 0, 0, f->noise, image);
     for (size_t s = 0; s < f->graph.samples; s++) {
         float *x = f->x + s * image;
         for (size_t i = 0; i < image; i++) {

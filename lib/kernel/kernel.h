@@ -335,6 +335,13 @@ typedef void dqg_attention_i8_f32_fn(const struct dqg_attention *attention);
 typedef void dqg_attention_pack_f32_i8_fn(void *packed, const float *k, size_t ld_k, const float *v, size_t ld_v,
                                           size_t keys, size_t width);
 
+/*
+ * 4 * blocks standard normals. Block i is made from Philox4x32-10 of the key seed (its lower half first) and the
+ * counter (lower half of first + i, upper half, stream, use): draws a, b give sqrt(-2 ln u) cos(2 pi v) and the same of
+ * the sine, with u = (a + 1/2) / 2^32 and v = (b + 1/2) / 2^32; then draws c, d. No value is larger than 6.77.
+ */
+typedef void dqg_normal_f32_fn(float *out, uint64_t seed, uint32_t stream, uint32_t use, uint64_t first, size_t blocks);
+
 /* y = activation(x), n elements; y may be x. */
 typedef void dqg_activate_f32_f32_fn(float *y, const float *x, size_t n, enum dqg_activation activation);
 
@@ -362,5 +369,9 @@ struct dqg_kernels {
 const struct dqg_kernels *dqg_kernels_best(void);
 const struct dqg_kernels *dqg_kernels_find(const char *name, int *known);
 const struct dqg_kernels *dqg_kernels_at(int32_t index);
+
+/* count normals of a stream from position first on (counter word use is 0); however it is cut, the same. */
+void dqg_kernels_normal(const struct dqg_kernels *kernels, uint64_t seed, uint32_t stream, uint64_t first, float *out,
+                        size_t count);
 
 #endif

@@ -7,7 +7,6 @@
 
 #include "measure/measure.h"
 #include "measure/network.h"
-#include "support/rng.h"
 
 /* ---- random weights ---- */
 
@@ -143,7 +142,7 @@ static dqg_status make_inputs(struct evaluations *e, const struct dqg_model *mod
     if (e->x == NULL || e->out == NULL || e->timesteps == NULL || e->labels == NULL) {
         return dqg_fail_memory(e->context, "the evaluation", e->arena.total);
     }
-    dqg_rng_normal(1, 0, e->x, plane * graph->channels);
+    dqg_kernels_normal(e->context->kernels, 1, 0, 0, e->x, plane * graph->channels);
     for (size_t i = 0; i < samples; i++) {
         e->timesteps[i] = 500.0;
         e->labels[i] = model->hyper.classes > 0 ? (int32_t)(i % model->hyper.classes) : -1;

@@ -7,6 +7,7 @@
  * Clocks take a step together. In its second evaluation those whose step needed only one wait. A clock at the last
  * point is held: the network sees its part at that point, and nothing writes to it.
  */
+#include "kernel/kernel.h"
 #include "run/run.h"
 #include "support/rng.h"
 
@@ -138,12 +139,13 @@ struct part_noise {
 /* A part's share of what its whole image would be given for this step. */
 static void draw_part(void *user, const struct dqg_draw *draw, float *buffer, size_t n) {
     const struct part_noise *part = user;
-    uint64_t seed = part->run->seeds[part->first / part->run->image_size];
-    size_t first = part->first % part->run->image_size;
-    if (part->run->noise_path) {
+    const struct dqg_run *run = part->run;
+    uint64_t seed = run->seeds[part->first / run->image_size];
+    size_t first = part->first % run->image_size;
+    if (run->noise_path) {
         dqg_rng_path(seed, draw->from, draw->to, first, buffer, n);
     } else {
-        dqg_rng_normal_from(seed, (uint32_t)draw->index + 1, first, buffer, n);
+        dqg_kernels_normal(run->context->kernels, seed, (uint32_t)draw->index + 1, first, buffer, n);
     }
 }
 

@@ -1,8 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Philox4x32-10 and standard normals from it. Relies on the C library's log, cos and sin in double; their last bit may
- * differ between libraries, which after rounding to float shows in about one value of a hundred million.
- * Called by lib/run for latents and fresh noise.
+ * Philox4x32-10, and numbers in double from one counter at a time: relies on the C library's log, cos and sin, whose
+ * last bit may differ between libraries. White noise of runs comes from kernels (lib/kernel/normal.c).
  */
 #include "support/rng.h"
 
@@ -34,7 +33,7 @@ void dqg_philox(const uint32_t counter[4], const uint32_t key[2], uint32_t out[4
     out[3] = c3;
 }
 
-/* Two draws to two normals. The half keeps the logarithm away from 0: no value is larger than 6.77. */
+/* Two draws to two normals, in double. */
 static void box_muller(const uint32_t draw[2], float out[2]) {
     const double two_pi = 6.28318530717958647692;
     double radius = sqrt(-2 * log((draw[0] + 0.5) * 0x1p-32));
@@ -50,21 +49,6 @@ void dqg_rng_four(uint64_t seed, uint64_t block, uint32_t stream, uint32_t use, 
     dqg_philox(counter, key, draw);
     box_muller(draw, out);
     box_muller(draw + 2, out + 2);
-}
-
-void dqg_rng_normal_from(uint64_t seed, uint32_t stream, uint64_t first, float *out, size_t count) {
-    size_t skip = first % 4;
-    for (size_t i = 0; i < count; skip = 0) {
-        float normal[4];
-        dqg_rng_four(seed, (first + i) / 4, stream, DQG_RNG_PLAIN, normal);
-        for (size_t j = skip; j < 4 && i < count; j++) {
-            out[i++] = normal[j];
-        }
-    }
-}
-
-void dqg_rng_normal(uint64_t seed, uint32_t stream, float *out, size_t count) {
-    dqg_rng_normal_from(seed, stream, 0, out, count);
 }
 
 /* Marsaglia and Tsang, "A simple method for generating gamma variables", 2000; shapes below 1 by a power of a uniform.

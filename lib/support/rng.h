@@ -13,17 +13,18 @@ void dqg_philox(const uint32_t counter[4], const uint32_t key[2], uint32_t out[4
 
 /*
  * count standard normals for (seed, stream). Stream 0 is the initial latent, stream i + 1 the fresh noise of step i,
- * stream 2^32 - 1 offset noise.
- * Box-Muller in double on pairs of 32-bit draws, rounded to float.
+ * stream 2^32 - 1 offset noise. The same bits on every machine (kernel normal_f32). In lib/kernel/normal.c; with a
+ * context at hand dqg_kernels_normal() is faster.
  */
 void dqg_rng_normal(uint64_t seed, uint32_t stream, float *out, size_t count);
 
 /* The same from position first on. */
 void dqg_rng_normal_from(uint64_t seed, uint32_t stream, uint64_t first, float *out, size_t count);
+
 /* What numbers are drawn for: the last word of the counter, so that different uses never share a draw. */
 enum { DQG_RNG_PLAIN = 0, DQG_RNG_GAMMA = 1, DQG_RNG_PATH = 256 /* to 511: an octave each */ };
 
-/* The normals number 4 block ... 4 block + 3 of a use; DQG_RNG_PLAIN is what dqg_rng_normal() hands out. */
+/* The normals number 4 block ... 4 block + 3 of a use, in double. Those of DQG_RNG_PLAIN are dqg_rng_normal(). */
 void dqg_rng_four(uint64_t seed, uint64_t block, uint32_t stream, uint32_t use, float out[4]);
 
 /* One variable of the Gamma distribution with this shape > 0 and scale 1. */

@@ -60,6 +60,10 @@ static void call_rope_f32_f32(const struct bench *b) {
     b->kernels->rope_f32_f32(&rope);
 }
 
+static void call_normal_f32(const struct bench *b) {
+    b->kernels->normal_f32(b->y.data, 1, 0, 0, 0, FEW_ROWS * WIDTH / 4);
+}
+
 struct rate bench_quantize_f32_i8(const struct dqg_kernels *kernels) {
     return measure(kernels, call_quantize_f32_i8, (double)FEW_ROWS * WIDTH, "element");
 }
@@ -106,4 +110,8 @@ struct rate bench_softmax_f32_f32(const struct dqg_kernels *kernels) {
 
 struct rate bench_rope_f32_f32(const struct dqg_kernels *kernels) {
     return measure(kernels, call_rope_f32_f32, (double)FEW_ROWS * WIDTH, "element");
+}
+
+struct rate bench_normal_f32(const struct dqg_kernels *kernels) {
+    return measure(kernels, call_normal_f32, (double)FEW_ROWS * WIDTH, "element");
 }

@@ -9,6 +9,7 @@
 #include "check.h"
 #include "support/rng.h"
 #include "support/rng_torch.h"
+#include "support/support.h"
 
 enum { IMAGES = 3, STEPS = 6, MOST = 4 * 5 * 7 };
 
@@ -145,6 +146,24 @@ static void test_latents(void **state) {
             assert_memory_equal(latent + image * size, first, size * sizeof(float));
         }
     }
+}
+
+/* Images of many values are drawn by several threads. */
+static void test_long_latent(void **state) {
+    struct session *session = *state;
+    const struct shape shape = {{IMAGES, 4, 64, 161}, 4, 4 * 64 * 161, 4};
+    struct settings settings = {&shape, "native", 0, 0, false};
+    size_t size = (size_t)shape.size;
+    float *latent = malloc(IMAGES * size * sizeof *latent), *first = malloc(size * sizeof *first);
+    assert_ok(dqg_context_set_threads(session->context, 3));
+    assert_ok(dqg_parallel_prepare(session->context));
+    first_latent(session, &settings, latent);
+    for (size_t image = 0; image < IMAGES; image++) {
+        dqg_rng_normal((uint64_t)seeds[image], 0, first, size);
+        assert_memory_equal(latent + image * size, first, size * sizeof *first);
+    }
+    free(first);
+    free(latent);
 }
 
 /* The solver's first step, solved for its fresh noise: x' = a'/a x + sd z. */
@@ -347,7 +366,7 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_path),         cmocka_unit_test(test_latents),   cmocka_unit_test(test_fresh_noise),
         cmocka_unit_test(test_save_restore), cmocka_unit_test(test_variation), cmocka_unit_test(test_errors),
-        cmocka_unit_test(test_other_noise),
+        cmocka_unit_test(test_other_noise),  cmocka_unit_test(test_long_latent),
     };
     return cmocka_run_group_tests(tests, setup, teardown);
 }
