@@ -374,4 +374,8 @@ const struct dqg_kernels *dqg_kernels_at(int32_t index);
 void dqg_kernels_normal(const struct dqg_kernels *kernels, uint64_t seed, uint32_t stream, uint64_t first, float *out,
                         size_t count);
 
+/* dqg_rng_path() with these kernels. */
+void dqg_kernels_path(const struct dqg_kernels *kernels, uint64_t seed, double from, double to, uint64_t first,
+                      float *out, size_t count);
+
 #endif

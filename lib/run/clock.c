@@ -143,7 +143,7 @@ static void draw_part(void *user, const struct dqg_draw *draw, float *buffer, si
     uint64_t seed = run->seeds[part->first / run->image_size];
     size_t first = part->first % run->image_size;
     if (run->noise_path) {
-        dqg_rng_path(seed, draw->from, draw->to, first, buffer, n);
+        dqg_kernels_path(part->run->context->kernels, seed, draw->from, draw->to, first, buffer, n);
     } else {
         dqg_kernels_normal(run->context->kernels, seed, (uint32_t)draw->index + 1, first, buffer, n);
     }

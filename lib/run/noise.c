@@ -9,7 +9,8 @@
 #include "run/run.h"
 #include "support/rng.h"
 
-enum { CHUNK_VALUES = 16384 }; /* of native noise: 10 us on a core; less is not worth waking another for */
+/* Values of native noise in a piece of work: 10 us on a core, less is not worth waking another for. */
+enum { CHUNK_VALUES = 16384, PATH_VALUES = 512 };
 
 /* Stream of the offsets: the latent has stream 0, the fresh noise of step i stream i + 1. */
 static const uint32_t offset_stream = UINT32_MAX;
@@ -58,6 +59,7 @@ static void rewind_generators(struct dqg_run *run) {
 
 struct native_draw {
     const struct dqg_run *run;
+    const struct dqg_draw *path; /* of the noise path between its ends, or NULL */
     uint32_t stream;
     float *out;           /* [images][count] */
     size_t count, chunks; /* of an image */
@@ -65,14 +67,23 @@ struct native_draw {
 
 static void draw_chunk(void *task, size_t index, size_t lane) {
     const struct native_draw *t = task;
-    size_t image = index / t->chunks, first = index % t->chunks * CHUNK_VALUES;
+    const struct dqg_kernels *kernels = t->run->context->kernels;
+    size_t chunk = t->path != NULL ? PATH_VALUES : CHUNK_VALUES;
+    size_t image = index / t->chunks, first = index % t->chunks * chunk;
+    size_t count = dqg_min_size(chunk, t->count - first);
+    float *out = t->out + image * t->count + first;
     (void)lane;
-    dqg_kernels_normal(t->run->context->kernels, t->run->seeds[image], t->stream, first,
-                       t->out + image * t->count + first, dqg_min_size(CHUNK_VALUES, t->count - first));
+    if (t->path != NULL) {
+        dqg_kernels_path(kernels, t->run->seeds[image], t->path->from, t->path->to, first, out, count);
+    } else {
+        dqg_kernels_normal(kernels, t->run->seeds[image], t->stream, first, out, count);
+    }
 }
 
-static void draw_native(const struct dqg_run *run, uint32_t stream, float *out, size_t count) {
-    struct native_draw task = {run, stream, out, count, (count + CHUNK_VALUES - 1) / CHUNK_VALUES};
+static void draw_native(const struct dqg_run *run, const struct dqg_draw *path, uint32_t stream, float *out,
+                        size_t count) {
+    size_t chunk = path != NULL ? PATH_VALUES : CHUNK_VALUES;
+    struct native_draw task = {run, path, stream, out, count, (count + chunk - 1) / chunk};
     dqg_parallel(run->context, run->images * task.chunks, draw_chunk, &task);
 }
 
@@ -80,7 +91,7 @@ static void draw_native(const struct dqg_run *run, uint32_t stream, float *out, 
 static void draw(struct dqg_run *run, uint32_t stream, float *out) {
     size_t count = draw_size(run, run->draws);
     if (run->noise == DQG_NOISE_NATIVE) {
-        draw_native(run, stream, out, count);
+        draw_native(run, NULL, stream, out, count);
     }
     for (size_t i = 0; i < run->images; i++, out += count) {
         if (run->noise == DQG_NOISE_TORCH_CPU) {
@@ -113,9 +124,7 @@ void dqg_run_fresh_noise(void *user, const struct dqg_draw *request, float *buff
         dqg_run_white_noise(run, request->index, buffer);
         return;
     }
-    for (size_t i = 0; i < run->images; i++) {
-        dqg_rng_path(run->seeds[i], request->from, request->to, 0, buffer + i * run->image_size, run->image_size);
-    }
+    draw_native(run, request, 0, buffer, run->image_size);
 }
 
 /* ---- the initial latent ---- */

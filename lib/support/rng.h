@@ -31,9 +31,10 @@ void dqg_rng_four(uint64_t seed, uint64_t block, uint32_t stream, uint32_t use, 
 double dqg_rng_gamma(uint64_t seed, uint32_t stream, double shape);
 
 /*
- * Fresh noise from Brownian motion (rng_path.c): (W(from) - W(to)) / sqrt(from - to), from > to >= 0, which is standard
- * normal, for count independent paths W that the seed alone determines. Noise of neighbouring intervals adds up to that
- * of their union. Times below 2^-120 count as that. The paths are those from number first on.
+ * Fresh noise from Brownian motion (lib/kernel/path.c): (W(from) - W(to)) / sqrt(from - to), from > to >= 0, which is
+ * standard normal, for count independent paths W that the seed alone determines. Noise of neighbouring intervals adds up
+ * to that of their union. Times below 2^-120 count as that. The paths are those from number first on. With a context at
+ * hand dqg_kernels_path() is faster.
  */
 void dqg_rng_path(uint64_t seed, double from, double to, uint64_t first, float *out, size_t count);
 
