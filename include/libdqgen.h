@@ -389,6 +389,7 @@ enum {
 
     DQG_SCHEDULER_ORDER = 215,             /* int: order of a multistep solver; 0: its own */
     DQG_SCHEDULER_LOWER_ORDER_FINAL = 216, /* text: whether the last steps of a multistep solver are of lower order */
+    DQG_SCHEDULER_UNCORRECTED = 240,       /* int: first steps of unipc whose results are not corrected */
     DQG_SCHEDULER_VARIANCE = 217,          /* text: variance of the fresh noise of ddpm */
     DQG_SCHEDULER_LAMBDA = 218,            /* text: the variable that DPM-Solver++ extrapolates in on flow */
     DQG_SCHEDULER_S_CHURN = 219,           /* float: noise added before each step, over all steps; 0: none */

@@ -51,6 +51,7 @@ const struct dqg_option_row dqg_option_rows[] = {
     INT(ORDER, SCHEDULER, "order", 0, 4, 0, "order of a multistep solver; 0: its own"),
     TEXT(LOWER_ORDER_FINAL, SCHEDULER, "lower-order-final", dqg_lower_order_names, "auto",
          "end a multistep solver with steps of lower order; auto: as each solver was published"),
+    INT(UNCORRECTED, SCHEDULER, "uncorrected", 0, 10000, 0, "of unipc: first steps whose results are not corrected"),
     TEXT(VARIANCE, SCHEDULER, "variance", dqg_variance_names, "small",
          "variance of ddpm's fresh noise: beta of the posterior, or of the step"),
     TEXT(LAMBDA, SCHEDULER, "lambda", dqg_lambda_names, "log-snr",

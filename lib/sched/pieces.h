@@ -135,6 +135,7 @@ struct dqg_step {
     size_t samples;            /* in n */
     int32_t most;  /* order of a multistep solver, once it has its history */
     int32_t index; /* of the step */
+    int32_t uncorrected; /* so many first steps */
     int32_t left;  /* steps to do, this one among them */
     int32_t phase; /* evaluations of this step before this one */
     int32_t kept;  /* steps before this one that history tells of */
@@ -162,6 +163,7 @@ struct dqg_solver {
     bool always_noise;                /* fresh noise in every step, whatever eta */
     bool both_ways;                   /* without noise its steps may also lead to more of it, from sigma 0 on */
     bool churns;                      /* a step may begin at a raised point */
+    bool corrects;                    /* the result of a step, once the network was evaluated there */
     bool variances;                   /* of fresh noise, to choose from */
     bool log_sigma;                   /* can extrapolate in -ln sigma on flow */
     enum dqg_lower_order lower_final; /* unless asked otherwise */

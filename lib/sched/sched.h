@@ -51,6 +51,7 @@ struct dqg_sched_config {
     int32_t order;                 /* of a multistep solver; 0: its own */
     const char *lower_order_final; /* "auto", "on", "off" */
     const char *variance;          /* of ddpm: "small", "large" */
+    int32_t uncorrected;           /* of UniPC: results of so many first steps stay as predicted */
     const char *lambda;            /* what DPM-Solver++ extrapolates in on flow: "log-snr", "log-sigma" */
     double s_churn, s_noise;
     const double *churn_range; /* lowest and highest sigma where s_churn acts, or NULL: everywhere */
@@ -94,6 +95,7 @@ struct dqg_sched {
     double eta;
     int32_t order;    /* of a multistep solver, once it has its history */
     bool lower_final; /* the last steps are of lower order */
+    int32_t uncorrected; /* of so many first steps, by a solver that corrects */
     bool churn;       /* steps begin at raised points, to which dqg_sched_begin() takes the sample */
     bool log_sigma;   /* extrapolate in -ln sigma */
     double s_noise;   /* amplitude of the noise that raises */

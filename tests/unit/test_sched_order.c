@@ -214,25 +214,34 @@ static void assert_close(const char *what, double a, double b) {
     }
 }
 
-/* End of a solver on ten levels, in the variance-preserving coordinates of the last point. */
-static double end_with(const char *solver, int32_t order, double eta, const char *prediction, double last) {
-    double sigmas[11];
+static struct dqg_sched_config ten_levels(const char *solver, double last) {
+    static double sigmas[11];
     for (int i = 0; i < 11; i++) {
         sigmas[i] = i < 10 ? 12 * pow(0.03 / 12, i / 9.0) : last;
     }
     struct dqg_sched_config config = analytic_config();
     config.solver = solver;
-    config.order = order;
-    config.eta = eta;
     config.schedule = "scaled-linear";
-    config.prediction = prediction;
     config.sigmas = sigmas;
     config.sigma_count = 11;
-    struct dqg_sched sched = make(&config);
+    return config;
+}
+
+/* In the variance-preserving coordinates of the last point. */
+static double scaled_end(const struct dqg_sched_config *config) {
+    struct dqg_sched sched = make(config);
     double scale = hypot(sched.points[0].alpha, sched.points[0].sigma);
     double end_scale = hypot(sched.points[10].alpha, sched.points[10].sigma);
     dqg_sched_free(&context.alloc, &sched);
-    return end_of(&config, 1.5 * scale, 0, NULL) / end_scale;
+    return end_of(config, 1.5 * scale, 0, NULL) / end_scale;
+}
+
+static double end_with(const char *solver, int32_t order, double eta, const char *prediction, double last) {
+    struct dqg_sched_config config = ten_levels(solver, last);
+    config.order = order;
+    config.eta = eta;
+    config.prediction = prediction;
+    return scaled_end(&config);
 }
 
 static void test_first_orders(void **state) {
@@ -257,7 +266,27 @@ static void test_equal_solvers(void **state) {
         assert_close(pairs[i][0], end_with(pairs[i][0], 0, 0, "epsilon", 0), end_with(pairs[i][1], 0, 0, "epsilon", 0));
     }
     assert_close("unipc-3", end_with("unipc-3", 0, 0, "epsilon", 0.01), end_with("unipc", 3, 0, "epsilon", 0.01));
+    struct dqg_sched_config config = ten_levels("dpm++-3m", 0.01);
+    config.lower_order_final = "off";
+    assert_close("dpm++-3m-sde", end_with("dpm++-3m-sde", 0, 0, "epsilon", 0.01), scaled_end(&config));
     assert_close("dpm++-3m", end_with("dpm++-3m", 2, 0, "epsilon", 0), end_with("dpm++-2m-heun", 0, 0, "epsilon", 0));
+}
+
+/* UniPC of second order with B2 and without its corrector is DPM-Solver++ 2M. */
+static void test_uncorrected(void **state) {
+    (void)state;
+    struct dqg_sched_config multi = ten_levels("dpm++-2m", 0.01);
+    struct dqg_sched_config uni = ten_levels("unipc", 0.01);
+    multi.lower_order_final = "on";
+    double corrected[11];
+    for (uni.uncorrected = 0; uni.uncorrected <= 10; uni.uncorrected++) {
+        corrected[uni.uncorrected] = scaled_end(&uni);
+    }
+    assert_close("unipc, uncorrected", corrected[10], scaled_end(&multi));
+    assert_close("the last result", corrected[9], corrected[10]); /* is never corrected */
+    for (int i = 0; i < 9; i++) {
+        assert_true(fabs(corrected[i + 1] - corrected[i]) > 1e-9);
+    }
 }
 
 /* One model told in epsilon, v or x0, by every solver with its own eta. */
@@ -321,7 +350,7 @@ int main(void) {
         cmocka_unit_test(test_orders),           cmocka_unit_test(test_single_steps),
         cmocka_unit_test(test_first_orders),     cmocka_unit_test(test_equal_solvers),
         cmocka_unit_test(test_predictions),      cmocka_unit_test(test_tcd_is_ddim),
-        cmocka_unit_test(test_affine_estimates),
+        cmocka_unit_test(test_affine_estimates), cmocka_unit_test(test_uncorrected),
     };
     return cmocka_run_group_tests(tests, setup, NULL);
 }
