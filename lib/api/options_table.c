@@ -53,7 +53,7 @@ const struct dqg_option_row dqg_option_rows[] = {
          "end a multistep solver with steps of lower order; auto: as each solver was published"),
     INT(UNCORRECTED, SCHEDULER, "uncorrected", 0, 10000, 0, "of unipc: first steps whose results are not corrected"),
     TEXT(VARIANCE, SCHEDULER, "variance", dqg_variance_names, "small",
-         "variance of ddpm's fresh noise: beta of the posterior, or of the step"),
+         "variance of ddpm's fresh noise: beta of the posterior, of the step, or between as the network says"),
     TEXT(LAMBDA, SCHEDULER, "lambda", dqg_lambda_names, "log-snr",
          "what DPM-Solver++ extrapolates in on flow: ln(alpha / sigma) or -ln sigma"),
     FLOAT(S_CHURN, SCHEDULER, "s-churn", 0, 1e6, 0,

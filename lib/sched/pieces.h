@@ -142,6 +142,7 @@ struct dqg_step {
     float *const *history;
     float *x;            /* [n] in and out */
     const float *output; /* [n] */
+    const float *share;  /* [n] with a learned variance: where it lies */
     float *scratch;      /* [n] */
     size_t n;
     dqg_noise_fn noise;
@@ -238,7 +239,8 @@ struct dqg_split {
 };
 struct dqg_split dqg_ancestral_split(const struct dqg_sched_point *from, const struct dqg_sched_point *to, double eta);
 
-/* x += fresh * z; draw counts those of a step. */
+/* Standard normals z to scratch; draw counts those of a step. Then x += fresh * z. */
+void dqg_step_draw(const struct dqg_step *step, int32_t draw);
 void dqg_step_noise(const struct dqg_step *step, int32_t draw, double fresh);
 
 /* What solvers keep from step to step lies in the first count buffers by turns: that of j steps before, 1 <= j <= count

@@ -288,7 +288,7 @@ dqg_status dqg_sched_init(struct dqg_context *context, const struct dqg_sched_co
     sched->steps = parts.config.steps;
     sched->prediction = (enum dqg_prediction)(parts.prediction - dqg_predictions);
     sched->solver = parts.solver;
-    sched->outputs = 1;
+    sched->outputs = parts.variance == DQG_VARIANCE_LEARNED ? 2 : 1;
     sched->eta = parts.config.eta > 0 ? parts.config.eta : 0; /* no negative zero: it would hash differently */
     sched->order = parts.config.order;
     sched->lower_final =
@@ -427,6 +427,7 @@ dqg_status dqg_sched_feed(const struct dqg_sched *sched, struct dqg_sched_state 
         .history = state->history,
         .x = x,
         .output = output,
+        .share = sched->variance == DQG_VARIANCE_LEARNED ? output + n : NULL,
         .scratch = scratch,
         .n = n,
         .noise = noise,

@@ -8,7 +8,7 @@
 #include <math.h>
 
 const char dqg_lower_order_names[] = "auto|on|off";
-const char dqg_variance_names[] = "small|large";
+const char dqg_variance_names[] = "small|large|learned";
 const char dqg_lambda_names[] = "log-snr|log-sigma";
 
 /* Place of a name in "a|b|c"; none is the first. */

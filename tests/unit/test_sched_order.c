@@ -315,6 +315,47 @@ static void test_tcd_is_ddim(void **state) {
     }
 }
 
+static void noise_of_time(void *user, const struct dqg_draw *draw, double *buffer, size_t n) {
+    (void)user;
+    for (size_t i = 0; i < n; i++) {
+        buffer[i] = cos(999 - draw->index);
+    }
+}
+
+/*
+ * The second form of DiffuseVAE, written out: its network was trained on x + offset, its posterior is shifted. DDPM with
+ * the offset taken off is the same path, less the offset, at each of 1000 steps.
+ */
+static void test_second_form(void **state) {
+    (void)state;
+    static const double offset = 0.37;
+    struct dqg_sched_config config = analytic_config();
+    config.solver = "ddpm";
+    config.schedule = "linear";
+    config.variance = "large";
+    config.eta = 1;
+    config.spacing = "trailing";
+    config.steps = 1000;
+    struct dqg_sched sched = make(&config);
+    struct dqg_sched_state at = {0};
+    double x = 1.5, shifted = 1.5 + offset;
+    for (int32_t step = 0; step < 1000; step++) {
+        const struct dqg_sched_point *from = &sched.points[step], *to = from + 1;
+        double seen = shifted - offset, clean, estimate, scratch, z;
+        double acp = from->alpha * from->alpha, acp_to = to->alpha * to->alpha, beta = 1 - acp / acp_to;
+        double c1 = beta * to->alpha / (1 - acp), c2 = sqrt(1 - beta) * (1 - acp_to) / (1 - acp);
+        analytic_gaussian_x0(&gaussian, from->alpha, from->sigma, &seen, &clean, 1);
+        noise_of_time(NULL, &(struct dqg_draw){.index = step}, &z, 1);
+        shifted = c1 * clean + c2 * shifted + (1 - c2) * offset + (step < 999 ? sqrt(beta) * z : 0);
+        analytic_gaussian_x0(&gaussian, from->alpha, from->sigma, &x, &clean, 1);
+        double eps = (x - from->alpha * clean) / from->sigma;
+        assert_true(dqg_sched_feed(&sched, &at, &x, &eps, &estimate, &scratch, 1, noise_of_time, NULL) >= 0);
+        assert_true(fabs(shifted - offset - x) < 1e-11);
+    }
+    assert_close("ddpm", x, 0.99642147422);
+    dqg_sched_free(&context.alloc, &sched);
+}
+
 /*
  * Where x0 is affine in lambda along the path, the heun form of DPM-Solver++ 2M is exact once it has a history, on even
  * steps and others: x' = (sigma' / sigma) x + integral of exp(lambda - lambda') x0 in k coordinates.
@@ -351,6 +392,7 @@ int main(void) {
         cmocka_unit_test(test_first_orders),     cmocka_unit_test(test_equal_solvers),
         cmocka_unit_test(test_predictions),      cmocka_unit_test(test_tcd_is_ddim),
         cmocka_unit_test(test_affine_estimates), cmocka_unit_test(test_uncorrected),
+        cmocka_unit_test(test_second_form),
     };
     return cmocka_run_group_tests(tests, setup, NULL);
 }
