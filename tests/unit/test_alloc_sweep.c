@@ -293,7 +293,8 @@ static dqg_status use_other(dqg_context *context, enum other kind, dqg_scheduler
         status = dqg_scheduler_draw_noise(context, scheduler, &seed, 1, &view);
         status = status < 0 ? status : dqg_scheduler_add_noise(context, scheduler, 1, &view, &view, &view);
         status = status < 0 ? status : dqg_run_set_offset(run, &view);
-        status = status < 0 ? status : dqg_run_start(run, 1, &view, 0.5);
+        dqg_tensor_view mean = view_f32(data, 1, 8, 8, 0);
+        status = status < 0 ? status : dqg_run_start(run, 1, &mean, 0.5);
     } else if (kind == CHANGES_SIZE) {
         status = finish(run, &view);
         status = status < 0 ? status : dqg_run_resize(run, 4, 4, scheduler, 1);
