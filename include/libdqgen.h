@@ -1195,6 +1195,8 @@ DQG_API dqg_status dqg_run_request(dqg_run *run, dqg_request *request, const dqg
 /*
  * Hand in the network's output for the last request. Returns DQG_PENDING when the step needs one more evaluation,
  * DQG_OK when a step is finished, DQG_DONE when the last one is.
+ *   output  of the latent's shape; with the scheduler's variance "learned" of twice the size in its second dimension,
+ *           what the network says of the variance being behind
  * Errors: DQG_ERROR_ARGUMENT, DQG_ERROR_STATE (no request was made, or a run with a model).
  */
 DQG_API dqg_status dqg_run_submit(dqg_run *run, const dqg_tensor_view *output);
