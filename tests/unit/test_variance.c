@@ -139,7 +139,7 @@ static void guided(void **state) {
                                          &output));
         }
         for (int i = 0; i < 2 * VALUES; i++) { /* the mean is guided, the variance that of the condition */
-            bool mean = i / IMAGE % 2 == 0;
+            int mean = i / IMAGE % 2 == 0;
             twice[0][i] = mean ? twice[1][i] + 3 * (twice[0][i] - twice[1][i]) : twice[0][i];
         }
         assert_true(dqg_run_submit(run, &both) >= 0);
