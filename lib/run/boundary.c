@@ -85,8 +85,8 @@ static dqg_status check(const struct dqg_run *run, const dqg_boundary *boundary)
     }
     if (run->model == NULL && run->scheduler->sched.outputs > 1) {
         return dqg_fail(run->context, DQG_ERROR_UNSUPPORTED,
-                        "evaluate gives one output, but this scheduler needs two: find the noise with variance small or "
-                        "large, or an interpolant without diffusion");
+                        "evaluate gives one output, but this scheduler needs two: find the noise with variance small "
+                        "or large, or an interpolant without diffusion");
     }
     if (run->clock_count > 0) {
         return dqg_fail(run->context, DQG_ERROR_UNSUPPORTED, "find the noise with a run without time-axes");

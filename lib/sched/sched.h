@@ -103,8 +103,8 @@ struct dqg_sched {
     struct dqg_lml lml;
     double pfgm_dimensions;
     dqg_interpolant interpolant; /* in place of most above; struct_size 0: none */
-    int32_t outputs;             /* that an evaluation gives, each of the sample's size: 1, or a drift and a score, or with
-                                    a learned variance a second one from -1, small, to 1, large */
+    int32_t outputs;             /* that an evaluation gives, each of the sample's size: 1, or a drift and a score, or
+                                    with a learned variance a second one from -1, small, to 1, large */
     bool flow;                   /* sigma is a time of 0..1 */
     double initial_scale;        /* a run starts at points[0] from standard normal noise times this */
     uint64_t identity;           /* hash of everything above: a saved state fits an equal plan only */

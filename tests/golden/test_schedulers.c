@@ -109,7 +109,8 @@ static dqg_run *make_run(dqg_scheduler *scheduler) {
 static void network(float *values, double timestep, float (*twice)[2][ELEMENTS]) {
     for (int i = 0; i < SIZE; i++) {
         double u = values[i];
-        twice[i / ELEMENTS][0][i % ELEMENTS] = values[i] = (float)(0.9 * tanh(1.2 * u + 0.3) - 0.25 * sin(2 * u + 0.004 * timestep));
+        twice[i / ELEMENTS][0][i % ELEMENTS] = values[i] =
+            (float)(0.9 * tanh(1.2 * u + 0.3) - 0.25 * sin(2 * u + 0.004 * timestep));
         twice[i / ELEMENTS][1][i % ELEMENTS] = (float)sin(3 * u + 0.01 * timestep);
     }
 }

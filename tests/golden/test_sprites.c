@@ -193,11 +193,8 @@ static void test_three_sizes(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_float),
-        cmocka_unit_test(test_eight_bits),
-        cmocka_unit_test(test_four_bits),
-        cmocka_unit_test(test_shipped_file),
-        cmocka_unit_test(test_three_sizes),
+        cmocka_unit_test(test_float),        cmocka_unit_test(test_eight_bits),  cmocka_unit_test(test_four_bits),
+        cmocka_unit_test(test_shipped_file), cmocka_unit_test(test_three_sizes),
     };
     return cmocka_run_group_tests(tests, setup, teardown);
 }

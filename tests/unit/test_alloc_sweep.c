@@ -544,14 +544,10 @@ static int teardown(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(context_create),
-        cmocka_unit_test(model_load),
-        cmocka_unit_test(run_float),
-        cmocka_unit_test(run_4_bit),
-        cmocka_unit_test(custom_run),
-        cmocka_unit_test(searches_and_others),
-        cmocka_unit_test(quantizer),
-        cmocka_unit_test(steps_allocate_nothing),
+        cmocka_unit_test(context_create), cmocka_unit_test(model_load),
+        cmocka_unit_test(run_float),      cmocka_unit_test(run_4_bit),
+        cmocka_unit_test(custom_run),     cmocka_unit_test(searches_and_others),
+        cmocka_unit_test(quantizer),      cmocka_unit_test(steps_allocate_nothing),
     };
     return cmocka_run_group_tests(tests, setup, teardown);
 }

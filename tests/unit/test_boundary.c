@@ -367,8 +367,10 @@ static int teardown(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(best_start),        cmocka_unit_test(ranks),       cmocka_unit_test(refused),     cmocka_unit_test(second_form),
-        cmocka_unit_test(posterior_weights), cmocka_unit_test(temperature), cmocka_unit_test(quadratic),
+        cmocka_unit_test(best_start),        cmocka_unit_test(ranks),
+        cmocka_unit_test(refused),           cmocka_unit_test(second_form),
+        cmocka_unit_test(posterior_weights), cmocka_unit_test(temperature),
+        cmocka_unit_test(quadratic),
     };
     return cmocka_run_group_tests(tests, setup, teardown);
 }

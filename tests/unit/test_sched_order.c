@@ -323,8 +323,8 @@ static void noise_of_time(void *user, const struct dqg_draw *draw, double *buffe
 }
 
 /*
- * The second form of DiffuseVAE, written out: its network was trained on x + offset, its posterior is shifted. DDPM with
- * the offset taken off is the same path, less the offset, at each of 1000 steps.
+ * The second form of DiffuseVAE, written out: its network was trained on x + offset, its posterior is shifted. DDPM
+ * with the offset taken off is the same path, less the offset, at each of 1000 steps.
  */
 static void test_second_form(void **state) {
     (void)state;
