@@ -389,6 +389,7 @@ enum {
 
     DQG_SCHEDULER_ORDER = 215,             /* int: order of a multistep solver; 0: its own */
     DQG_SCHEDULER_LOWER_ORDER_FINAL = 216, /* text: whether the last steps of a multistep solver are of lower order */
+    DQG_SCHEDULER_UNCORRECTED = 240,       /* int: first steps of unipc whose results are not corrected */
     DQG_SCHEDULER_VARIANCE = 217,          /* text: variance of the fresh noise of ddpm */
     DQG_SCHEDULER_LAMBDA = 218,            /* text: the variable that DPM-Solver++ extrapolates in on flow */
     DQG_SCHEDULER_S_CHURN = 219,           /* float: noise added before each step, over all steps; 0: none */
@@ -1194,6 +1195,8 @@ DQG_API dqg_status dqg_run_request(dqg_run *run, dqg_request *request, const dqg
 /*
  * Hand in the network's output for the last request. Returns DQG_PENDING when the step needs one more evaluation,
  * DQG_OK when a step is finished, DQG_DONE when the last one is.
+ *   output  of the latent's shape; with the scheduler's variance "learned" of twice the size in its second dimension,
+ *           what the network says of the variance being behind
  * Errors: DQG_ERROR_ARGUMENT, DQG_ERROR_STATE (no request was made, or a run with a model).
  */
 DQG_API dqg_status dqg_run_submit(dqg_run *run, const dqg_tensor_view *output);

@@ -325,10 +325,26 @@ dqg_status dqg_run_request(dqg_run *run, dqg_request *request, const dqg_tensor_
     return DQG_OK;
 }
 
+/* What a network gives that says its variance, too: twice the channels. */
+static dqg_status submit_twice(dqg_run *run, const dqg_tensor_view *output) {
+    int64_t shape[DQG_MAX_RANK];
+    memcpy(shape, run->shape, sizeof shape);
+    shape[1] *= 2;
+    DQG_TRY(dqg_view_check(run->context, output, "output", run->rank, shape));
+    for (int half = 0; half < 2; half++) {
+        dqg_tensor_view part = dqg_view_slice(output, 1, half * run->shape[1], run->shape[1]);
+        dqg_view_read(&part, run->output + (half == 1 ? run->size : 0));
+    }
+    return dqg_run_feed(run);
+}
+
 dqg_status dqg_run_submit(dqg_run *run, const dqg_tensor_view *output) {
     DQG_TRY(begin_run(run, false));
     if (!run->evaluating) {
         return dqg_fail(run->context, DQG_ERROR_STATE, "nothing was requested: call dqg_run_request() first");
+    }
+    if (run->scheduler->sched.variance == DQG_VARIANCE_LEARNED) {
+        return submit_twice(run, output);
     }
     if (run->scheduler->sched.outputs > 1) {
         return dqg_fail(run->context, DQG_ERROR_STATE,

@@ -35,6 +35,7 @@ dqg_status dqg_scheduler_create(dqg_context *context, const dqg_options *options
         .timestep_scale = dqg_option(options, DQG_SCHEDULER_TIMESTEP_SCALE).number,
         .order = (int32_t)dqg_option(options, DQG_SCHEDULER_ORDER).integer,
         .lower_order_final = dqg_option(options, DQG_SCHEDULER_LOWER_ORDER_FINAL).text,
+        .uncorrected = (int32_t)dqg_option(options, DQG_SCHEDULER_UNCORRECTED).integer,
         .variance = dqg_option(options, DQG_SCHEDULER_VARIANCE).text,
         .lambda = dqg_option(options, DQG_SCHEDULER_LAMBDA).text,
         .s_churn = dqg_option(options, DQG_SCHEDULER_S_CHURN).number,

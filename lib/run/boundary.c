@@ -26,6 +26,7 @@ static dqg_status evaluate(struct dqg_run *run, const dqg_boundary *boundary, in
     if (atomic_exchange_explicit(&run->cancelled, false, memory_order_acquire)) {
         return dqg_fail(run->context, DQG_ERROR_CANCELLED, "the search was cancelled");
     }
+    DQG_TRY(dqg_run_begin(run));
     struct dqg_sched_point point = dqg_sched_request(&run->scheduler->sched, &run->state);
     dqg_request request;
     DQG_INIT(&request);
@@ -81,6 +82,11 @@ static dqg_status check(const struct dqg_run *run, const dqg_boundary *boundary)
     if (boundary->metric == NULL || (boundary->evaluate != NULL) != (run->model == NULL)) {
         return dqg_fail(run->context, DQG_ERROR_ARGUMENT,
                         "metric is needed, and evaluate for runs without a model, but not for those with one");
+    }
+    if (run->model == NULL && run->scheduler->sched.outputs > 1) {
+        return dqg_fail(run->context, DQG_ERROR_UNSUPPORTED,
+                        "evaluate gives one output, but this scheduler needs two: find the noise with variance small "
+                        "or large, or an interpolant without diffusion");
     }
     if (run->clock_count > 0) {
         return dqg_fail(run->context, DQG_ERROR_UNSUPPORTED, "find the noise with a run without time-axes");

@@ -59,10 +59,23 @@ static const float *compose(const struct dqg_run *run, size_t image, const float
     return buffer;
 }
 
+/* What the network says of the variance with the first condition: the channels behind those of the mean. */
+static void keep_variance(struct dqg_run *run, size_t image, size_t stride) {
+    float *share = run->output + run->size + image * run->image_size;
+    if (run->scheduler->sched.variance != DQG_VARIANCE_LEARNED) {
+        return;
+    }
+    if (takes_zero(run, image)) {
+        memset(share, 0, run->image_size * sizeof *share);
+    } else {
+        memcpy(share, run->net_out + image * stride + run->image_size, run->image_size * sizeof *share);
+    }
+}
+
 void dqg_run_combine(struct dqg_run *run) {
     const struct dqg_hyper *hyper = &run->model->hyper;
     size_t plane = run->image_size / hyper->channels;
-    size_t stride = plane * hyper->out_channels; /* of a learned-sigma network the mean half only is used */
+    size_t stride = plane * hyper->out_channels; /* of a learned-sigma network the mean half only is guided */
     bool unconditional = dqg_run_asks_unconditional(run);
     bool perturbed = dqg_run_asks_perturbed(run);
     struct dqg_guidance_image terms = {
@@ -72,6 +85,7 @@ void dqg_run_combine(struct dqg_run *run) {
     for (size_t image = 0; image < run->images; image++) {
         float *out = run->output + image * run->image_size;
         float *buffer = run->scratch + image * run->image_size;
+        keep_variance(run, image, stride);
         if (takes_zero(run, image)) {
             memset(out, 0, run->image_size * sizeof *out);
             continue;

@@ -77,6 +77,29 @@ static dqg_status set_shape(struct dqg_run *run, const int64_t *shape, int32_t r
     return DQG_OK;
 }
 
+dqg_status dqg_run_check_variance(const struct dqg_run *run, const struct dqg_sched *sched) {
+    if (sched->variance != DQG_VARIANCE_LEARNED) {
+        return DQG_OK;
+    }
+    if (run->clock_count > 0) {
+        return dqg_fail(run->context, DQG_ERROR_UNSUPPORTED,
+                        "variance is 'learned', which takes one time for all: set time-axes to 0, or variance to small "
+                        "or large");
+    }
+    if (run->model != NULL && run->model->hyper.out_channels != 2 * run->model->hyper.channels) {
+        return dqg_fail(run->context, DQG_ERROR_UNSUPPORTED,
+                        "variance is 'learned', but this network gives %zu channels for %zu and says nothing of it: "
+                        "set variance to small or large",
+                        run->model->hyper.out_channels, run->model->hyper.channels);
+    }
+    if (run->rank < 2) {
+        return dqg_fail(run->context, DQG_ERROR_UNSUPPORTED,
+                        "variance is 'learned', for which a network gives twice the channels, but the latent has only "
+                        "one dimension: give it two or more, or set variance to small or large");
+    }
+    return DQG_OK;
+}
+
 /* Everything that can be known before the block is allocated. */
 static dqg_status prepare(struct dqg_run *run, const struct dqg_run_config *config) {
     const struct dqg_hyper *hyper = &run->model->hyper;
@@ -86,6 +109,7 @@ static dqg_status prepare(struct dqg_run *run, const struct dqg_run_config *conf
     DQG_TRY(set_shape(run, shape, 4));
     DQG_TRY(dqg_run_set_noise(run, config));
     DQG_TRY(dqg_run_set_clocks(run, config->time_axes));
+    DQG_TRY(dqg_run_check_variance(run, &run->scheduler->sched));
     run->network = (struct dqg_graph_config){.attention = config->attention,
                                              .bf16 = config->bf16,
                                              .entropy_scale = config->entropy_scale,
@@ -241,6 +265,7 @@ dqg_status dqg_run_make_custom(struct dqg_context *context, struct dqg_scheduler
     }
     status = status >= 0 ? dqg_run_set_noise(run, config) : status;
     status = status >= 0 ? dqg_run_set_clocks(run, config->time_axes) : status;
+    status = status >= 0 ? dqg_run_check_variance(run, &run->scheduler->sched) : status;
     if (status >= 0 && !dqg_run_lay_out(run)) {
         status = dqg_fail(context, DQG_ERROR_LIMIT, "a run of this size does not fit the address space");
     }
@@ -267,6 +292,7 @@ static void swap_memory(struct dqg_run *a, struct dqg_run *b) {
 static dqg_status build(struct dqg_run *run, const int64_t *shape, const struct dqg_run *like,
                         const struct dqg_cache_config *cache) {
     DQG_TRY(set_shape(run, shape, run->rank));
+    DQG_TRY(dqg_run_check_variance(run, &run->scheduler->sched));
     if (run->model != NULL) {
         DQG_TRY(dqg_run_copy_passes(like, run));
         DQG_TRY(dqg_cache_init(run->context, cache, &run->graph, &run->cache));

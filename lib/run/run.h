@@ -150,6 +150,9 @@ dqg_status dqg_run_use_scheduler(struct dqg_run *run, struct dqg_scheduler *sche
 /* Hand out an aligned piece of a block at base + *used; base NULL only counts. False on overflow. */
 bool dqg_run_take(size_t *used, char *base, size_t count, size_t element, void **out);
 
+/* Fails where nobody says what a learned variance is. */
+dqg_status dqg_run_check_variance(const struct dqg_run *run, const struct dqg_sched *sched);
+
 /* The next piece of work: DQG_PENDING, DQG_OK after a step, DQG_DONE after the last. budget_us < 0: no limit. */
 dqg_status dqg_run_work(struct dqg_run *run, int64_t budget_us);
 

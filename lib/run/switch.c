@@ -96,6 +96,11 @@ dqg_status dqg_run_use_scheduler(struct dqg_run *run, struct dqg_scheduler *sche
                         "a scheduler of stochastic interpolants has no noise levels to change at: make another run and "
                         "write the sample to it");
     }
+    if (before->outputs != after->outputs) {
+        return dqg_fail(run->context, DQG_ERROR_UNSUPPORTED,
+                        "one of the schedulers has the variance 'learned', for which a run is made: set variance to "
+                        "the same, or to small or large in both");
+    }
     DQG_TRY(dqg_run_check_clocks(run, after));
     for (size_t i = 0; i < dqg_run_parts(run); i++) {
         int32_t step = dqg_run_clock(run, i).step;

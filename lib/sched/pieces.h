@@ -135,12 +135,14 @@ struct dqg_step {
     size_t samples;            /* in n */
     int32_t most;  /* order of a multistep solver, once it has its history */
     int32_t index; /* of the step */
+    int32_t uncorrected; /* so many first steps */
     int32_t left;  /* steps to do, this one among them */
     int32_t phase; /* evaluations of this step before this one */
     int32_t kept;  /* steps before this one that history tells of */
     float *const *history;
     float *x;            /* [n] in and out */
     const float *output; /* [n] */
+    const float *share;  /* [n] with a learned variance: where it lies */
     float *scratch;      /* [n] */
     size_t n;
     dqg_noise_fn noise;
@@ -162,6 +164,7 @@ struct dqg_solver {
     bool always_noise;                /* fresh noise in every step, whatever eta */
     bool both_ways;                   /* without noise its steps may also lead to more of it, from sigma 0 on */
     bool churns;                      /* a step may begin at a raised point */
+    bool corrects;                    /* the result of a step, once the network was evaluated there */
     bool variances;                   /* of fresh noise, to choose from */
     bool log_sigma;                   /* can extrapolate in -ln sigma on flow */
     enum dqg_lower_order lower_final; /* unless asked otherwise */
@@ -236,7 +239,8 @@ struct dqg_split {
 };
 struct dqg_split dqg_ancestral_split(const struct dqg_sched_point *from, const struct dqg_sched_point *to, double eta);
 
-/* x += fresh * z; draw counts those of a step. */
+/* Standard normals z to scratch; draw counts those of a step. Then x += fresh * z. */
+void dqg_step_draw(const struct dqg_step *step, int32_t draw);
 void dqg_step_noise(const struct dqg_step *step, int32_t draw, double fresh);
 
 /* What solvers keep from step to step lies in the first count buffers by turns: that of j steps before, 1 <= j <= count

@@ -186,6 +186,7 @@ static dqg_status check_levels(struct dqg_context *context, const struct dqg_sch
 static dqg_status check_numbers(struct dqg_context *context, const struct dqg_sched_parts *parts) {
     const struct dqg_sched_config *config = &parts->config;
     DQG_TRY(dqg_check_number(context, "number of steps", config->steps, 1, MAX_STEPS));
+    DQG_TRY(dqg_check_number(context, "uncorrected", config->uncorrected, 0, MAX_STEPS));
     DQG_TRY(dqg_check_number(context, "eta", config->eta, 0, 1));
     DQG_TRY(check_levels(context, parts));
     if (strcmp(parts->spacing->piece.name, "time-power") == 0) {
@@ -245,7 +246,8 @@ uint64_t dqg_sched_identity(const struct dqg_sched *sched) {
     plan.eta = sched->eta;
     plan.s_noise = sched->churn ? sched->s_noise : 0;
     plan.order = sched->order;
-    plan.rule = (uint32_t)sched->variance << 2 | (uint32_t)sched->lower_final << 1 | sched->log_sigma;
+    plan.rule = (uint32_t)sched->uncorrected << 8 | (uint32_t)sched->variance << 2 | (uint32_t)sched->lower_final << 1 |
+                sched->log_sigma;
     plan.pfgm_dimensions = sched->pfgm_dimensions;
     plan.initial_scale = sched->initial_scale;
     plan.steps = sched->steps;
@@ -286,7 +288,7 @@ dqg_status dqg_sched_init(struct dqg_context *context, const struct dqg_sched_co
     sched->steps = parts.config.steps;
     sched->prediction = (enum dqg_prediction)(parts.prediction - dqg_predictions);
     sched->solver = parts.solver;
-    sched->outputs = 1;
+    sched->outputs = parts.variance == DQG_VARIANCE_LEARNED ? 2 : 1;
     sched->eta = parts.config.eta > 0 ? parts.config.eta : 0; /* no negative zero: it would hash differently */
     sched->order = parts.config.order;
     sched->lower_final =
@@ -294,6 +296,7 @@ dqg_status dqg_sched_init(struct dqg_context *context, const struct dqg_sched_co
     sched->churn = parts.config.s_churn > 0;
     sched->s_noise = parts.config.s_noise;
     sched->variance = parts.variance;
+    sched->uncorrected = parts.config.uncorrected;
     sched->log_sigma = parts.log_sigma;
     if (dqg_lml_is_on(&config->lml)) {
         sched->lml = config->lml;
@@ -412,6 +415,7 @@ dqg_status dqg_sched_feed(const struct dqg_sched *sched, struct dqg_sched_state 
         .variance = sched->variance,
         .log_sigma = sched->log_sigma,
         .lower_final = sched->lower_final,
+        .uncorrected = sched->uncorrected,
         .most = sched->order,
         .lml = dqg_lml_is_on(&sched->lml) ? &sched->lml : NULL,
         .update = dqg_lml_is_on(&sched->lml) ? state->history[dqg_sched_buffers(sched) - 1] : NULL,
@@ -423,6 +427,7 @@ dqg_status dqg_sched_feed(const struct dqg_sched *sched, struct dqg_sched_state 
         .history = state->history,
         .x = x,
         .output = output,
+        .share = sched->variance == DQG_VARIANCE_LEARNED ? output + n : NULL,
         .scratch = scratch,
         .n = n,
         .noise = noise,

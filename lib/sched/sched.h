@@ -26,7 +26,7 @@ struct dqg_sched_point {
     double data;         /* standard deviation of the data that the network expects; 1 but for EDM */
 };
 
-enum dqg_variance { DQG_VARIANCE_SMALL, DQG_VARIANCE_LARGE };
+enum dqg_variance { DQG_VARIANCE_SMALL, DQG_VARIANCE_LARGE, DQG_VARIANCE_LEARNED };
 /* The correction of Levenberg, Marquardt and Langevin (lml.c); off where neither kappa nor rho is above 0. */
 struct dqg_lml {
     double lambda, kappa;
@@ -50,7 +50,8 @@ struct dqg_sched_config {
     double timestep_scale;
     int32_t order;                 /* of a multistep solver; 0: its own */
     const char *lower_order_final; /* "auto", "on", "off" */
-    const char *variance;          /* of ddpm: "small", "large" */
+    const char *variance;          /* of ddpm: "small", "large", "learned" */
+    int32_t uncorrected;           /* of UniPC: results of so many first steps stay as predicted */
     const char *lambda;            /* what DPM-Solver++ extrapolates in on flow: "log-snr", "log-sigma" */
     double s_churn, s_noise;
     const double *churn_range; /* lowest and highest sigma where s_churn acts, or NULL: everywhere */
@@ -94,6 +95,7 @@ struct dqg_sched {
     double eta;
     int32_t order;    /* of a multistep solver, once it has its history */
     bool lower_final; /* the last steps are of lower order */
+    int32_t uncorrected; /* of so many first steps, by a solver that corrects */
     bool churn;       /* steps begin at raised points, to which dqg_sched_begin() takes the sample */
     bool log_sigma;   /* extrapolate in -ln sigma */
     double s_noise;   /* amplitude of the noise that raises */
@@ -101,7 +103,8 @@ struct dqg_sched {
     struct dqg_lml lml;
     double pfgm_dimensions;
     dqg_interpolant interpolant; /* in place of most above; struct_size 0: none */
-    int32_t outputs;             /* that an evaluation gives, each of the sample's size: 1, or a drift and a score */
+    int32_t outputs;             /* that an evaluation gives, each of the sample's size: 1, or a drift and a score, or
+                                    with a learned variance a second one from -1, small, to 1, large */
     bool flow;                   /* sigma is a time of 0..1 */
     double initial_scale;        /* a run starts at points[0] from standard normal noise times this */
     uint64_t identity;           /* hash of everything above: a saved state fits an equal plan only */
@@ -175,7 +178,7 @@ double dqg_sched_level(const struct dqg_sched *sched, const struct dqg_sched_poi
 /*
  * Feed the network's output for the requested point.
  *   x       [n] the sample, updated in place
- *   output  [n] what the network said
+ *   output  [outputs][n] what the network said
  *   x0      [n] receives the estimate of the finished sample
  *   noise   fills buffer with n fresh standard normals for a draw; called by stochastic solvers only, once or twice a
  *           step

@@ -8,6 +8,19 @@
 
 #include <math.h>
 
+/*
+ * Fresh noise of a variance that the network chose for each element between the small and the large one, on a
+ * logarithmic scale (Nichol and Dhariwal 2021, arXiv 2102.09672, equation 15).
+ */
+static void add_learned_noise(const struct dqg_step *step, double smallest) {
+    double range = log(step->from->sigma / step->to->sigma);
+    dqg_step_draw(step, 0);
+    for (size_t i = 0; i < step->n; i++) {
+        double share = 0.5 * (1 + (double)step->share[i]);
+        step->x[i] += (float)(smallest * exp(share * range)) * step->scratch[i];
+    }
+}
+
 dqg_status dqg_solver_ddim_feed(const struct dqg_step *step) {
     const struct dqg_sched_point *from = step->from;
     const struct dqg_sched_point *to = step->to;
@@ -20,6 +33,10 @@ dqg_status dqg_solver_ddim_feed(const struct dqg_step *step) {
         dqg_lml_add(step, 1, kept);
     } else {
         dqg_step_combine(step, step->x, to->alpha, kept);
+    }
+    if (step->variance == DQG_VARIANCE_LEARNED && fresh > 0) {
+        add_learned_noise(step, fresh);
+        return DQG_OK;
     }
     dqg_step_noise(step, 0, step->variance == DQG_VARIANCE_LARGE ? fresh * from->sigma / to->sigma : fresh);
     return DQG_OK;

@@ -8,7 +8,7 @@
 #include <math.h>
 
 const char dqg_lower_order_names[] = "auto|on|off";
-const char dqg_variance_names[] = "small|large";
+const char dqg_variance_names[] = "small|large|learned";
 const char dqg_lambda_names[] = "log-snr|log-sigma";
 
 /* Place of a name in "a|b|c"; none is the first. */
@@ -87,6 +87,16 @@ static dqg_status check_churn(struct dqg_context *context, const struct dqg_sche
     return DQG_OK;
 }
 
+static dqg_status check_uncorrected(struct dqg_context *context, const struct dqg_sched_parts *parts) {
+    int32_t count = parts->config.uncorrected;
+    if (count != 0 && !parts->solver->corrects) {
+        return dqg_fail(context, DQG_ERROR_UNSUPPORTED,
+                        "scheduler: solver '%s' has no corrector: leave uncorrected at 0 (it is %d), or use unipc",
+                        parts->solver->piece.name, count);
+    }
+    return DQG_OK;
+}
+
 dqg_status dqg_solver_options(struct dqg_context *context, struct dqg_sched_parts *parts) {
     const struct dqg_solver *solver = parts->solver;
     bool flow = dqg_schedule_family(parts->schedule) == DQG_FAMILY_FLOW;
@@ -104,6 +114,7 @@ dqg_status dqg_solver_options(struct dqg_context *context, struct dqg_sched_part
                         "dpm++-2m, dpm++-2m-heun or dpm++-3m",
                         solver->piece.name);
     }
+    DQG_TRY(check_uncorrected(context, parts));
     return check_churn(context, parts);
 }
 

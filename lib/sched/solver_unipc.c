@@ -85,7 +85,8 @@ dqg_status dqg_solver_unipc_feed(const struct dqg_step *step) {
     float *start = step->history[most];
     float *now = step->scratch;
     dqg_step_combine(step, now, 1, 0);
-    if (step->kept > 0 && step->from[-1].alpha > 0) { /* without signal at its start a step has no length */
+    if (step->kept > 0 && step->index > step->uncorrected &&
+        step->from[-1].alpha > 0) { /* without signal at its start a step has no length */
         int32_t order = dqg_step_order(step, 1);
         struct unipc_weights w = unipc(solver, step->from - 1, step->from, order, true);
         dqg_combine(step->x, w.x, start, w.end, now, step->n);

@@ -200,6 +200,7 @@ const struct dqg_solver dqg_solvers[] = {
      .evaluations = 1,
      .k_coordinates = true,
      .lower_final = DQG_LOWER_ALWAYS,
+     .corrects = true,
      .feed = dqg_solver_unipc_feed},
     {.piece = {"unipc-bh1", "likewise with B1, for few steps: Zhao et al. 2023, arXiv 2302.04867"},
      .buffers = 3,
@@ -209,6 +210,7 @@ const struct dqg_solver dqg_solvers[] = {
      .evaluations = 1,
      .k_coordinates = true,
      .lower_final = DQG_LOWER_ALWAYS,
+     .corrects = true,
      .feed = dqg_solver_unipc_feed},
     {.piece = {"unipc-3", "likewise from three steps, B2: Zhao et al. 2023, arXiv 2302.04867"},
      .buffers = 4,
@@ -217,6 +219,7 @@ const struct dqg_solver dqg_solvers[] = {
      .evaluations = 1,
      .k_coordinates = true,
      .lower_final = DQG_LOWER_ALWAYS,
+     .corrects = true,
      .feed = dqg_solver_unipc_feed},
     {.piece = {"lms", "four steps, polynomial in sigma: linear multistep, k-diffusion"},
      .buffers = 3,
@@ -356,12 +359,16 @@ struct dqg_split dqg_ancestral_split(const struct dqg_sched_point *from, const s
     return split;
 }
 
+void dqg_step_draw(const struct dqg_step *step, int32_t draw) {
+    bool halfway = step->phase == 0 && step->solver->evaluations > 1 && dqg_solver_middles(step->solver) > 0;
+    const struct dqg_sched_point *end = halfway ? step->middle : step->to;
+    struct dqg_draw request = {step->index + draw * DQG_SECOND_DRAW, step->from->sigma, end->sigma};
+    step->noise(step->user, &request, step->scratch, step->n);
+}
+
 void dqg_step_noise(const struct dqg_step *step, int32_t draw, double fresh) {
     if (fresh > 0) {
-        bool halfway = step->phase == 0 && step->solver->evaluations > 1 && dqg_solver_middles(step->solver) > 0;
-        const struct dqg_sched_point *end = halfway ? step->middle : step->to;
-        struct dqg_draw request = {step->index + draw * DQG_SECOND_DRAW, step->from->sigma, end->sigma};
-        step->noise(step->user, &request, step->scratch, step->n);
+        dqg_step_draw(step, draw);
         dqg_combine(step->x, 1, step->x, fresh, step->scratch, step->n);
     }
 }

@@ -56,6 +56,14 @@ static void view_strides(const dqg_tensor_view *view, int64_t strides[DQG_MAX_RA
     }
 }
 
+dqg_tensor_view dqg_view_slice(const dqg_tensor_view *view, int32_t axis, int64_t first, int64_t count) {
+    dqg_tensor_view slice = *view;
+    view_strides(view, slice.strides);
+    slice.data = (char *)view->data + first * slice.strides[axis];
+    slice.shape[axis] = count;
+    return slice;
+}
+
 static float load_element(const char *at, int32_t dtype) {
     uint16_t half;
     float value;

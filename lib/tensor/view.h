@@ -13,4 +13,7 @@ dqg_status dqg_view_check(struct dqg_context *context, const dqg_tensor_view *vi
 void dqg_view_read(const dqg_tensor_view *view, float *out);
 void dqg_view_write(const dqg_tensor_view *view, const float *in);
 
+/* Part of a checked view along one axis. */
+dqg_tensor_view dqg_view_slice(const dqg_tensor_view *view, int32_t axis, int64_t first, int64_t count);
+
 #endif

@@ -39,6 +39,11 @@ def network(u, timestep):
     return 0.9 * torch.tanh(1.2 * u + 0.3) - 0.25 * torch.sin(2 * u + 0.004 * timestep)
 
 
+def learned_variance(u, timestep):
+    """What it says of the variance, where that is learned."""
+    return torch.sin(3 * u.double() + 0.01 * timestep)
+
+
 def refine(scheduler):
     """The products of 1 - beta in double."""
     config = scheduler.config
@@ -125,6 +130,8 @@ class Case:
             fed = s.scale_model_input(x, t) if hasattr(s, "scale_model_input") else x
             visited.append(float(t))
             output = network(fed, visited[-1])
+            if s.config.get("variance_type") == "learned_range":
+                output = torch.cat([output, learned_variance(fed, visited[-1])], dim=1)
             x = s.step(output if self.exact else output.float(), t, x, **extra).prev_sample
             if self.finishes(i):
                 samples.append(self.unit(x, levels[len(samples)]))
@@ -190,6 +197,11 @@ def variance_preserving():
     yield Case("lcm-4", df.LCMScheduler(**SD), 4, "vp", vp + "spacing=lcm solver=lcm steps=4")
     yield Case("lcm-8", df.LCMScheduler(**SD), 8, "vp", vp + "spacing=lcm solver=lcm steps=8")
     yield Case("ddpm", df.DDPMScheduler(clip_sample=False, **leading), 10, "vp", lead + "solver=ddpm steps=10")
+    for spacing, offset in (("leading", 0), ("trailing", 1)):  # diffusers adds noise at the end unless that is t = 0
+        learned = df.DDPMScheduler(clip_sample=False, variance_type="learned_range",
+                                   **dict(DIT, timestep_spacing=spacing))
+        yield Case(f"ddpm-learned-{spacing}", learned, 20, "vp",
+                   f"schedule=linear spacing={spacing} solver=ddpm variance=learned steps=20", last=20 - offset)
     yield Case("ddpm-trailing", df.DDPMScheduler(clip_sample=False, **dict(DIT, timestep_spacing="trailing")), 20,
                "vp",
                "schedule=linear spacing=trailing solver=ddpm steps=20")

@@ -105,10 +105,13 @@ static dqg_run *make_run(dqg_scheduler *scheduler) {
     return run;
 }
 
-static void network(float *values, double timestep) {
+/* From the channels of each sample what is said of them, and of their variance. */
+static void network(float *values, double timestep, float (*twice)[2][ELEMENTS]) {
     for (int i = 0; i < SIZE; i++) {
         double u = values[i];
-        values[i] = (float)(0.9 * tanh(1.2 * u + 0.3) - 0.25 * sin(2 * u + 0.004 * timestep));
+        twice[i / ELEMENTS][0][i % ELEMENTS] = values[i] =
+            (float)(0.9 * tanh(1.2 * u + 0.3) - 0.25 * sin(2 * u + 0.004 * timestep));
+        twice[i / ELEMENTS][1][i % ELEMENTS] = (float)sin(3 * u + 0.01 * timestep);
     }
 }
 
@@ -160,8 +163,10 @@ static void write_start(const struct trajectory *t, const dqg_scheduler *schedul
 }
 
 static void check_trajectory(struct trajectory *t) {
-    float values[SIZE];
+    float values[SIZE], twice[SAMPLES][2][ELEMENTS];
     dqg_tensor_view view = view_f32(values, SAMPLES, ELEMENTS, 0, 0);
+    dqg_tensor_view both = view_f32(&twice[0][0][0], SAMPLES, 2 * ELEMENTS, 0, 0);
+    bool learned = strstr(t->options, "variance=learned") != NULL;
     dqg_request request;
     DQG_INIT(&request);
     dqg_scheduler *scheduler = make_scheduler(t);
@@ -177,8 +182,8 @@ static void check_trajectory(struct trajectory *t) {
         assert_true(evaluation < t->evaluations);
         assert_ok(dqg_run_request(run, &request, &view));
         check_number(t, "timestep", step, request.timestep, t->timesteps[evaluation], t->time_tolerance);
-        network(values, t->timesteps[evaluation]);
-        dqg_status status = dqg_run_submit(run, &view);
+        network(values, t->timesteps[evaluation], twice);
+        dqg_status status = dqg_run_submit(run, learned ? &both : &view);
         assert_true(status >= 0);
         if (status != DQG_PENDING) {
             check_sample(t, scheduler, run, ++step);

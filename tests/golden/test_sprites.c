@@ -140,12 +140,61 @@ static void test_shipped_file(void **state) {
     check_file("examples/models/sprites.dqg", 0.08);
 }
 
+/* High, low and high resolution again (Bottleneck Sampling, the stages of FLUX) with the shipped model: finite, pixels
+ * not far outside of their range, some transparent and some not. */
+static void test_three_sizes(void **state) {
+    static const struct {
+        int32_t size, steps;
+        double strength, shift;
+    } stages[3] = {{32, 6, 1, 9}, {16, 20, 0.8, 6}, {32, 8, 0.6, 9}};
+    static float x[4 * 32 * 32];
+    dqg_context *context;
+    dqg_model *model;
+    dqg_options *options, *plan;
+    dqg_run *run = NULL;
+    (void)state;
+    assert_ok(dqg_context_create(NULL, &context));
+    assert_ok(dqg_model_load(context, "examples/models/sprites.dqg", NULL, &model));
+    assert_ok(dqg_options_create(context, DQG_OPTIONS_RUN, &options));
+    assert_ok(dqg_model_scheduler_options(context, model, &plan));
+    const int64_t label = dqg_model_class_find(model, "potion");
+    assert_true(label >= 0);
+    assert_ok(dqg_options_set_ints(options, DQG_RUN_CLASSES, &label, 1));
+    assert_ok(dqg_options_set_float(options, DQG_RUN_GUIDANCE, 3));
+    for (int i = 0; i < 3; i++) {
+        int32_t size = stages[i].size;
+        dqg_scheduler *scheduler;
+        assert_ok(dqg_options_set_int(plan, DQG_SCHEDULER_STEPS, stages[i].steps));
+        assert_ok(dqg_options_set_float(plan, DQG_SCHEDULER_SHIFT, stages[i].shift));
+        assert_ok(dqg_scheduler_create(context, plan, &scheduler));
+        assert_ok(i == 0 ? dqg_run_create(context, model, scheduler, options, &run)
+                         : dqg_run_resize(run, size, size, scheduler, stages[i].strength));
+        dqg_scheduler_release(scheduler);
+        int steps = 1;
+        for (; dqg_run_step(run) == DQG_OK; steps++) {
+        }
+        assert_int_equal(steps, (int)(stages[i].strength * stages[i].steps + 1e-9));
+        dqg_tensor_view view = view_f32(x, 1, 4, size, size);
+        assert_ok(dqg_run_read(run, DQG_SOURCE_LATENT, &view));
+        int opaque = 0, area = size * size;
+        for (int j = 0; j < 4 * area; j++) {
+            assert_true(fabsf(x[j]) < 6); /* false for NaN */
+            opaque += j >= 3 * area && x[j] > 0;
+        }
+        printf("%d x %d: %d of %d pixels opaque\n", (int)size, (int)size, opaque, area);
+        assert_true(opaque > 0 && opaque < area);
+    }
+    dqg_run_destroy(run);
+    dqg_options_destroy(plan);
+    dqg_options_destroy(options);
+    dqg_model_release(model);
+    dqg_context_destroy(context);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_float),
-        cmocka_unit_test(test_eight_bits),
-        cmocka_unit_test(test_four_bits),
-        cmocka_unit_test(test_shipped_file),
+        cmocka_unit_test(test_float),        cmocka_unit_test(test_eight_bits),  cmocka_unit_test(test_four_bits),
+        cmocka_unit_test(test_shipped_file), cmocka_unit_test(test_three_sizes),
     };
     return cmocka_run_group_tests(tests, setup, teardown);
 }

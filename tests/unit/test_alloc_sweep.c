@@ -125,6 +125,7 @@ static dqg_status use_run(dqg_context *context, dqg_model *model, dqg_run *run) 
     }
     if (status == DQG_OK) {
         result(out, sizeof(out));
+        status = dqg_run_resize(run, 4, 4, NULL, 1);
     }
     return status;
 }
@@ -240,6 +241,103 @@ static dqg_status schedule(dqg_context *context, const struct fixture *fixture) 
     dqg_scheduler_release(inverse);
     dqg_scheduler_release(scheduler);
     dqg_options_destroy(options);
+    return status;
+}
+
+/* To the end with a network that says what it sees. */
+static dqg_status finish(dqg_run *run, const dqg_tensor_view *view) {
+    dqg_request request;
+    DQG_INIT(&request);
+    dqg_status status = DQG_OK;
+    while (status == DQG_OK || status == DQG_PENDING) {
+        status = dqg_run_request(run, &request, view);
+        if (status == DQG_OK) {
+            status = dqg_run_submit_fields(run, view, view);
+        }
+    }
+    return status == DQG_DONE ? DQG_OK : status;
+}
+
+static int32_t first_value(void *user, const dqg_tensor_view *x0, double *value) {
+    (void)user;
+    *value = *(const float *)x0->data;
+    return 0;
+}
+
+static int32_t score(void *user, int32_t pair, const dqg_tensor_view *x0, double *value) {
+    *value = pair + 1.0;
+    return first_value(user, x0, value);
+}
+
+static int32_t repeat(void *user, int32_t pair, const dqg_request *request, const dqg_tensor_view *input,
+                      const dqg_tensor_view *output) {
+    (void)user;
+    (void)pair;
+    memcpy(output->data, input->data, 64 * sizeof(float));
+    return request->sigma > 0 ? 0 : 1;
+}
+
+enum other { INTERPOLATES, STARTS_LATER, CHANGES_SIZE, SEARCHES, FINDS_NOISE, OTHERS };
+
+static dqg_status use_other(dqg_context *context, enum other kind, dqg_scheduler *scheduler, dqg_run *run) {
+    static float data[64];
+    const int64_t seed = 3;
+    dqg_options *options = NULL;
+    dqg_boundary boundary;
+    dqg_boundary_result best;
+    DQG_INIT(&boundary);
+    DQG_INIT(&best);
+    dqg_tensor_view view = view_f32(data, 1, 1, 8, 8);
+    dqg_status status = DQG_OK;
+    if (kind == STARTS_LATER) {
+        status = dqg_scheduler_draw_noise(context, scheduler, &seed, 1, &view);
+        status = status < 0 ? status : dqg_scheduler_add_noise(context, scheduler, 1, &view, &view, &view);
+        status = status < 0 ? status : dqg_run_set_offset(run, &view);
+        dqg_tensor_view mean = view_f32(data, 1, 8, 8, 0);
+        status = status < 0 ? status : dqg_run_start(run, 1, &mean, 0.5);
+    } else if (kind == CHANGES_SIZE) {
+        status = finish(run, &view);
+        status = status < 0 ? status : dqg_run_resize(run, 4, 4, scheduler, 1);
+        view = view_f32(data, 1, 1, 4, 4);
+    } else if (kind == SEARCHES) {
+        status = dqg_options_create(context, DQG_OPTIONS_SEARCH, &options);
+        status = status < 0 ? status : dqg_options_set_text(options, DQG_SEARCH_METHOD, "smc");
+        status = status < 0 ? status : dqg_run_search(run, options, first_value, NULL);
+        dqg_options_destroy(options);
+    } else if (kind == FINDS_NOISE) {
+        boundary.candidates = boundary.pairs = 2;
+        boundary.evaluate = repeat;
+        boundary.metric = score;
+        status = dqg_run_find_noise(run, &boundary, &best);
+    }
+    status = status < 0 ? status : finish(run, &view);
+    status = status < 0 ? status : dqg_run_read(run, DQG_SOURCE_LATENT, &view);
+    if (status == DQG_OK) {
+        result(data, (size_t)(view.shape[2] * view.shape[3]) * sizeof *data);
+    }
+    return status;
+}
+
+static dqg_status other_runs(dqg_context *context, const struct fixture *fixture) {
+    (void)fixture;
+    const int64_t shape[4] = {1, 1, 8, 8};
+    dqg_interpolant interpolant;
+    DQG_INIT(&interpolant);
+    interpolant.steps = 4;
+    interpolant.gamma = DQG_GAMMA_BROWNIAN;
+    interpolant.diffusion = 1;
+    dqg_status status = DQG_OK;
+    for (int kind = 0; kind < OTHERS && status == DQG_OK; kind++) {
+        dqg_scheduler *scheduler = NULL;
+        dqg_run *run = NULL;
+        status = kind == INTERPOLATES ? dqg_scheduler_create_interpolant(context, &interpolant, &scheduler)
+                                      : dqg_scheduler_create(context, NULL, &scheduler);
+        status = status < 0 ? status : dqg_run_create_custom(context, scheduler, shape, 4, NULL, &run);
+        assert_true((status == DQG_OK) == (run != NULL));
+        status = status < 0 ? status : use_other(context, kind, scheduler, run);
+        dqg_run_destroy(run);
+        dqg_scheduler_release(scheduler);
+    }
     return status;
 }
 
@@ -378,6 +476,10 @@ static void custom_run(void **state) {
     sweep("run without a model", schedule, *state);
 }
 
+static void searches_and_others(void **state) {
+    sweep("interpolant, start, change of size, search, start noise", other_runs, *state);
+}
+
 static void quantizer(void **state) {
     sweep("quantizer", quantize, *state);
 }
@@ -442,13 +544,10 @@ static int teardown(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(context_create),
-        cmocka_unit_test(model_load),
-        cmocka_unit_test(run_float),
-        cmocka_unit_test(run_4_bit),
-        cmocka_unit_test(custom_run),
-        cmocka_unit_test(quantizer),
-        cmocka_unit_test(steps_allocate_nothing),
+        cmocka_unit_test(context_create), cmocka_unit_test(model_load),
+        cmocka_unit_test(run_float),      cmocka_unit_test(run_4_bit),
+        cmocka_unit_test(custom_run),     cmocka_unit_test(searches_and_others),
+        cmocka_unit_test(quantizer),      cmocka_unit_test(steps_allocate_nothing),
     };
     return cmocka_run_group_tests(tests, setup, teardown);
 }

@@ -130,6 +130,75 @@ static void best_start(void **state) {
     dqg_run_destroy(run);
 }
 
+/* Score of one seed, or of no noise at all, on pairs of a toy. */
+static double score_of(dqg_run *run, struct toy *toy, int32_t pairs, int64_t seed) {
+    dqg_boundary boundary;
+    dqg_boundary_result result;
+    DQG_INIT(&boundary);
+    DQG_INIT(&result);
+    boundary.candidates = 1;
+    boundary.pairs = pairs;
+    boundary.first_seed = seed;
+    boundary.evaluate = evaluate;
+    boundary.metric = squared_error;
+    boundary.user = toy;
+    assert_ok(dqg_run_find_noise(run, &boundary, &result));
+    return result.score;
+}
+
+static double score_without_noise(dqg_run *run, struct toy *toy, int32_t pairs) {
+    double sum = 0;
+    for (int32_t pair = 0; pair < pairs; pair++) {
+        float x[SIZE] = {0};
+        double score;
+        dqg_request request;
+        dqg_tensor_view view = view_f32(x, 1, SIZE, 0, 0);
+        DQG_INIT(&request);
+        assert_ok(dqg_run_seek(run, 0));
+        assert_ok(dqg_run_write(run, &view));
+        while (dqg_run_request(run, &request, &view) == DQG_OK) {
+            assert_int_equal(evaluate(toy, pair, &request, &view, &view), 0);
+            assert_true(dqg_run_submit(run, &view) >= 0);
+        }
+        assert_ok(dqg_run_read(run, DQG_SOURCE_LATENT, &view));
+        assert_int_equal(squared_error(toy, pair, &view, &score), 0);
+        sum += score / pairs;
+    }
+    return sum;
+}
+
+/* Seeds rank on other pairs as they do on few; no noise at all leaves what nobody can know, 0.09. */
+static void ranks(void **state) {
+    enum { SEEDS = 200 };
+    static struct toy toy, held;
+    static double scores[2][SEEDS];
+    dqg_run *run = make_run(*state, "ddim", 50, "trailing", SIZE);
+    make_toy(&toy);
+    held = toy;
+    memcpy(held.y, toy.y + REFERENCE, HELD_OUT * sizeof toy.y[0]);
+    memcpy(held.z, toy.z + REFERENCE, HELD_OUT * sizeof toy.z[0]);
+    for (int i = 0; i < SEEDS; i++) {
+        scores[0][i] = score_of(run, &toy, REFERENCE, 100 + i);
+        scores[1][i] = score_of(run, &held, HELD_OUT, 100 + i);
+    }
+    double differences = 0, least = scores[1][0];
+    for (int i = 0; i < SEEDS; i++) {
+        int rank[2] = {0, 0};
+        for (int j = 0; j < SEEDS; j++) {
+            rank[0] += scores[0][j] < scores[0][i];
+            rank[1] += scores[1][j] < scores[1][i];
+        }
+        differences += (double)(rank[0] - rank[1]) * (rank[0] - rank[1]);
+        least = fmin(least, scores[1][i]);
+    }
+    double correlation = 1 - 6 * differences / (SEEDS * ((double)SEEDS * SEEDS - 1));
+    double quiet = score_without_noise(run, &held, HELD_OUT);
+    print_message("  rank correlation %.3f; held out without noise %.4f, best seed %.4f\n", correlation, quiet, least);
+    assert_true(correlation > .9);
+    assert_true(fabs(quiet - .0897) < .004 && quiet < least);
+    dqg_run_destroy(run);
+}
+
 static int32_t stop(void *user, int32_t pair) {
     (void)user;
     return pair == 1;
@@ -298,8 +367,10 @@ static int teardown(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(best_start),        cmocka_unit_test(refused),     cmocka_unit_test(second_form),
-        cmocka_unit_test(posterior_weights), cmocka_unit_test(temperature), cmocka_unit_test(quadratic),
+        cmocka_unit_test(best_start),        cmocka_unit_test(ranks),
+        cmocka_unit_test(refused),           cmocka_unit_test(second_form),
+        cmocka_unit_test(posterior_weights), cmocka_unit_test(temperature),
+        cmocka_unit_test(quadratic),
     };
     return cmocka_run_group_tests(tests, setup, teardown);
 }

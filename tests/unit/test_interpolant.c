@@ -7,7 +7,6 @@
 #include "model_fixture.h"
 
 #include <math.h>
-#include <stdio.h>
 #include <stdlib.h>
 
 /* Between a mixture of three Gaussians and one of two in the plane, coupled independently. */
@@ -123,18 +122,29 @@ static void rates(void **state) {
 /* ---- sampling ---- */
 
 enum { MOST = 40000 };
+#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+enum { LAW = MOST / 10 }; /* values of a sample whose law is looked at */
+static const double slack = 0.03;
+#else
+enum { LAW = MOST };
+static const double slack = 0;
+#endif
 static float x[MOST], b[MOST], s[MOST];
 
-static double uniform(uint64_t *seed) {
-    *seed = *seed * 6364136223846793005u + 1442695040888963407u;
-    return ((double)(*seed >> 11) + 0.5) / 9007199254740992.0;
+static double halton(int32_t base, size_t index) {
+    double value = 0;
+    for (double f = 1.0 / base; index > 0; index /= (size_t)base, f /= base) {
+        value += f * (double)(index % (size_t)base);
+    }
+    return value;
 }
 
-/* n / 2 draws from one of the two mixtures */
+/* n / 2 points that fill one of the two mixtures evenly: moments without the error of random draws */
 static void draw(const double *weight, const double (*mean)[2], const double *std, size_t n) {
-    uint64_t seed = 5;
     for (size_t i = 0; i < n; i += 2) {
-        double u = uniform(&seed), radius = sqrt(-2 * log(uniform(&seed))), angle = 6.283185307179586 * uniform(&seed);
+        size_t index = i / 2 + 1;
+        double u = halton(5, index), radius = sqrt(-2 * log(halton(2, index)));
+        double angle = 6.283185307179586 * halton(3, index);
         int k = 0;
         for (; u > weight[k]; k++) {
             u -= weight[k];
@@ -191,51 +201,56 @@ static void moments(size_t n, int upper, double *fraction, double mean[2], doubl
     *std = sqrt((square / count - mean[0] * mean[0] - mean[1] * mean[1]) / 2);
 }
 
-static void check_target(const char *what, size_t n, double width) {
-    double fraction, mean[2], std;
-    for (int j = 0; j < 2; j++) {
-        moments(n, j == 0, &fraction, mean, &std);
-        if (!(fabs(fraction - weight1[j]) < width && fabs(mean[0] - mean1[j][0]) < 1.5 * width &&
-              fabs(mean[1] - mean1[j][1]) < 1.5 * width && fabs(std - std1[j]) < 0.6 * width + 0.002)) {
-            fail_msg("%s, mode %d: fraction %.4f, mean (%.4f, %.4f), deviation %.4f", what, j, fraction, mean[0],
-                     mean[1], std);
-        }
-    }
-}
-
+/*
+ * Fraction, mean and deviation of both modes, whatever gamma and the noise. Starts fill the source evenly: the
+ * differential equation has no random error, and that of Heun's rule at 200 steps is far below these limits. With noise
+ * 20000 points have a standard error of 0.0035 in the fraction, 0.0056 in the lower mode's mean and 0.0028 in its
+ * deviation; the limit of the fraction is lower by one of them than 0.598.
+ */
 static void laws(void **state) {
     struct model_fixture *fixture = *state;
     static const double diffusions[] = {0, 0.25, 1};
     static const int32_t gammas[] = {DQG_GAMMA_BROWNIAN, DQG_GAMMA_ZERO, DQG_GAMMA_BSQUARED};
+    static const double least[2] = {0.297, 0.497}, most[2] = {0.306, 0.502};
     for (int i = 0; i < 9; i++) {
         dqg_interpolant interpolant = linear(gammas[i / 3]);
         interpolant.diffusion = diffusions[i % 3];
-        size_t n = i / 3 == 0 ? MOST : MOST / 4; /* the others to twice the error */
-        draw(weight0, mean0, std0, n);
-        sample(fixture->context, &interpolant, n);
-        char what[64];
-        snprintf(what, sizeof what, "gamma %d, diffusion %g", (int)interpolant.gamma, interpolant.diffusion);
-        check_target(what, n, i / 3 == 0 ? 0.01 : 0.02);
+        interpolant.integrator = DQG_INTEGRATE_HEUN;
+        draw(weight0, mean0, std0, LAW);
+        sample(fixture->context, &interpolant, LAW);
+        for (int j = 0; j < 2; j++) {
+            double fraction, mean[2], std;
+            moments(LAW, j == 0, &fraction, mean, &std);
+            double upper = j == 0 ? fraction : 1 - fraction;
+            double x_error = fabs(mean[0] - mean1[j][0]), y_error = fabs(mean[1] - mean1[j][1]);
+            double lowest = interpolant.diffusion > 0 ? 0.5945 : 0.598;
+            if (!(upper > lowest - slack && upper < 0.608 + slack && fmax(x_error, y_error) < 0.015 + 2 * slack &&
+                  std > least[j] - slack && std < most[j] + slack)) {
+                fail_msg("gamma %d, diffusion %g, mode %d: fraction %.4f, mean off by (%.4f, %.4f), deviation %.4f",
+                         (int)interpolant.gamma, interpolant.diffusion, j, fraction, x_error, y_error, std);
+            }
+        }
     }
 }
 
 /* Euler-Maruyama at 50 steps is too wide, more than at 200; Heun is not. v and E[z | x] give what b and s give. */
 static void integrators(void **state) {
     struct model_fixture *fixture = *state;
-    double deviation[3], fraction, mean[2];
+    double deviation[3], lower[3], fraction, mean[2];
     for (int i = 0; i < 3; i++) {
         dqg_interpolant interpolant = linear(DQG_GAMMA_BROWNIAN);
         interpolant.diffusion = 1;
         interpolant.steps = i == 1 ? 200 : 50;
         interpolant.integrator = i == 2 ? DQG_INTEGRATE_HEUN : DQG_INTEGRATE_EULER;
-        draw(weight0, mean0, std0, MOST / 2);
-        sample(fixture->context, &interpolant, MOST / 2);
-        moments(MOST / 2, 1, &fraction, mean, &deviation[i]);
+        draw(weight0, mean0, std0, LAW / 2);
+        sample(fixture->context, &interpolant, LAW / 2);
+        moments(LAW / 2, 1, &fraction, mean, &deviation[i]);
+        moments(LAW / 2, 0, &fraction, mean, &lower[i]);
     }
     print_message("deviation of the upper mode: %.4f at 50 steps, %.4f at 200, %.4f with Heun\n", deviation[0],
                   deviation[1], deviation[2]);
-    assert_true(deviation[0] > 0.315 && deviation[0] < 0.335);
-    assert_true(fabs(deviation[1] - 0.3) < 0.5 * fabs(deviation[0] - 0.3));
+    assert_true(fabs(deviation[0] - 0.324) < 0.006 + slack && fabs(lower[0] - 0.513) < 0.01 + 2 * slack);
+    assert_true(fabs(deviation[1] - 0.3) < 0.5 * fabs(deviation[0] - 0.3) + slack);
 
     static float first[2000];
     for (int i = 0; i < 2; i++) {
@@ -276,13 +291,13 @@ static void backward(void **state) {
     interpolant = linear(DQG_GAMMA_BROWNIAN);
     interpolant.backward = 1;
     interpolant.diffusion = 0.25;
-    draw(weight1, mean1, std1, MOST / 2);
-    sample(fixture->context, &interpolant, MOST / 2);
+    draw(weight1, mean1, std1, LAW / 2);
+    sample(fixture->context, &interpolant, LAW / 2);
     double mean[2] = {0, 0};
-    for (int i = 0; i < MOST / 2; i++) {
-        mean[i % 2] += x[i] / (MOST / 4.0);
+    for (int i = 0; i < LAW / 2; i++) {
+        mean[i % 2] += x[i] / (LAW / 4.0);
     }
-    assert_true(fabs(mean[0] - 0.6) < 0.05 && fabs(mean[1] - 0.05) < 0.05);
+    assert_true(fabs(mean[0] - 0.6) < 0.05 + 3 * slack && fabs(mean[1] - 0.05) < 0.05 + 3 * slack);
 }
 
 /* Rectified flow with its own Euler is the one-sided linear path with t = 1 - sigma and b = -v. */

@@ -146,18 +146,57 @@ static void test_coefficients(void **state) {
 /* The weights of any step of any of them add up to the length of the step, which is DDIM's coefficient. */
 static void test_sums(void **state) {
     (void)state;
-    static const char *const solvers[] = {"lms", "deis", "deis-t"};
+    static const char *const solvers[] = {"lms", "deis", "deis-t", "ipndm", "plms", "pndm"};
     static const char *const schedules[] = {"vp", "linear", "scaled-linear", "cosine", "flow"};
-    for (size_t i = 0; i < 15; i++) {
-        struct dqg_sched_config config = continuous(solvers[i % 3], "karras", 20);
-        config.schedule = schedules[i / 3];
-        struct dqg_sched sched = make(&config);
+    for (size_t i = 0; i < 30 * 4; i++) {
+        struct dqg_sched_config config = continuous(solvers[i % 6], "karras", 20);
+        config.schedule = schedules[i % 30 / 6];
+        config.order = (int32_t)(i / 30) + 1;
+        struct dqg_sched sched;
+        if (dqg_sched_init(&context, &config, &sched) < 0) { /* there is no deis of order 4 */
+            assert_true(i % 6 == 1 && config.order == 4);
+            continue;
+        }
         for (int32_t step = 0; step < 20; step++) {
             double weights[4];
             assert_true(dqg_sched_weights(&sched, step, weights));
             double h = sched.points[step + 1].sigma - sched.points[step].sigma;
             assert_close("sum", weights[0] + weights[1] + weights[2] + weights[3], h, 1e-10);
-            assert_true(step > 0 || weights[1] == 0);
+            assert_true((step > 0 && config.order > 1) || weights[1] == 0);
+        }
+        dqg_sched_free(&context.alloc, &sched);
+    }
+}
+
+/* Integral of ln(u)^k over u to this end. */
+static double integral_of_log(double end, int32_t k) {
+    double l = log(end);
+    return end * (k == 0 ? 1 : k == 1 ? l - 1 : l * l - 2 * l + 2);
+}
+
+/*
+ * What defines the weights: slopes that are a polynomial of less degree than the order are integrated exactly. In sigma
+ * that is DEIS's rhoAB, and LMS of one order more; in ln sigma the closed forms of DEIS. Orders grow from 1.
+ */
+static void test_polynomials(void **state) {
+    (void)state;
+    for (int in_log = 0; in_log < 2; in_log++) {
+        struct dqg_sched_config config = continuous(in_log ? "deis" : "lms", "time-power", 10);
+        struct dqg_sched sched = make(&config);
+        for (int32_t step = 0; step < 10; step++) {
+            double weights[4], from = sched.points[step].sigma, to = sched.points[step + 1].sigma;
+            int32_t order = step + 1 < sched.order ? step + 1 : sched.order;
+            assert_true(dqg_sched_weights(&sched, step, weights));
+            for (int32_t k = 0; k < order; k++) {
+                double sum = 0;
+                for (int32_t j = 0; j < order; j++) {
+                    double sigma = sched.points[step - j].sigma;
+                    sum += weights[j] * pow(in_log ? log(sigma) : sigma, k);
+                }
+                double exact = in_log ? integral_of_log(to, k) - integral_of_log(from, k)
+                                      : (pow(to, k + 1) - pow(from, k + 1)) / (k + 1);
+                assert_close("integral", sum, exact, 1e-9);
+            }
         }
         dqg_sched_free(&context.alloc, &sched);
     }
@@ -238,9 +277,9 @@ static void test_runge_kutta(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_schedule),     cmocka_unit_test(test_whole_timesteps),
-        cmocka_unit_test(test_coefficients), cmocka_unit_test(test_sums),
-        cmocka_unit_test(test_ends),         cmocka_unit_test(test_runge_kutta),
+        cmocka_unit_test(test_schedule),    cmocka_unit_test(test_whole_timesteps), cmocka_unit_test(test_coefficients),
+        cmocka_unit_test(test_sums),        cmocka_unit_test(test_polynomials),     cmocka_unit_test(test_ends),
+        cmocka_unit_test(test_runge_kutta),
     };
     return cmocka_run_group_tests(tests, setup, NULL);
 }

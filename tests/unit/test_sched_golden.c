@@ -93,7 +93,7 @@ static double continuous_end(const char *solver, int32_t order, const char *pred
     grid(n, sigmas);
     struct dqg_sched_config config = analytic_config();
     config.solver = solver;
-    config.schedule = "scaled-linear"; /* the model does not look at timesteps */
+    config.schedule = "vp"; /* the model does not look at timesteps, but deis-t does */
     config.prediction = prediction;
     config.sigmas = sigmas;
     config.sigma_count = n + 1;
@@ -117,6 +117,10 @@ static void test_continuous(void **state) {
         {"euler", 0, 1.6361137253, 1.5878282793, {2.93e-2, 1.48e-2, 7.44e-3}},
         {"lms", 0, 1.7146714211, 1.6546695623, {5.00e-4, 4.42e-5, 3.40e-6}},
         {"deis", 0, 1.7464189008, 1.7321402965, {1.93e-4, 3.01e-5, 4.21e-6}},
+        {"deis", 2, 1.7338307276, 1.6917070385, {7.39e-4, 1.86e-4, 4.67e-5}},
+        {"deis-t", 2, 1.7037472340, 1.6583549139, {3.47e-3, 9.07e-4, 2.32e-4}},
+        {"deis-t", 3, 1.7258990706, 1.6900157007, {5.30e-4, 7.46e-5, 1.01e-5}},
+        {"deis-t", 4, 1.7351518719, 1.7090320121, {1.07e-4, 1.02e-5, 9.63e-7}},
         {"ipndm", 0, 1.7598814260, 1.7769105565, {6.68e-4, 1.67e-4, 4.17e-5}},
         {"dpm++-2m", 0, 1.7679311584, 1.7634854068, {2.91e-3, 6.90e-4, 1.67e-4}},
         {"dpm++-2m", 3, 1.7897574603, 1.8368846960, {2.23e-5, 6.72e-5, 2.69e-5}},
@@ -137,6 +141,11 @@ static void test_continuous(void **state) {
             assert_end(solver, continuous_end(solver, order, vp_predictions[p], square_grid, 10), rows[i].square, 6e-6);
             assert_end(solver, continuous_end(solver, order, vp_predictions[p], lambda_grid, 10), rows[i].lambda, 6e-6);
         }
+#ifdef DOUBLE_SAMPLES
+        double coarse = fabs(continuous_end(solver, order, "epsilon", lambda_grid, 80) - exact);
+        double fine = fabs(continuous_end(solver, order, "epsilon", lambda_grid, 160) - exact);
+        assert_true(strcmp(solver, "deis-t") != 0 || order != 4 || log2(coarse / fine) > 3.8);
+#endif
         for (int j = 0; j < 3; j++) { /* given to three digits */
             double error = fabs(continuous_end(solver, order, "epsilon", square_grid, 40 << j) - exact);
             double limit = 0.006 * rows[i].errors[j] + (sizeof(float) == 4 ? 1e-5 : 0);

@@ -70,7 +70,7 @@ static double mixture_error(const char *solver, int32_t order, int32_t n, void (
     grid(n, sigmas);
     struct dqg_sched_config config = analytic_config();
     config.solver = solver;
-    config.schedule = "scaled-linear";
+    config.schedule = "vp";
     config.sigmas = sigmas;
     config.sigma_count = n + 1;
     config.order = order;
@@ -119,6 +119,9 @@ static void test_mixture(void **state) {
         {"euler", 0, 5, {2.83e-1, 1.38e-1, 6.93e-2, 3.49e-2, 1.75e-2}, {4.94e-1, 2.23e-1, 1.08e-1, 5.29e-2, 2.63e-2}},
         {"lms", 0, 5, {1.83e-1, 6.48e-2, 1.28e-2, 1.71e-3, 1.70e-4}, {0}},
         {"deis", 0, 5, {2.07e-1, 3.15e-2, 5.64e-3, 8.82e-4, 1.25e-4}, {9.73e-2, 1.13e-2, 3.21e-3, 5.57e-4, 7.03e-5}},
+        {"deis-t", 2, 5, {1.12e-1, 4.46e-2, 1.42e-2, 4.05e-3, 1.09e-3}, {0}},
+        {"deis-t", 3, 5, {7.81e-2, 2.36e-2, 4.71e-3, 7.41e-4, 1.05e-4}, {0}},
+        {"deis-t", 4, 5, {8.39e-2, 1.78e-2, 2.00e-3, 1.68e-4, 1.43e-5}, {1.16e-1, 2.87e-2, 6.25e-3, 6.50e-4, 6.07e-5}},
         {"ipndm", 0, 5, {1.04e-1, 1.22e-2, 3.31e-3, 1.00e-3, 2.95e-4}, {0}},
         {"dpm++-2m",
          0,

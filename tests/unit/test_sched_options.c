@@ -76,10 +76,13 @@ static const struct {
     {{BASE, .solver = "lms", .order = 5}, DQG_ERROR_RANGE, "is 5"},
     {{BASE, .solver = "lms", .order = -1}, DQG_ERROR_RANGE, "is -1"},
     {{BASE, .solver = "lms", .order = INT32_MAX}, DQG_ERROR_RANGE, "from 1 to 4"},
+    {{BASE, .solver = "lms", .uncorrected = 1}, DQG_ERROR_UNSUPPORTED, "no corrector"},
+    {{BASE, .solver = "unipc", .uncorrected = -1}, DQG_ERROR_RANGE, "uncorrected is -1"},
     {{BASE, .solver = "lms", .lower_order_final = "yes"}, DQG_ERROR_NAME, "auto|on|off"},
-    {{BASE, .solver = "ddpm", .variance = "larg"}, DQG_ERROR_NAME, "small|large"},
+    {{BASE, .solver = "ddpm", .variance = "larg"}, DQG_ERROR_NAME, "small|large|learned"},
     {{BASE, .solver = "ddpm", .variance = "large"}, DQG_ERROR_UNSUPPORTED, "on schedule 'flow'"},
     {{BASE, .solver = "ddim", .variance = "large", .schedule = "linear"}, DQG_ERROR_UNSUPPORTED, "use ddpm"},
+    {{BASE, .solver = "ddim", .variance = "learned", .schedule = "linear"}, DQG_ERROR_UNSUPPORTED, "use ddpm"},
     {{BASE, .solver = "euler", .lambda = "log-sigma"}, DQG_ERROR_UNSUPPORTED, "lambda"},
     {{BASE, .solver = "euler", .lambda = "log"}, DQG_ERROR_NAME, "log-snr|log-sigma"},
     {{BASE, .solver = "euler", .s_churn = 1}, DQG_ERROR_UNSUPPORTED, "no churn"},
@@ -135,11 +138,11 @@ static void test_every_order(void **state) {
 /* Each option that changes what is computed makes another plan; one that changes nothing does not. */
 static void test_identities(void **state) {
     (void)state;
-    struct dqg_sched_config configs[8];
-    uint64_t identity[8];
-    for (size_t i = 0; i < 8; i++) {
+    struct dqg_sched_config configs[10];
+    uint64_t identity[10];
+    for (size_t i = 0; i < 10; i++) {
         configs[i] = analytic_config();
-        configs[i].solver = i < 4 ? "dpm++-2m" : "heun";
+        configs[i].solver = i < 4 ? "dpm++-2m" : i < 8 ? "heun" : "unipc";
         configs[i].schedule = i < 4 ? "flow" : "scaled-linear";
     }
     configs[1].order = 1;
@@ -151,7 +154,8 @@ static void test_identities(void **state) {
     configs[7].s_churn = 4;
     configs[7].churn_range = good_range;
     configs[7].churn_range_count = 2;
-    for (size_t i = 0; i < 8; i++) {
+    configs[9].uncorrected = 1;
+    for (size_t i = 0; i < 10; i++) {
         struct dqg_sched sched = make(&configs[i]);
         identity[i] = sched.identity;
         dqg_sched_free(&context.alloc, &sched);

@@ -214,25 +214,34 @@ static void assert_close(const char *what, double a, double b) {
     }
 }
 
-/* End of a solver on ten levels, in the variance-preserving coordinates of the last point. */
-static double end_with(const char *solver, int32_t order, double eta, const char *prediction, double last) {
-    double sigmas[11];
+static struct dqg_sched_config ten_levels(const char *solver, double last) {
+    static double sigmas[11];
     for (int i = 0; i < 11; i++) {
         sigmas[i] = i < 10 ? 12 * pow(0.03 / 12, i / 9.0) : last;
     }
     struct dqg_sched_config config = analytic_config();
     config.solver = solver;
-    config.order = order;
-    config.eta = eta;
     config.schedule = "scaled-linear";
-    config.prediction = prediction;
     config.sigmas = sigmas;
     config.sigma_count = 11;
-    struct dqg_sched sched = make(&config);
+    return config;
+}
+
+/* In the variance-preserving coordinates of the last point. */
+static double scaled_end(const struct dqg_sched_config *config) {
+    struct dqg_sched sched = make(config);
     double scale = hypot(sched.points[0].alpha, sched.points[0].sigma);
     double end_scale = hypot(sched.points[10].alpha, sched.points[10].sigma);
     dqg_sched_free(&context.alloc, &sched);
-    return end_of(&config, 1.5 * scale, 0, NULL) / end_scale;
+    return end_of(config, 1.5 * scale, 0, NULL) / end_scale;
+}
+
+static double end_with(const char *solver, int32_t order, double eta, const char *prediction, double last) {
+    struct dqg_sched_config config = ten_levels(solver, last);
+    config.order = order;
+    config.eta = eta;
+    config.prediction = prediction;
+    return scaled_end(&config);
 }
 
 static void test_first_orders(void **state) {
@@ -257,7 +266,27 @@ static void test_equal_solvers(void **state) {
         assert_close(pairs[i][0], end_with(pairs[i][0], 0, 0, "epsilon", 0), end_with(pairs[i][1], 0, 0, "epsilon", 0));
     }
     assert_close("unipc-3", end_with("unipc-3", 0, 0, "epsilon", 0.01), end_with("unipc", 3, 0, "epsilon", 0.01));
+    struct dqg_sched_config config = ten_levels("dpm++-3m", 0.01);
+    config.lower_order_final = "off";
+    assert_close("dpm++-3m-sde", end_with("dpm++-3m-sde", 0, 0, "epsilon", 0.01), scaled_end(&config));
     assert_close("dpm++-3m", end_with("dpm++-3m", 2, 0, "epsilon", 0), end_with("dpm++-2m-heun", 0, 0, "epsilon", 0));
+}
+
+/* UniPC of second order with B2 and without its corrector is DPM-Solver++ 2M. */
+static void test_uncorrected(void **state) {
+    (void)state;
+    struct dqg_sched_config multi = ten_levels("dpm++-2m", 0.01);
+    struct dqg_sched_config uni = ten_levels("unipc", 0.01);
+    multi.lower_order_final = "on";
+    double corrected[11];
+    for (uni.uncorrected = 0; uni.uncorrected <= 10; uni.uncorrected++) {
+        corrected[uni.uncorrected] = scaled_end(&uni);
+    }
+    assert_close("unipc, uncorrected", corrected[10], scaled_end(&multi));
+    assert_close("the last result", corrected[9], corrected[10]); /* is never corrected */
+    for (int i = 0; i < 9; i++) {
+        assert_true(fabs(corrected[i + 1] - corrected[i]) > 1e-9);
+    }
 }
 
 /* One model told in epsilon, v or x0, by every solver with its own eta. */
@@ -284,6 +313,47 @@ static void test_tcd_is_ddim(void **state) {
         config.solver = "ddim";
         assert_close("tcd", tcd, end_of(&config, 1.5, 0, NULL));
     }
+}
+
+static void noise_of_time(void *user, const struct dqg_draw *draw, double *buffer, size_t n) {
+    (void)user;
+    for (size_t i = 0; i < n; i++) {
+        buffer[i] = cos(999 - draw->index);
+    }
+}
+
+/*
+ * The second form of DiffuseVAE, written out: its network was trained on x + offset, its posterior is shifted. DDPM
+ * with the offset taken off is the same path, less the offset, at each of 1000 steps.
+ */
+static void test_second_form(void **state) {
+    (void)state;
+    static const double offset = 0.37;
+    struct dqg_sched_config config = analytic_config();
+    config.solver = "ddpm";
+    config.schedule = "linear";
+    config.variance = "large";
+    config.eta = 1;
+    config.spacing = "trailing";
+    config.steps = 1000;
+    struct dqg_sched sched = make(&config);
+    struct dqg_sched_state at = {0};
+    double x = 1.5, shifted = 1.5 + offset;
+    for (int32_t step = 0; step < 1000; step++) {
+        const struct dqg_sched_point *from = &sched.points[step], *to = from + 1;
+        double seen = shifted - offset, clean, estimate, scratch, z;
+        double acp = from->alpha * from->alpha, acp_to = to->alpha * to->alpha, beta = 1 - acp / acp_to;
+        double c1 = beta * to->alpha / (1 - acp), c2 = sqrt(1 - beta) * (1 - acp_to) / (1 - acp);
+        analytic_gaussian_x0(&gaussian, from->alpha, from->sigma, &seen, &clean, 1);
+        noise_of_time(NULL, &(struct dqg_draw){.index = step}, &z, 1);
+        shifted = c1 * clean + c2 * shifted + (1 - c2) * offset + (step < 999 ? sqrt(beta) * z : 0);
+        analytic_gaussian_x0(&gaussian, from->alpha, from->sigma, &x, &clean, 1);
+        double eps = (x - from->alpha * clean) / from->sigma;
+        assert_true(dqg_sched_feed(&sched, &at, &x, &eps, &estimate, &scratch, 1, noise_of_time, NULL) >= 0);
+        assert_true(fabs(shifted - offset - x) < 1e-11);
+    }
+    assert_close("ddpm", x, 0.99642147422);
+    dqg_sched_free(&context.alloc, &sched);
 }
 
 /*
@@ -321,7 +391,8 @@ int main(void) {
         cmocka_unit_test(test_orders),           cmocka_unit_test(test_single_steps),
         cmocka_unit_test(test_first_orders),     cmocka_unit_test(test_equal_solvers),
         cmocka_unit_test(test_predictions),      cmocka_unit_test(test_tcd_is_ddim),
-        cmocka_unit_test(test_affine_estimates),
+        cmocka_unit_test(test_affine_estimates), cmocka_unit_test(test_uncorrected),
+        cmocka_unit_test(test_second_form),
     };
     return cmocka_run_group_tests(tests, setup, NULL);
 }
