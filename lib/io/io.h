@@ -88,6 +88,26 @@ typedef void (*dqg_make_plane_fn)(void *user, const struct dqg_tensor_desc *desc
 dqg_status dqg_source_open_made(struct dqg_context *context, const struct dqg_tensor_desc *tensors, size_t count,
                                 dqg_make_plane_fn make, void *user, struct dqg_source *source);
 
+/*
+ * A source made of others, which the owner of them closes with it, or at once where this fails; else they must outlive
+ * it. Each of its tensors is a
+ * list of pieces, bytes of float tensors, that follow each other in memory; or one whole tensor of any type, whose
+ * shape may be another of as many elements. Pieces are whole elements.
+ */
+struct dqg_part {
+    size_t source, tensor;
+    uint64_t offset, size; /* bytes of the codes */
+};
+struct dqg_mapping {
+    struct dqg_tensor_desc desc; /* as it is to be seen, its name too */
+    const struct dqg_part *pieces;
+    size_t piece_count;
+    bool transposed; /* the pieces make a matrix (shape[1], shape[0]) */
+};
+dqg_status dqg_source_open_mapped(struct dqg_context *context, struct dqg_source *inner, size_t inner_count, bool owner,
+                                  const struct dqg_mapping *mappings, size_t count, const struct dqg_metadata *metadata,
+                                  size_t metadata_count, struct dqg_source *source);
+
 /* Index of a tensor by name, or -1. Value of a metadata key, or NULL. */
 int64_t dqg_source_find(const struct dqg_source *source, const char *name);
 const char *dqg_source_metadata(const struct dqg_source *source, const char *key);
@@ -119,6 +139,10 @@ dqg_status dqg_source_read(struct dqg_source *source, size_t tensor, enum dqg_pl
 /* Check every byte: hashes, sizes, padding, decompression. Reports progress. */
 dqg_status dqg_source_verify(struct dqg_source *source);
 
+/* Sort numbers 0..count-1 that stand for items; before says whether item a goes before item b. Not stable. */
+typedef bool (*dqg_before_fn)(const void *items, size_t a, size_t b);
+void dqg_sort_indices(uint32_t *indices, size_t count, dqg_before_fn before, const void *items);
+
 /* ---- container writer ---- */
 
 struct dqg_writer; /* a .dqg file being written */
@@ -147,8 +171,8 @@ void dqg_writer_abandon(struct dqg_writer *writer);
  */
 enum dqg_json_kind {
     DQG_JSON_ERROR,
-    DQG_JSON_OBJECT,  /* then dqg_json_next() and dqg_json_key() for each member */
-    DQG_JSON_ARRAY,   /* then dqg_json_next() for each member */
+    DQG_JSON_OBJECT, /* then dqg_json_next() and dqg_json_key() for each member */
+    DQG_JSON_ARRAY,  /* then dqg_json_next() for each member */
     DQG_JSON_STRING,
     DQG_JSON_NUMBER,
     DQG_JSON_BOOL,
@@ -166,16 +190,16 @@ struct dqg_json {
 
 void dqg_json_init(struct dqg_json *json, const char *text, size_t length);
 enum dqg_json_kind dqg_json_peek(struct dqg_json *json);
-bool dqg_json_enter(struct dqg_json *json);               /* over '{' or '[' */
-bool dqg_json_next(struct dqg_json *json);                /* another member? false also consumes the closing bracket */
+bool dqg_json_enter(struct dqg_json *json); /* over '{' or '[' */
+bool dqg_json_next(struct dqg_json *json);  /* another member? false also consumes the closing bracket */
 bool dqg_json_string(struct dqg_json *json, const struct dqg_alloc *alloc, struct dqg_arena *arena,
-                     const char **text);                  /* decoded UTF-8, copied to the arena; no embedded zero */
+                     const char **text); /* decoded UTF-8, copied to the arena; no embedded zero */
 bool dqg_json_key(struct dqg_json *json, const struct dqg_alloc *alloc, struct dqg_arena *arena, const char **text);
 bool dqg_json_int(struct dqg_json *json, int64_t *value); /* 0 .. 2^63 - 1 or negative; no fraction, no exponent */
 bool dqg_json_number(struct dqg_json *json, double *value);
-bool dqg_json_skip(struct dqg_json *json);                /* any value */
-size_t dqg_json_count(const struct dqg_json *json);       /* members of the object or array that comes next */
-bool dqg_json_end(struct dqg_json *json);                 /* only white space is left */
+bool dqg_json_skip(struct dqg_json *json);          /* any value */
+size_t dqg_json_count(const struct dqg_json *json); /* members of the object or array that comes next */
+bool dqg_json_end(struct dqg_json *json);           /* only white space is left */
 bool dqg_json_fail(struct dqg_json *json, const char *error);
 
 #endif

@@ -39,10 +39,6 @@ dqg_status dqg_source_copy_text(struct dqg_source *source, const char *text, siz
 /* Fill source->by_name; fails where two tensors have one name. */
 dqg_status dqg_source_index_names(struct dqg_source *source);
 
-/* Sort numbers 0..count-1 that stand for items; before says whether item a goes before item b. Not stable. */
-typedef bool (*dqg_before_fn)(const void *items, size_t a, size_t b);
-void dqg_sort_indices(uint32_t *indices, size_t count, dqg_before_fn before, const void *items);
-
 /* The order of names; *twin receives an index of a name that occurs twice, or count. order holds count numbers. */
 void dqg_sort_names(const struct dqg_tensor_desc *tensors, size_t count, uint32_t *order, size_t *twin);
 

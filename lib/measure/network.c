@@ -84,6 +84,8 @@ static const char *kind_name(enum dqg_node_kind kind) {
     case DQG_NODE_ATTENTION:
         return "attention";
     case DQG_NODE_NORM:
+    case DQG_NODE_GROUP_NORM:
+    case DQG_NODE_HEADS:
         return "norm";
     case DQG_NODE_QUANTIZE:
         return "quantize";
@@ -91,6 +93,7 @@ static const char *kind_name(enum dqg_node_kind kind) {
         return "activate";
     case DQG_NODE_TIMESTEP:
     case DQG_NODE_LABEL:
+    case DQG_NODE_TOKENS:
         return "embed";
     case DQG_NODE_PATCHIFY:
     case DQG_NODE_UNPATCHIFY:
@@ -165,7 +168,7 @@ static void tell(const struct evaluations *e, int32_t evaluation, int32_t index,
 }
 
 static dqg_status evaluate(struct evaluations *e, int32_t evaluation, bool profile) {
-    struct dqg_exec_io io = {e->x, e->timesteps, e->labels, e->out};
+    struct dqg_exec_io io = {.x = e->x, .timesteps = e->timesteps, .labels = e->labels, .out = e->out};
     dqg_status status = DQG_PENDING;
     while (status == DQG_PENDING) {
         int32_t index = e->exec.next;

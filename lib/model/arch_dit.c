@@ -257,6 +257,8 @@ static const char *const rules[][2] = {
 
 const struct dqg_family dqg_family_dit = {
     .name = "dit",
+    .role = "denoiser",
+    .marker = "y_embedder.embedding_table.weight",
     .detect = detect,
     .configure = configure,
     .build = build,

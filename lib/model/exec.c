@@ -44,16 +44,8 @@ void dqg_exec_restart(struct dqg_exec *exec) {
     exec->samples = exec->graph->samples;
 }
 
-static const struct dqg_value *value_of(const struct dqg_exec *exec, int32_t value) {
-    return &exec->graph->values[value];
-}
-
-static float *floats_of(const struct dqg_exec *exec, int32_t value) {
-    return (float *)(exec->memory + value_of(exec, value)->offset);
-}
-
 static struct dqg_rows rows_of(const struct dqg_exec *exec, int32_t id) {
-    const struct dqg_value *value = value_of(exec, id);
+    const struct dqg_value *value = dqg_exec_value(exec, id);
     char *at = exec->memory + value->offset;
     if (!value->int8) {
         return (struct dqg_rows){.f32 = (float *)at, .ld = value->ld};
@@ -63,26 +55,16 @@ static struct dqg_rows rows_of(const struct dqg_exec *exec, int32_t id) {
                              .ld = value->ld};
 }
 
-/* Rows of one sample among the rows of a value. */
-static size_t sample_rows(const struct dqg_exec *exec, size_t rows) {
-    return rows / exec->graph->samples;
-}
-
-/* Rows of a value that operators work on. */
-static size_t rows_in(const struct dqg_exec *exec, const struct dqg_value *value) {
-    return sample_rows(exec, value->rows) * exec->samples;
-}
-
 static void run_linear(const struct dqg_exec *exec, const struct dqg_node *node) {
-    const struct dqg_value *out = value_of(exec, node->out);
+    const struct dqg_value *out = dqg_exec_value(exec, node->out);
     struct dqg_linear args = {
         .weight = node->weight,
         .bias = node->bias,
         .x = rows_of(exec, node->x),
-        .out = floats_of(exec, node->out),
+        .out = dqg_exec_floats(exec, node->out),
         .ld_out = out->ld,
-        .rows = rows_in(exec, out),
-        .rows_per_sample = sample_rows(exec, out->rows),
+        .rows = dqg_exec_rows(exec, out),
+        .rows_per_sample = dqg_exec_sample_rows(exec, out->rows),
         .gated = node->gated,
         .activation = node->activation,
     };
@@ -91,12 +73,12 @@ static void run_linear(const struct dqg_exec *exec, const struct dqg_node *node)
         args.residual_repeats = true;
         args.ld_residual = out->columns;
     } else if (node->residual != DQG_NO_VALUE) {
-        args.residual = floats_of(exec, node->residual);
-        args.ld_residual = value_of(exec, node->residual)->ld;
+        args.residual = dqg_exec_floats(exec, node->residual);
+        args.ld_residual = dqg_exec_value(exec, node->residual)->ld;
     }
     if (node->modulation != DQG_NO_VALUE) {
-        args.gate = floats_of(exec, node->modulation) + node->gate_column;
-        args.ld_gate = value_of(exec, node->modulation)->ld;
+        args.gate = dqg_exec_floats(exec, node->modulation) + node->gate_column;
+        args.ld_gate = dqg_exec_value(exec, node->modulation)->ld;
     }
     dqg_op_linear(&exec->ops, &args);
 }
@@ -111,7 +93,7 @@ static struct dqg_conv_shape shape_of(const struct dqg_exec *exec, const struct 
 /* The int8 image in a value's memory. */
 static struct dqg_conv_image image_of(const struct dqg_exec *exec, const struct dqg_node *node, int32_t value) {
     struct dqg_conv_shape shape = shape_of(exec, node);
-    return dqg_conv_image_at(&shape, node->weight, exec->memory + value_of(exec, value)->offset);
+    return dqg_conv_image_at(&shape, node->weight, exec->memory + dqg_exec_value(exec, value)->offset);
 }
 
 static void run_conv(const struct dqg_exec *exec, const struct dqg_node *node) {
@@ -121,129 +103,139 @@ static void run_conv(const struct dqg_exec *exec, const struct dqg_node *node) {
         .shape = &shape,
         .weight = node->weight,
         .bias = node->bias,
-        .out = floats_of(exec, node->out),
-        .ld_out = value_of(exec, node->out)->ld,
+        .out = dqg_exec_floats(exec, node->out),
+        .ld_out = dqg_exec_value(exec, node->out)->ld,
         .activation = node->activation,
     };
-    if (value_of(exec, node->x)->int8) {
+    if (dqg_exec_value(exec, node->x)->int8) {
         image = image_of(exec, node, node->x);
         args.image = &image;
     } else {
-        args.x = floats_of(exec, node->x);
-        args.ldx = value_of(exec, node->x)->ld;
+        args.x = dqg_exec_floats(exec, node->x);
+        args.ldx = dqg_exec_value(exec, node->x)->ld;
     }
     if (node->addend != DQG_NO_VALUE) {
-        args.addend = floats_of(exec, node->addend) + node->addend_column;
-        args.ld_addend = value_of(exec, node->addend)->ld;
+        args.addend = dqg_exec_floats(exec, node->addend) + node->addend_column;
+        args.ld_addend = dqg_exec_value(exec, node->addend)->ld;
     }
     if (node->residual != DQG_NO_VALUE) {
-        args.residual = floats_of(exec, node->residual);
-        args.ld_residual = value_of(exec, node->residual)->ld;
+        args.residual = dqg_exec_floats(exec, node->residual);
+        args.ld_residual = dqg_exec_value(exec, node->residual)->ld;
     }
     if (node->modulation != DQG_NO_VALUE) {
-        args.gate = floats_of(exec, node->modulation) + node->gate_column;
-        args.ld_gate = value_of(exec, node->modulation)->ld;
+        args.gate = dqg_exec_floats(exec, node->modulation) + node->gate_column;
+        args.ld_gate = dqg_exec_value(exec, node->modulation)->ld;
     }
     dqg_op_conv(&exec->ops, &args);
 }
 
 static void run_quantize(const struct dqg_exec *exec, const struct dqg_node *node) {
-    const struct dqg_value *x = value_of(exec, node->x), *out = value_of(exec, node->out);
+    const struct dqg_value *x = dqg_exec_value(exec, node->x), *out = dqg_exec_value(exec, node->out);
     if (node->conv != NULL) {
         struct dqg_conv_shape shape = shape_of(exec, node);
         struct dqg_conv_image image = image_of(exec, node, node->out);
-        dqg_op_conv_image(&exec->ops, &shape, &image, floats_of(exec, node->x), x->ld);
+        dqg_op_conv_image(&exec->ops, &shape, &image, dqg_exec_floats(exec, node->x), x->ld);
     } else {
-        dqg_op_quantize(&exec->ops, floats_of(exec, node->x), x->ld, rows_of(exec, node->out), rows_in(exec, out),
-                        out->columns, out->ld);
+        dqg_op_quantize(&exec->ops, dqg_exec_floats(exec, node->x), x->ld, rows_of(exec, node->out),
+                        dqg_exec_rows(exec, out), out->columns, out->ld);
     }
 }
 
 static void run_norm(const struct dqg_exec *exec, const struct dqg_node *node) {
-    const struct dqg_value *x = value_of(exec, node->x);
+    const struct dqg_value *x = dqg_exec_value(exec, node->x);
     struct dqg_norm args = {
-        .x = floats_of(exec, node->x),
+        .x = dqg_exec_floats(exec, node->x),
         .out = rows_of(exec, node->out),
         .form = {.weight = node->factor, .bias = node->bias, .eps = node->epsilon, .rms = node->rms},
         .ldx = x->ld,
-        .rows = rows_in(exec, x),
-        .rows_per_sample = sample_rows(exec, x->rows),
+        .rows = dqg_exec_rows(exec, x),
+        .rows_per_sample = dqg_exec_sample_rows(exec, x->rows),
         .columns = x->columns,
-        .columns_padded = value_of(exec, node->out)->ld,
+        .columns_padded = dqg_exec_value(exec, node->out)->ld,
     };
     if (node->modulation != DQG_NO_VALUE) {
-        args.form.scale = floats_of(exec, node->modulation) + node->scale_column;
-        args.form.shift = floats_of(exec, node->modulation) + node->shift_column;
-        args.ld_modulation = value_of(exec, node->modulation)->ld;
+        args.form.scale = dqg_exec_floats(exec, node->modulation) + node->scale_column;
+        args.form.shift = dqg_exec_floats(exec, node->modulation) + node->shift_column;
+        args.ld_modulation = dqg_exec_value(exec, node->modulation)->ld;
     }
     dqg_op_norm(&exec->ops, &args);
 }
 
 static void run_glu(const struct dqg_exec *exec, const struct dqg_node *node) {
-    const struct dqg_value *x = value_of(exec, node->x), *out = value_of(exec, node->out);
-    const float *value = floats_of(exec, node->x);
-    struct dqg_glu args = {.y = floats_of(exec, node->out),
+    const struct dqg_value *x = dqg_exec_value(exec, node->x), *out = dqg_exec_value(exec, node->out);
+    const float *value = dqg_exec_floats(exec, node->x);
+    struct dqg_glu args = {.y = dqg_exec_floats(exec, node->out),
                            .value = value,
                            .gate = value + out->columns,
                            .ldy = out->ld,
                            .ldx = x->ld,
-                           .rows = rows_in(exec, out),
+                           .rows = dqg_exec_rows(exec, out),
                            .columns = out->columns,
                            .activation = node->activation};
     dqg_op_glu(&exec->ops, &args);
 }
 
 static void run_attention(const struct dqg_exec *exec, const struct dqg_node *node) {
-    const struct dqg_value *out = value_of(exec, node->out);
+    const struct dqg_value *out = dqg_exec_value(exec, node->out);
     if (node->identity) {
-        dqg_op_copy_columns(&exec->ops, floats_of(exec, node->out), out->ld, floats_of(exec, node->v) + node->v_column,
-                            value_of(exec, node->v)->ld, rows_in(exec, out), out->columns);
+        dqg_op_copy_columns(&exec->ops, dqg_exec_floats(exec, node->out), out->ld,
+                            dqg_exec_floats(exec, node->v) + node->v_column, dqg_exec_value(exec, node->v)->ld,
+                            dqg_exec_rows(exec, out), out->columns);
         return;
     }
     struct dqg_attention_args args = {
-        .q = floats_of(exec, node->x) + node->q_column,
-        .k = floats_of(exec, node->k) + node->k_column,
-        .v = floats_of(exec, node->v) + node->v_column,
-        .out = floats_of(exec, node->out),
-        .ld_q = value_of(exec, node->x)->ld,
-        .ld_k = value_of(exec, node->k)->ld,
-        .ld_v = value_of(exec, node->v)->ld,
+        .q = dqg_exec_floats(exec, node->x) + node->q_column,
+        .k = dqg_exec_floats(exec, node->k) + node->k_column,
+        .v = dqg_exec_floats(exec, node->v) + node->v_column,
+        .out = dqg_exec_floats(exec, node->out),
+        .ld_q = dqg_exec_value(exec, node->x)->ld,
+        .ld_k = dqg_exec_value(exec, node->k)->ld,
+        .ld_v = dqg_exec_value(exec, node->v)->ld,
         .ld_out = out->ld,
         .samples = exec->samples,
         .heads = node->heads,
         .width = out->columns / node->heads,
-        .queries = sample_rows(exec, out->rows),
-        .keys = sample_rows(exec, value_of(exec, node->k)->rows),
+        .queries = dqg_exec_sample_rows(exec, out->rows),
+        .keys = dqg_exec_sample_rows(exec, dqg_exec_value(exec, node->k)->rows),
         .scale = node->scale,
         .causal = node->causal,
         .int8 = node->int8,
     };
-    if (node->mask != DQG_NO_VALUE) {
-        args.bias = floats_of(exec, node->mask);
-        args.bias_sample = value_of(exec, node->mask)->ld;
+    if (node->scores != NULL) {
+        args.bias = node->scores;
+        args.bias_query = args.keys;
+        args.bias_head = args.queries * args.keys;
+    } else if (node->mask != DQG_NO_VALUE) {
+        args.bias = dqg_exec_floats(exec, node->mask);
+        args.bias_sample = dqg_exec_value(exec, node->mask)->ld;
     }
     dqg_op_attention(&exec->ops, &args);
 }
 
+static const double *numbers_of(const struct dqg_exec_io *io, int32_t input) {
+    return input == DQG_INPUT_GUIDANCE ? io->guidance : input == DQG_INPUT_SIZES ? io->sizes : io->timesteps;
+}
+
 static void run_node(const struct dqg_exec *exec, const struct dqg_node *node, const struct dqg_exec_io *io) {
     const struct dqg_graph *graph = exec->graph;
-    const struct dqg_value *out = value_of(exec, node->out);
+    const struct dqg_value *out = dqg_exec_value(exec, node->out);
     struct dqg_patches patches = {exec->samples, graph->channels, graph->height, graph->width, graph->patch, 0};
     switch (node->kind) {
     case DQG_NODE_TIMESTEP:
-        dqg_op_timestep(floats_of(exec, node->out), io->timesteps, exec->samples, out->columns);
+        dqg_op_timestep(dqg_exec_floats(exec, node->out), numbers_of(io, node->input), exec->samples * node->first,
+                        node->multiplier, out->columns / node->first);
         break;
     case DQG_NODE_LABEL:
-        dqg_op_label(&exec->ops, floats_of(exec, node->out), floats_of(exec, node->x), node->weight, io->labels,
-                     exec->samples);
+        dqg_op_label(&exec->ops, dqg_exec_floats(exec, node->out), dqg_exec_floats(exec, node->x), node->weight,
+                     io->labels, exec->samples);
         break;
     case DQG_NODE_PATCHIFY:
         patches.pixel_padded = node->pixel_padded;
-        dqg_op_patchify(&exec->ops, floats_of(exec, node->out), io->x, &patches);
+        dqg_op_patchify(&exec->ops, dqg_exec_floats(exec, node->out), io->x, &patches);
         break;
     case DQG_NODE_UNPATCHIFY:
         patches.channels = graph->out_channels;
-        dqg_op_unpatchify(&exec->ops, io->out, floats_of(exec, node->x), &patches);
+        dqg_op_unpatchify(&exec->ops, io->out, dqg_exec_floats(exec, node->x), &patches);
         break;
     case DQG_NODE_LINEAR:
         run_linear(exec, node);
@@ -261,14 +253,14 @@ static void run_node(const struct dqg_exec *exec, const struct dqg_node *node, c
         run_attention(exec, node);
         break;
     case DQG_NODE_ACTIVATE:
-        dqg_op_activate(&exec->ops, floats_of(exec, node->out), floats_of(exec, node->x),
-                        rows_in(exec, out) * out->columns, node->activation);
+        dqg_op_activate(&exec->ops, dqg_exec_floats(exec, node->out), dqg_exec_floats(exec, node->x),
+                        dqg_exec_rows(exec, out) * out->columns, node->activation);
         break;
     case DQG_NODE_QUANTIZE:
         run_quantize(exec, node);
         break;
     default:
-        DQG_ASSERT(false);
+        dqg_exec_parts(exec, node, io);
         break;
     }
 }
@@ -276,8 +268,8 @@ static void run_node(const struct dqg_exec *exec, const struct dqg_node *node, c
 /* Show a result to the host. int8 rows are what the next product reads of a value that was shown or is a norm's. */
 static dqg_status call_tap(const struct dqg_exec *exec, const struct dqg_node *node, const struct dqg_exec_io *io) {
     const struct dqg_graph *graph = exec->graph;
-    const struct dqg_value *out = value_of(exec, node->out);
-    if (exec->tap == NULL || out->int8) {
+    const struct dqg_value *out = dqg_exec_value(exec, node->out);
+    if (exec->tap == NULL || out->int8 || node->kind == DQG_NODE_RESULT) {
         return DQG_OK;
     }
     dqg_tensor_view view;
@@ -291,7 +283,7 @@ static dqg_status call_tap(const struct dqg_exec *exec, const struct dqg_node *n
         view.shape[2] = (int64_t)graph->height;
         view.shape[3] = (int64_t)graph->width;
     } else {
-        view.data = floats_of(exec, node->out);
+        view.data = dqg_exec_floats(exec, node->out);
         view.rank = 2;
         view.shape[0] = (int64_t)out->rows;
         view.shape[1] = (int64_t)out->columns;

@@ -10,7 +10,15 @@ struct dqg_exec_io {
     const float *x;          /* (samples, channels, height, width) */
     const double *timesteps; /* (samples) */
     const int32_t *labels;   /* (samples); -1 is the null class */
-    float *out;              /* (samples, out_channels, height, width) */
+    float *out;              /* (samples, out_channels, height, width), or what result 0 says */
+    float *pooled_out;       /* result 1 */
+    const float *context;    /* (samples, graph->context_tokens, its width) */
+    const float *mask;       /* (samples, graph->context_tokens) */
+    const float *pooled;     /* (samples, its width) */
+    const double *guidance;  /* (samples) */
+    const double *sizes;     /* (samples, numbers of each) */
+    const int32_t *tokens;   /* (samples, graph->tokens): rows of the table */
+    const int32_t *picks;    /* (samples): a row of each sample */
 };
 
 struct dqg_exec {
@@ -23,6 +31,26 @@ struct dqg_exec {
     dqg_tap_fn tap;
     void *tap_user;
 };
+
+static inline const struct dqg_value *dqg_exec_value(const struct dqg_exec *exec, int32_t value) {
+    return &exec->graph->values[value];
+}
+static inline float *dqg_exec_floats(const struct dqg_exec *exec, int32_t value) {
+    return (float *)(exec->memory + dqg_exec_value(exec, value)->offset);
+}
+
+/* Rows of one sample among the rows of a value. */
+static inline size_t dqg_exec_sample_rows(const struct dqg_exec *exec, size_t rows) {
+    return rows / exec->graph->samples;
+}
+
+/* Rows of a value that operators work on. */
+static inline size_t dqg_exec_rows(const struct dqg_exec *exec, const struct dqg_value *value) {
+    return dqg_exec_sample_rows(exec, value->rows) * exec->samples;
+}
+
+/* Operators of graph_parts.c: exec_parts.c. */
+void dqg_exec_parts(const struct dqg_exec *exec, const struct dqg_node *node, const struct dqg_exec_io *io);
 
 /* Bytes that dqg_exec_init() allocates; false on overflow. */
 bool dqg_exec_bytes(struct dqg_context *context, const struct dqg_graph *graph, size_t *bytes);

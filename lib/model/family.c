@@ -6,20 +6,13 @@
 #include "model/family_list.inc"
 #undef DQG_FAMILY
 
-static const struct dqg_family *const families[] = {
+const struct dqg_family *const dqg_families[] = {
 #define DQG_FAMILY(name) &name,
 #include "model/family_list.inc"
 #undef DQG_FAMILY
 };
 
-const struct dqg_family *dqg_family_detect(const struct dqg_source *source) {
-    for (size_t i = 0; i < DQG_COUNT_OF(families); i++) {
-        if (families[i]->detect(source)) {
-            return families[i];
-        }
-    }
-    return NULL;
-}
+const size_t dqg_family_count = DQG_COUNT_OF(dqg_families);
 
 const struct dqg_weight *dqg_model_find(const struct dqg_model *model, const char *name) {
     for (size_t i = 0; i < model->weight_count; i++) {

@@ -160,7 +160,7 @@ dqg_status dqg_graph_fuse(struct dqg_graph *graph) {
     }
     for (int32_t i = 0; i < graph->node_count; i++) {
         struct dqg_node *node = &graph->nodes[i];
-        if (node->kind == DQG_NODE_ADD || node->kind == DQG_NODE_ADD_TABLE) {
+        if (node->kind == DQG_NODE_ADD && node->modulation != DQG_NO_VALUE) {
             return dqg_fail(graph->context, DQG_ERROR_INTERNAL, "operator '%s' could not be fused", node->name);
         }
         if (node->kind == DQG_NODE_NORM && only_int8_readers(graph, node->out)) {

@@ -21,7 +21,7 @@ void dqg_graph_free(struct dqg_graph *graph) {
     *graph = (struct dqg_graph){0};
 }
 
-static int32_t append(struct dqg_graph *graph, struct dqg_node node, size_t rows, size_t columns) {
+int32_t dqg_graph_append(struct dqg_graph *graph, struct dqg_node node, size_t rows, size_t columns) {
     if (graph->node_count >= graph->node_capacity / 2) {
         DQG_ASSERT(!"the builder announced fewer nodes than it makes");
         graph->failed = true;
@@ -61,14 +61,10 @@ void dqg_node_inputs(const struct dqg_node *node, int32_t inputs[DQG_NODE_INPUTS
     memcpy(inputs, all, sizeof all);
 }
 
-int32_t dqg_graph_timestep(struct dqg_graph *graph, const char *name, size_t width) {
-    return append(graph, dqg_node_make(DQG_NODE_TIMESTEP, name, DQG_NO_VALUE), graph->samples, width);
-}
-
 int32_t dqg_graph_label(struct dqg_graph *graph, const char *name, int32_t x, const struct dqg_weight *table) {
     struct dqg_node node = dqg_node_make(DQG_NODE_LABEL, name, x);
     node.weight = table;
-    return append(graph, node, graph->samples, table->size.columns);
+    return dqg_graph_append(graph, node, graph->samples, table->size.columns);
 }
 
 int32_t dqg_graph_patchify(struct dqg_graph *graph, const char *name, const struct dqg_weight *weight) {
@@ -77,7 +73,7 @@ int32_t dqg_graph_patchify(struct dqg_graph *graph, const char *name, const stru
     if (weight != NULL && dqg_dtype_is_quantized(weight->dtype)) {
         pixel = node.pixel_padded = weight->size.tap_padded;
     }
-    return append(graph, node, graph->samples * graph->tokens, pixels * pixel);
+    return dqg_graph_append(graph, node, graph->samples * graph->tokens, pixels * pixel);
 }
 
 int32_t dqg_graph_linear(struct dqg_graph *graph, const char *name, int32_t x, const struct dqg_weight *weight,
@@ -85,7 +81,7 @@ int32_t dqg_graph_linear(struct dqg_graph *graph, const char *name, int32_t x, c
     struct dqg_node node = dqg_node_make(DQG_NODE_LINEAR, name, x);
     node.weight = weight;
     node.bias = bias;
-    return append(graph, node, graph->values[x].rows, weight->size.rows);
+    return dqg_graph_append(graph, node, graph->values[x].rows, weight->size.rows);
 }
 
 /* No window to speak of: a matrix product, with scales for each pixel. */
@@ -122,13 +118,13 @@ int32_t dqg_graph_conv(struct dqg_graph *graph, const char *name, int32_t x, con
     node.conv = kept;
     node.addend = addend;
     node.addend_column = addend_column;
-    return append(graph, node, dqg_conv_out_pixels(shape), weight->size.rows);
+    return dqg_graph_append(graph, node, dqg_conv_out_pixels(shape), weight->size.rows);
 }
 
 int32_t dqg_graph_activate(struct dqg_graph *graph, const char *name, int32_t x, enum dqg_activation activation) {
     struct dqg_node node = dqg_node_make(DQG_NODE_ACTIVATE, name, x);
     node.activation = activation;
-    return append(graph, node, graph->values[x].rows, graph->values[x].columns);
+    return dqg_graph_append(graph, node, graph->values[x].rows, graph->values[x].columns);
 }
 
 int32_t dqg_graph_norm(struct dqg_graph *graph, const char *name, int32_t x, int32_t modulation, size_t shift_column,
@@ -138,7 +134,7 @@ int32_t dqg_graph_norm(struct dqg_graph *graph, const char *name, int32_t x, int
     node.shift_column = shift_column;
     node.scale_column = scale_column;
     node.epsilon = epsilon;
-    return append(graph, node, graph->values[x].rows, graph->values[x].columns);
+    return dqg_graph_append(graph, node, graph->values[x].rows, graph->values[x].columns);
 }
 
 int32_t dqg_graph_norm_learned(struct dqg_graph *graph, const char *name, int32_t x, const float *factor,
@@ -148,13 +144,13 @@ int32_t dqg_graph_norm_learned(struct dqg_graph *graph, const char *name, int32_
     node.bias = bias;
     node.rms = rms;
     node.epsilon = epsilon;
-    return append(graph, node, graph->values[x].rows, graph->values[x].columns);
+    return dqg_graph_append(graph, node, graph->values[x].rows, graph->values[x].columns);
 }
 
 int32_t dqg_graph_glu(struct dqg_graph *graph, const char *name, int32_t x, enum dqg_activation activation) {
     struct dqg_node node = dqg_node_make(DQG_NODE_GLU, name, x);
     node.activation = activation;
-    return append(graph, node, graph->values[x].rows, graph->values[x].columns / 2);
+    return dqg_graph_append(graph, node, graph->values[x].rows, graph->values[x].columns / 2);
 }
 
 int32_t dqg_graph_attention(struct dqg_graph *graph, const char *name, int32_t qkv, size_t heads) {
@@ -180,10 +176,12 @@ int32_t dqg_graph_attention_to(struct dqg_graph *graph, const char *name, const 
     node.k_column = args->k_column;
     node.v_column = args->v_column;
     node.heads = args->heads;
+    node.scores = args->scores;
+    node.scale = args->scale;
     node.causal = args->causal;
     node.self = args->self;
     node.identity = args->self && graph->perturbed;
-    return append(graph, node, graph->values[args->q].rows, args->width);
+    return dqg_graph_append(graph, node, graph->values[args->q].rows, args->width);
 }
 
 int32_t dqg_graph_add(struct dqg_graph *graph, const char *name, int32_t residual, int32_t modulation,
@@ -192,18 +190,18 @@ int32_t dqg_graph_add(struct dqg_graph *graph, const char *name, int32_t residua
     node.residual = residual;
     node.modulation = modulation;
     node.gate_column = gate_column;
-    return append(graph, node, graph->values[x].rows, graph->values[x].columns);
+    return dqg_graph_append(graph, node, graph->values[x].rows, graph->values[x].columns);
 }
 
 int32_t dqg_graph_add_table(struct dqg_graph *graph, const char *name, int32_t x, const float *table) {
     struct dqg_node node = dqg_node_make(DQG_NODE_ADD_TABLE, name, x);
     node.table = table;
-    return append(graph, node, graph->values[x].rows, graph->values[x].columns);
+    return dqg_graph_append(graph, node, graph->values[x].rows, graph->values[x].columns);
 }
 
 void dqg_graph_unpatchify(struct dqg_graph *graph, const char *name, int32_t x) {
     /* The evaluation's output: a value without memory of its own. */
-    append(graph, dqg_node_make(DQG_NODE_UNPATCHIFY, name, x), 0, 0);
+    dqg_graph_append(graph, dqg_node_make(DQG_NODE_UNPATCHIFY, name, x), 0, 0);
 }
 
 static void declare(struct dqg_graph *graph, struct dqg_span_list *list, struct dqg_span span) {

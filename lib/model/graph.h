@@ -13,21 +13,42 @@
 enum dqg_node_kind {
     DQG_NODE_TIMESTEP,
     DQG_NODE_LABEL,
+    DQG_NODE_INPUT,
+    DQG_NODE_TOKENS,
     DQG_NODE_PATCHIFY,
     DQG_NODE_LINEAR,
     DQG_NODE_CONV,
     DQG_NODE_ACTIVATE,
     DQG_NODE_NORM,
+    DQG_NODE_GROUP_NORM,
     DQG_NODE_GLU,
     DQG_NODE_QUANTIZE,
+    DQG_NODE_HEADS,
     DQG_NODE_ATTENTION,
+    DQG_NODE_CONCAT, /* columns of x, then those of k */
+    DQG_NODE_JOIN,   /* of each sample rows of x, then those of k */
+    DQG_NODE_SLICE,  /* some rows of each sample */
+    DQG_NODE_PICK,   /* one row of each sample, which the evaluation's inputs say */
+    DQG_NODE_RESIZE,
+    DQG_NODE_POOL,
     DQG_NODE_UNPATCHIFY,
-    DQG_NODE_ADD,       /* out = residual + gate * x; exists before fusion only */
-    DQG_NODE_ADD_TABLE, /* out = x + table; exists before fusion only */
+    DQG_NODE_RESULT,    /* rows as an output of the evaluation */
+    DQG_NODE_ADD,       /* out = residual + gate * x; with a gate before fusion only */
+    DQG_NODE_ADD_TABLE, /* out = x + table */
     DQG_NODE_REMOVED    /* folded into another; exists during fusion only */
 };
 
 enum { DQG_NO_VALUE = -1 };
+
+/* What an evaluation is given beside an image: numbers that become embeddings, rows of floats. */
+enum dqg_graph_input {
+    DQG_INPUT_TIMESTEPS, /* numbers, one for each sample */
+    DQG_INPUT_GUIDANCE,  /* numbers, one for each sample */
+    DQG_INPUT_SIZES,     /* numbers, some for each sample */
+    DQG_INPUT_CONTEXT,   /* rows, graph->context_tokens for each sample */
+    DQG_INPUT_MASK,      /* one row for each sample: what is added to scores of its context */
+    DQG_INPUT_POOLED     /* one row for each sample */
+};
 
 /* A result: rows x columns, floats, or int8 with a scale for each row, or the int8 image of a convolution's input. */
 struct dqg_value {
@@ -77,6 +98,7 @@ struct dqg_node {
     enum dqg_node_kind kind;
     const char *name;
     int32_t x;          /* main input, or DQG_NO_VALUE for the evaluation's own inputs; queries of an attention */
+    int32_t input;      /* which of these: enum dqg_graph_input; of a result: which output */
     int32_t k, v;       /* keys and values of an attention */
     int32_t mask;       /* (samples, keys), added to the scores of an attention, or DQG_NO_VALUE */
     int32_t modulation; /* shift and scale of a norm, gate of an addition: columns of this value, or DQG_NO_VALUE */
@@ -89,11 +111,16 @@ struct dqg_node {
     const float *factor;               /* of a norm: learned weights, or NULL */
     const struct dqg_conv_shape *conv; /* of a convolution, or of the quantization of its input */
     const float *table;                /* [rows of a sample][columns]: added to every sample */
+    const struct dqg_heads *form;      /* of heads: norms and angles */
+    const struct dqg_resize *image;    /* of resizing and pooling: sizes */
+    const float *scores;               /* of an attention: [heads][queries][keys], added in every sample, or NULL */
     enum dqg_activation activation;
     float epsilon;
-    bool rms;   /* a norm that takes no mean off */
-    bool gated; /* a product that a gated unit was folded into */
-    size_t heads;
+    bool rms;                            /* a norm that takes no mean off */
+    bool gated;                          /* a product that a gated unit was folded into */
+    size_t heads;                        /* of an attention; groups of a group norm */
+    size_t first;                        /* row of a slice; numbers for each sample of a timestep embedding */
+    double multiplier;                   /* that are embedded */
     size_t pixel_padded;                 /* of patches, see struct dqg_patches */
     size_t q_column, k_column, v_column; /* of an attention, in its inputs' rows */
     bool causal;                         /* a token sees none that come after it */
@@ -131,7 +158,8 @@ struct dqg_graph {
     int32_t value_count, value_capacity;
     size_t samples, channels, height, width, patch;
     size_t out_channels;
-    size_t tokens;       /* of a sample */
+    size_t tokens;         /* of a sample */
+    size_t context_tokens; /* of a sample: rows of the context */
     size_t train_tokens; /* self-attention keeps the entropy it had with so many; 0: as it comes */
     struct dqg_span_list blocks, branches;
     enum dqg_attention_mode attention;
@@ -156,9 +184,18 @@ void dqg_graph_free(struct dqg_graph *graph);
 /* Begin block index of the network, 0 up. False: leave it out. A builder that calls this offers guidance by perturbed
  * evaluations. */
 bool dqg_graph_begin_block(struct dqg_graph *graph, size_t index);
+/* Append an operator and the value that it makes: what all calls below come to. */
+int32_t dqg_graph_append(struct dqg_graph *graph, struct dqg_node node, size_t rows, size_t columns);
 
 /* Each returns the value it makes. name: of the operator, for taps and messages; kept by pointer. */
 int32_t dqg_graph_timestep(struct dqg_graph *graph, const char *name, size_t width);
+/* count numbers of a sample, times factor, each embedded like a timestep: count * width columns. */
+int32_t dqg_graph_numbers(struct dqg_graph *graph, const char *name, enum dqg_graph_input input, size_t count,
+                          double factor, size_t width);
+/* Rows of floats: context, mask or pooled. */
+int32_t dqg_graph_input(struct dqg_graph *graph, const char *name, enum dqg_graph_input input, size_t columns);
+/* graph->tokens rows of a table for each sample. */
+int32_t dqg_graph_tokens(struct dqg_graph *graph, const char *name, const struct dqg_weight *table);
 int32_t dqg_graph_label(struct dqg_graph *graph, const char *name, int32_t x, const struct dqg_weight *table);
 /* In the order of columns of weight, which is multiplied next; NULL: by channels, which for patches of one pixel makes
  * rows of channels, what convolutions read. */
@@ -175,6 +212,14 @@ int32_t dqg_graph_norm(struct dqg_graph *graph, const char *name, int32_t x, int
 /* Layer or RMS norm with learned weights, either of them or both. */
 int32_t dqg_graph_norm_learned(struct dqg_graph *graph, const char *name, int32_t x, const float *factor,
                                const float *bias, bool rms, float epsilon);
+/* Group norm of images, rows of pixels; modulation: a row for each sample, or DQG_NO_VALUE. factor, bias: learned. */
+int32_t dqg_graph_group_norm(struct dqg_graph *graph, const char *name, int32_t x, size_t groups, const float *factor,
+                             const float *bias, float epsilon, enum dqg_activation activation);
+/* The same, times 1 + scale plus shift, columns of modulation. */
+int32_t dqg_graph_group_norm_modulated(struct dqg_graph *graph, const char *name, int32_t x, size_t groups,
+                                       const float *factor, const float *bias, float epsilon,
+                                       enum dqg_activation activation, int32_t modulation, size_t shift_column,
+                                       size_t scale_column);
 /* The first half of the columns times the activation of the second. */
 int32_t dqg_graph_glu(struct dqg_graph *graph, const char *name, int32_t x, enum dqg_activation activation);
 /* Self-attention on rows of q, k, v one after the other. */
@@ -185,13 +230,34 @@ int32_t dqg_graph_attention(struct dqg_graph *graph, const char *name, int32_t q
 struct dqg_graph_attention_args {
     int32_t q, k, v;
     size_t q_column, k_column, v_column, width, heads;
-    int32_t mask; /* (samples, keys) or DQG_NO_VALUE: added to scores, -infinity hides a key */
+    int32_t mask;        /* (samples, keys) or DQG_NO_VALUE: added to scores, -infinity hides a key */
+    const float *scores; /* [heads][queries][keys] or NULL: added to scores; in place of a mask */
+    float scale;         /* of scores; 0: 1 / sqrt(width of a head) */
     bool causal;
     /* Keys and values are the queries' own tokens, of the image: entropy depends on their number; perturbed, values
      * pass through. */
     bool self;
 };
 int32_t dqg_graph_attention_to(struct dqg_graph *graph, const char *name, const struct dqg_graph_attention_args *args);
+/* Norm of heads and rotary embedding in packed rows of q, k, v; of form all but x, y and the sizes of rows. The form is
+ * copied, what it points to must live as long as the graph. */
+int32_t dqg_graph_heads(struct dqg_graph *graph, const char *name, int32_t qkv, const struct dqg_heads *form);
+
+/* Columns side by side; rows one after the other in each sample; rows [first, first + count) of each sample; one row of
+ * each sample, which io.picks says. */
+int32_t dqg_graph_concat(struct dqg_graph *graph, const char *name, int32_t a, int32_t b);
+int32_t dqg_graph_join(struct dqg_graph *graph, const char *name, int32_t a, int32_t b);
+int32_t dqg_graph_slice(struct dqg_graph *graph, const char *name, int32_t x, size_t first, size_t count);
+int32_t dqg_graph_pick(struct dqg_graph *graph, const char *name, int32_t x);
+
+/* An image (height, width) to another size by the nearest pixel; to half of both by averages. */
+int32_t dqg_graph_resize(struct dqg_graph *graph, const char *name, int32_t x, size_t height, size_t width,
+                         size_t out_height, size_t out_width);
+int32_t dqg_graph_pool(struct dqg_graph *graph, const char *name, int32_t x, size_t height, size_t width);
+
+/* Rows as output 0 or 1 of the evaluation. */
+void dqg_graph_result(struct dqg_graph *graph, const char *name, int32_t x, int32_t output);
+
 int32_t dqg_graph_add(struct dqg_graph *graph, const char *name, int32_t residual, int32_t modulation,
                       size_t gate_column, int32_t x);
 int32_t dqg_graph_add_table(struct dqg_graph *graph, const char *name, int32_t x, const float *table);

@@ -235,10 +235,6 @@ static void count_weights(struct dqg_model *model) {
 
 static dqg_status fill_model(struct dqg_context *context, struct dqg_source *source, uint64_t limit,
                              struct dqg_model *model) {
-    model->family = dqg_family_detect(source);
-    if (model->family == NULL) {
-        return dqg_fail(context, DQG_ERROR_UNSUPPORTED, "the tensor names are those of no known network (known: dit)");
-    }
     DQG_TRY(check_limit(context, source, limit));
     DQG_TRY(copy_metadata(context, source, model));
     DQG_TRY(load_weights(context, source, model));
@@ -254,14 +250,16 @@ static dqg_status fill_model(struct dqg_context *context, struct dqg_source *sou
     return DQG_OK;
 }
 
-dqg_status dqg_model_open(struct dqg_context *context, struct dqg_source *source, uint64_t memory_limit,
-                          struct dqg_model **model) {
+/* One network from the tensors that belong to it. */
+static dqg_status open_network(struct dqg_context *context, struct dqg_source *source, const struct dqg_family *family,
+                               uint64_t memory_limit, struct dqg_model **model) {
     struct dqg_model *made = dqg_calloc(&context->alloc, 1, sizeof *made);
     if (made == NULL) {
         return dqg_fail_memory(context, "the model", sizeof *made);
     }
     made->references = 1;
     made->alloc = context->alloc;
+    made->family = family;
     DQG_TRY(dqg_parallel_prepare(context) < 0 ? (dqg_model_free(made), DQG_ERROR_MEMORY) : DQG_OK);
     dqg_status status = fill_model(context, source, memory_limit, made);
     if (status < 0) {
@@ -272,8 +270,56 @@ dqg_status dqg_model_open(struct dqg_context *context, struct dqg_source *source
     return DQG_OK;
 }
 
+static dqg_status open_component(struct dqg_context *context, struct dqg_checkpoint *checkpoint, size_t index,
+                                 uint64_t memory_limit, struct dqg_model **model) {
+    struct dqg_source view;
+    DQG_TRY(dqg_checkpoint_component(context, checkpoint, index, &view));
+    dqg_status status = open_network(context, &view, checkpoint->components[index].family, memory_limit, model);
+    dqg_source_close(&view);
+    return status;
+}
+
+/* The denoiser, or the first network where there is none, holds the others. */
+static dqg_status open_components(struct dqg_context *context, struct dqg_checkpoint *checkpoint, uint64_t memory_limit,
+                                  struct dqg_model **model) {
+    size_t first = 0;
+    for (size_t i = checkpoint->count; i > 0; i--) {
+        first = strcmp(checkpoint->components[i - 1].role, "denoiser") == 0 ? i - 1 : first;
+    }
+    DQG_TRY(open_component(context, checkpoint, first, memory_limit, model));
+    dqg_format((*model)->role, sizeof(*model)->role, "%s", checkpoint->components[first].role);
+    for (size_t i = 0; i < checkpoint->count; i++) {
+        uint64_t left = memory_limit > 0 ? memory_limit - (*model)->weight_bytes : 0; /* more would have been refused */
+        struct dqg_model *part;
+        if (i == first) {
+            continue;
+        }
+        DQG_TRY(open_component(context, checkpoint, i, left, &part));
+        dqg_format(part->role, sizeof part->role, "%s", checkpoint->components[i].role);
+        (*model)->parts[(*model)->part_count++] = part;
+    }
+    return DQG_OK;
+}
+
+dqg_status dqg_model_open(struct dqg_context *context, struct dqg_source *source, uint64_t memory_limit,
+                          struct dqg_model **model) {
+    struct dqg_checkpoint checkpoint;
+    struct dqg_model *made = NULL;
+    DQG_TRY(dqg_checkpoint_open(context, source, &checkpoint));
+    dqg_status status = open_components(context, &checkpoint, memory_limit, &made);
+    dqg_checkpoint_close(&checkpoint);
+    if (status < 0 && made != NULL) {
+        dqg_model_free(made);
+    }
+    *model = status < 0 ? NULL : made;
+    return status;
+}
+
 void dqg_model_free(struct dqg_model *model) {
     struct dqg_alloc alloc = model->alloc;
+    for (size_t i = 0; i < model->part_count; i++) {
+        dqg_model_free(model->parts[i]);
+    }
     for (size_t i = 0; i < model->weight_count; i++) {
         dqg_weight_free(&alloc, &model->weights[i]);
     }

@@ -20,6 +20,8 @@ struct dqg_hyper {
 
 struct dqg_family;
 
+enum { DQG_COMPONENTS = 8 /* networks of one file */ };
+
 struct dqg_model {
     _Atomic int32_t references;
     struct dqg_alloc alloc;
@@ -37,13 +39,30 @@ struct dqg_model {
     uint64_t parameters;
     uint64_t weight_bytes;
     int32_t operators; /* of one evaluation at the model's own size */
+    char role[16];
+    struct dqg_model *parts[DQG_COMPONENTS]; /* the other networks of its file, owned */
+    size_t part_count;
+};
+
+/* What a tensor of a checkpoint is to a family. */
+struct dqg_rename {
+    char name[256];     /* as the family calls it */
+    size_t part, parts; /* rows of it, one after the other: part of parts, 0 of 1 for all of it */
+    bool swapped;       /* the halves of its rows stand in the other order */
+    bool transposed;
+    bool flat; /* (outputs, inputs, 1, 1) or (outputs, inputs, 1) is a matrix here */
 };
 
 /* A family of networks: one file, one line in family_list.inc. */
 struct dqg_family {
     const char *name;
-    /* Does a file with these tensor names hold one? */
+    const char *role;   /* of such a network in a model of several: "denoiser", "vae", "clip", "t5" */
+    const char *marker; /* a tensor that every one has, in the family's own names */
+    /* Do tensors with these names, the family's own, make one? */
     bool (*detect)(const struct dqg_source *source);
+    /* The family's own name of a tensor that others call name; false where it has none. NULL: nobody calls them
+     * otherwise. to is zeroed but for parts, which is 1. */
+    bool (*rename)(const char *name, struct dqg_rename *to);
     /* Read the hyper-parameters, check every tensor's shape. */
     dqg_status (*configure)(struct dqg_context *context, struct dqg_model *model);
     /* Emit the operators; graph->samples, height and width are set. */
@@ -52,7 +71,37 @@ struct dqg_family {
     const char *const (*rules)[2];
 };
 
-const struct dqg_family *dqg_family_detect(const struct dqg_source *source);
+extern const struct dqg_family *const dqg_families[];
+extern const size_t dqg_family_count;
+
+/* ---- checkpoints: checkpoint.c ---- */
+
+/* A network in a file of tensors. */
+struct dqg_component {
+    const struct dqg_family *family;
+    char role[16]; /* the family's, with a number where there are several: "clip", "clip_2" */
+};
+
+/*
+ * Which networks a file holds, and the file under their own names: canonical shows tensors as families call them, those
+ * of several networks with "<role>/" in front; other tensors are left out. source must outlive it. Fails with
+ * DQG_ERROR_UNSUPPORTED where there is no known network.
+ */
+struct dqg_checkpoint {
+    struct dqg_source canonical;
+    struct dqg_component components[DQG_COMPONENTS];
+    size_t count;
+};
+dqg_status dqg_checkpoint_open(struct dqg_context *context, struct dqg_source *source,
+                               struct dqg_checkpoint *checkpoint);
+
+/* The tensors of one of its networks, without the role in front. checkpoint must outlive view. */
+dqg_status dqg_checkpoint_component(struct dqg_context *context, struct dqg_checkpoint *checkpoint, size_t index,
+                                    struct dqg_source *view);
+
+/* The family of a tensor of canonical; *name loses the role. */
+const struct dqg_family *dqg_checkpoint_family(const struct dqg_checkpoint *checkpoint, const char **name);
+void dqg_checkpoint_close(struct dqg_checkpoint *checkpoint);
 
 /* ---- loading ---- */
 

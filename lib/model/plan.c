@@ -70,7 +70,10 @@ static size_t node_scratch(const struct dqg_graph *graph, const struct dqg_node 
     case DQG_NODE_ATTENTION:
         return dqg_op_attention_scratch();
     case DQG_NODE_LABEL:
+    case DQG_NODE_TOKENS:
         return dqg_weight_scratch(node->weight);
+    case DQG_NODE_GROUP_NORM:
+        return dqg_op_group_norm_scratch(graph->values[node->x].columns);
     default:
         return 0;
     }
@@ -126,6 +129,20 @@ static bool plan_attention(struct dqg_graph *graph, struct dqg_node *node) {
                            (!graph->fewer_samples || plan_shared(graph, node, keys, 1)));
 }
 
+/* What lanes make for each other. */
+static bool plan_lanes(struct dqg_graph *graph, struct dqg_node *node) {
+    if (node->kind == DQG_NODE_ATTENTION) {
+        return plan_attention(graph, node);
+    }
+    if (node->kind == DQG_NODE_GROUP_NORM) {
+        const struct dqg_value *x = &graph->values[node->x];
+        size_t floats = dqg_op_group_norm_work(graph->samples, x->rows / graph->samples, x->columns, node->heads);
+        size_t bytes = dqg_round_up(floats * sizeof(float), DQG_ALIGNMENT);
+        graph->shared_bytes = bytes > graph->shared_bytes ? bytes : graph->shared_bytes;
+    }
+    return true;
+}
+
 dqg_status dqg_graph_plan(struct dqg_graph *graph) {
     for (int32_t i = 0; i < graph->value_count; i++) {
         graph->values[i].last_use = -1;
@@ -150,8 +167,7 @@ dqg_status dqg_graph_plan(struct dqg_graph *graph) {
             out->offset = first_fit(graph, i, out);
         }
         size_t end;
-        if (!dqg_add_size(out->offset, out->bytes, &end) ||
-            (node->kind == DQG_NODE_ATTENTION && !plan_attention(graph, node))) {
+        if (!dqg_add_size(out->offset, out->bytes, &end) || !plan_lanes(graph, node)) {
             return dqg_fail(graph->context, DQG_ERROR_LIMIT, "a run of this size does not fit the address space");
         }
         graph->memory_bytes = end > graph->memory_bytes ? end : graph->memory_bytes;

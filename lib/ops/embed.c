@@ -4,20 +4,47 @@
 
 #include "ops/ops.h"
 
-void dqg_op_timestep(float *out, const double *timesteps, size_t samples, size_t width) {
+void dqg_op_timestep(float *out, const double *numbers, size_t count, double factor, size_t width) {
     size_t half = width / 2;
-    for (size_t s = 0; s < samples; s++) {
-        float *row = out + s * width;
-        if (s > 0 && timesteps[s] == timesteps[s - 1]) { /* as a rule, all samples are at the same time */
+    for (size_t i = 0; i < count; i++) {
+        float *row = out + i * width;
+        if (i > 0 && numbers[i] == numbers[i - 1]) { /* as a rule, all samples are at the same time */
             memcpy(row, row - width, width * sizeof(float));
             continue;
         }
         for (size_t k = 0; k < half; k++) {
-            double angle = timesteps[s] * exp(-log(10000.0) * (double)k / (double)half);
+            double angle = factor * numbers[i] * exp(-log(10000.0) * (double)k / (double)half);
             row[k] = (float)cos(angle);
             row[half + k] = (float)sin(angle);
         }
     }
+}
+
+enum { CHUNK_TOKENS = 16 };
+
+struct tokens_task {
+    const struct dqg_ops *ops;
+    float *out;
+    const struct dqg_weight *table;
+    const int32_t *tokens;
+    size_t count;
+};
+
+static void tokens_chunk(void *argument, size_t index, size_t lane) {
+    const struct tokens_task *task = argument;
+    size_t last = task->table->size.rows - 1;
+    size_t end = dqg_min_size((index + 1) * CHUNK_TOKENS, task->count);
+    for (size_t i = index * CHUNK_TOKENS; i < end; i++) {
+        size_t row = task->tokens[i] >= 0 ? dqg_min_size((size_t)task->tokens[i], last) : last;
+        dqg_weight_decode_rows(task->table, row, 1, task->out + i * task->table->size.columns,
+                               task->ops->scratch + lane * task->ops->lane_bytes);
+    }
+}
+
+void dqg_op_tokens(const struct dqg_ops *ops, float *out, const struct dqg_weight *table, const int32_t *tokens,
+                   size_t count) {
+    struct tokens_task task = {ops, out, table, tokens, count};
+    dqg_parallel(ops->context, (count + CHUNK_TOKENS - 1) / CHUNK_TOKENS, tokens_chunk, &task);
 }
 
 void dqg_op_label(const struct dqg_ops *ops, float *out, const float *in, const struct dqg_weight *table,

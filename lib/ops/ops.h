@@ -16,7 +16,7 @@ struct dqg_ops {
     char *scratch; /* dqg_concurrency() areas of lane_bytes */
     size_t lane_bytes;
     char *shared; /* one area for what lanes make for each other, as large as the operator says */
-    bool bf16; /* products with float weights round both factors to bfloat16 */
+    bool bf16;    /* products with float weights round both factors to bfloat16 */
 };
 
 /* Rows of activations: floats, or int8 with a scale for each row. */
@@ -126,19 +126,39 @@ struct dqg_softmax {
 };
 void dqg_op_softmax(const struct dqg_ops *ops, const struct dqg_softmax *args);
 
-/* Rotary position embedding of heads side by side in rows, such as the queries of packed qkv rows; y may be x. Pairs of
- * columns are neighbours (2 i, 2 i + 1) or half a head apart (i, i + width / 2). */
-struct dqg_rotary {
-    float *y;                   /* [samples * rows_per_sample][ldy] */
-    const float *x;             /* [samples * rows_per_sample][ldx] */
-    const float *cosine, *sine; /* [rows_per_sample][width / 2] */
-    size_t ldy, ldx, samples, rows_per_sample, heads, width;
+/*
+ * Packed rows of queries, keys and whatever follows them (values): an RMS norm with learned weights of each head of the
+ * queries and keys, rotary position embedding of both, the rest copied. Pairs of columns are neighbours (2 i, 2 i + 1)
+ * or half a head apart (i, i + width / 2).
+ */
+struct dqg_heads {
+    float *y;                         /* [samples * rows_per_sample][ldy]; not x */
+    const float *x;                   /* [samples * rows_per_sample][ldx] */
+    const float *q_factor, *k_factor; /* [width], or NULL: no norm */
+    const float *cosine, *sine;       /* [rows_per_sample][width / 2], or NULL: no rotation */
+    size_t ldy, ldx, samples, rows_per_sample;
+    size_t heads, width, columns; /* columns: of a row, at least 2 * heads * width */
+    float epsilon;
     bool neighbours;
 };
-void dqg_op_rope(const struct dqg_ops *ops, const struct dqg_rotary *args);
+void dqg_op_heads(const struct dqg_ops *ops, const struct dqg_heads *args);
 
-/* Images in NHWC to twice the height and width, each pixel four times. lines: samples * height of the input. */
-void dqg_op_upsample(const struct dqg_ops *ops, float *y, const float *x, size_t lines, size_t width, size_t channels);
+/* count rows of each sample, from x_first of x_rows to y_first of y_rows. */
+struct dqg_row_copy {
+    float *y;       /* [samples][y_rows][columns] */
+    const float *x; /* [samples][x_rows][columns] */
+    size_t samples, y_rows, y_first, x_rows, x_first, count, columns;
+};
+void dqg_op_copy_rows(const struct dqg_ops *ops, const struct dqg_row_copy *args);
+
+/* Images in NHWC to another height and width by the nearest pixel; or to half of both by averages of four pixels. */
+struct dqg_resize {
+    float *y;       /* [samples][out_height][out_width][channels] */
+    const float *x; /* [samples][height][width][channels] */
+    size_t samples, channels, height, width, out_height, out_width;
+};
+void dqg_op_resize(const struct dqg_ops *ops, const struct dqg_resize *args);
+void dqg_op_pool(const struct dqg_ops *ops, const struct dqg_resize *args);
 
 /* softmax(q k^T * scale + bias) v for each head of each sample. A row holds the heads one after the other. */
 struct dqg_attention_args {
@@ -160,8 +180,13 @@ size_t dqg_op_attention_scratch(void);
 bool dqg_op_attention_shared(const struct dqg_context *context, size_t samples, size_t heads, size_t keys, size_t width,
                              size_t *bytes);
 
-/* out[s] = [cos(t f), sin(t f)], f_k = exp(-ln(10000) k / (width / 2)); (samples, width). */
-void dqg_op_timestep(float *out, const double *timesteps, size_t samples, size_t width);
+/* out[i] = [cos(t f), sin(t f)], t = factor * numbers[i], f_k = exp(-ln(10000) k / (width / 2)); (count, width). */
+void dqg_op_timestep(float *out, const double *numbers, size_t count, double factor, size_t width);
+
+/* Rows of a table, out[i] = table[tokens[i]]; tokens that it does not have take the last row. Scratch of a lane:
+ * dqg_weight_scratch(). */
+void dqg_op_tokens(const struct dqg_ops *ops, float *out, const struct dqg_weight *table, const int32_t *tokens,
+                   size_t count);
 
 /* out[s] = in[s] + table[label[s]]; table is a matrix of rows x columns; a negative label takes the last row. */
 void dqg_op_label(const struct dqg_ops *ops, float *out, const float *in, const struct dqg_weight *table,

@@ -8,7 +8,8 @@
 /* Everything of one run that must be cleaned up together. */
 struct job {
     struct dqg_quantizer *quantizer;
-    struct dqg_source source;
+    struct dqg_source file;
+    struct dqg_checkpoint checkpoint; /* of file */
     struct dqg_tensor_desc *to;
     size_t *from; /* index in the source of each tensor that is kept */
     size_t count;
@@ -39,9 +40,9 @@ static const char *keep(struct job *job, const char *text, dqg_status *status) {
 }
 
 /* Choose every tensor's format and size the buffers. */
-static dqg_status plan_tensors(struct job *job, const struct dqg_family *family) {
+static dqg_status plan_tensors(struct job *job) {
     struct dqg_quantizer *quantizer = job->quantizer;
-    const struct dqg_source *source = &job->source;
+    const struct dqg_source *source = &job->checkpoint.canonical;
     dqg_status status = DQG_OK;
     job->to = from_arena(job, source->tensor_count, sizeof *job->to, &status);
     job->from = from_arena(job, source->tensor_count, sizeof *job->from, &status);
@@ -61,7 +62,7 @@ static dqg_status plan_tensors(struct job *job, const struct dqg_family *family)
             continue;
         }
         struct dqg_tensor_desc *to = &job->to[job->count];
-        struct dqg_recipe recipe = dqg_recipe_choose(quantizer, family, from);
+        struct dqg_recipe recipe = dqg_recipe_choose(quantizer, &job->checkpoint, from);
         *to = *from;
         to->name = keep(job, from->name, &status);
         DQG_TRY(status);
@@ -98,12 +99,12 @@ static void set_entry(struct job *job, const char *key, const char *value) {
 static dqg_status plan_metadata(struct job *job) {
     const struct dqg_quantizer *quantizer = job->quantizer;
     dqg_status status = DQG_OK;
-    size_t most = job->source.metadata_count + quantizer->metadata_count + 1;
+    size_t most = job->checkpoint.canonical.metadata_count + quantizer->metadata_count + 1;
     char method[128];
     job->metadata = from_arena(job, most, sizeof *job->metadata, &status);
     DQG_TRY(status);
-    for (size_t i = 0; i < job->source.metadata_count; i++) {
-        set_entry(job, job->source.metadata[i].key, job->source.metadata[i].value);
+    for (size_t i = 0; i < job->checkpoint.canonical.metadata_count; i++) {
+        set_entry(job, job->checkpoint.canonical.metadata[i].key, job->checkpoint.canonical.metadata[i].value);
     }
     struct dqg_recipe recipe = quantizer->recipe;
     size_t length = dqg_format(method, sizeof method, "round to nearest, %s", dqg_dtype_name(recipe.dtype));
@@ -136,12 +137,13 @@ static dqg_status allocate_buffers(struct job *job) {
 
 static dqg_status convert_tensor(struct job *job, size_t index) {
     struct dqg_quantizer *quantizer = job->quantizer;
-    const struct dqg_tensor_desc *from = &job->source.tensors[job->from[index]];
+    const struct dqg_tensor_desc *from = &job->checkpoint.canonical.tensors[job->from[index]];
     struct dqg_tensor_desc *to = &job->to[index];
     struct dqg_report_entry *entry = &quantizer->report[index];
     struct dqg_packing packing = {.from = from, .to = to, .in = job->in, .search = quantizer->search};
     memcpy(packing.planes, job->planes, sizeof packing.planes);
-    DQG_TRY(dqg_source_read(&job->source, job->from[index], DQG_PLANE_CODES, 0, job->in, (size_t)from->plane_bytes[0]));
+    DQG_TRY(dqg_source_read(&job->checkpoint.canonical, job->from[index], DQG_PLANE_CODES, 0, job->in,
+                            (size_t)from->plane_bytes[0]));
     DQG_TRY(dqg_quantize_tensor(quantizer->context, &packing));
     *entry = (struct dqg_report_entry){.name = to->name,
                                        .rank = to->rank,
@@ -167,13 +169,13 @@ static dqg_status convert_all(struct job *job) {
     struct dqg_work work;
     uint64_t total = 0;
     for (size_t i = 0; i < job->count; i++) {
-        total += job->source.tensors[job->from[i]].plane_bytes[0];
+        total += job->checkpoint.canonical.tensors[job->from[i]].plane_bytes[0];
     }
     dqg_work_begin(&work, job->quantizer->context, DQG_PHASE_QUANTIZE, total);
     for (size_t i = 0; i < job->count; i++) {
         DQG_TRY(dqg_work_set(&work, work.done, job->to[i].name));
         DQG_TRY(convert_tensor(job, i));
-        work.done += job->source.tensors[job->from[i]].plane_bytes[0];
+        work.done += job->checkpoint.canonical.tensors[job->from[i]].plane_bytes[0];
     }
     DQG_TRY(dqg_work_set(&work, total, "done"));
     return dqg_writer_finish(job->writer, &job->quantizer->file_bytes);
@@ -181,13 +183,7 @@ static dqg_status convert_all(struct job *job) {
 
 static dqg_status run_job(struct job *job, const char *output) {
     struct dqg_quantizer *quantizer = job->quantizer;
-    const struct dqg_family *family = dqg_family_detect(&job->source);
-    if (family == NULL) {
-        return dqg_fail(quantizer->context, DQG_ERROR_UNSUPPORTED,
-                        "the tensor names are those of no known network "
-                        "(known: dit)");
-    }
-    DQG_TRY(plan_tensors(job, family));
+    DQG_TRY(plan_tensors(job));
     DQG_TRY(plan_metadata(job));
     DQG_TRY(allocate_buffers(job));
     DQG_TRY(dqg_writer_create(quantizer->context, output, job->to, job->count, job->metadata, job->metadata_count,
@@ -201,10 +197,12 @@ dqg_status dqg_quantizer_convert(struct dqg_quantizer *quantizer, const char *in
     quantizer->report_count = 0;
     dqg_arena_free(&context->alloc, &quantizer->report_arena);
     DQG_TRY(dqg_parallel_prepare(context));
-    DQG_TRY(dqg_source_open_path(context, input, &job.source));
-    dqg_status status = run_job(&job, output);
+    DQG_TRY(dqg_source_open_path(context, input, &job.file));
+    dqg_status status = dqg_checkpoint_open(context, &job.file, &job.checkpoint);
+    status = status < 0 ? status : run_job(&job, output);
     dqg_writer_abandon(job.writer);
-    dqg_source_close(&job.source);
+    dqg_checkpoint_close(&job.checkpoint);
+    dqg_source_close(&job.file);
     dqg_free(&context->alloc, job.in, job.in_bytes);
     for (int plane = 0; plane < DQG_PLANE_COUNT; plane++) {
         dqg_free(&context->alloc, job.planes[plane], job.plane_bytes[plane]);

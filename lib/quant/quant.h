@@ -57,7 +57,7 @@ bool dqg_recipe_parse(const char *text, int32_t group, struct dqg_recipe *recipe
 struct dqg_recipe dqg_recipe_default(const char *format, int32_t bits, bool zero_point, int32_t group);
 
 /* What becomes of a float tensor: the caller's rules, the family's, the default. */
-struct dqg_recipe dqg_recipe_choose(const struct dqg_quantizer *quantizer, const struct dqg_family *family,
+struct dqg_recipe dqg_recipe_choose(const struct dqg_quantizer *quantizer, const struct dqg_checkpoint *checkpoint,
                                     const struct dqg_tensor_desc *desc);
 
 /* A tensor being stored: in is the checkpoint's bytes, planes the file's. */

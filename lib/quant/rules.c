@@ -51,7 +51,7 @@ static struct dqg_recipe keep_half(struct dqg_recipe recipe, int32_t from) {
     return recipe;
 }
 
-struct dqg_recipe dqg_recipe_choose(const struct dqg_quantizer *quantizer, const struct dqg_family *family,
+struct dqg_recipe dqg_recipe_choose(const struct dqg_quantizer *quantizer, const struct dqg_checkpoint *checkpoint,
                                     const struct dqg_tensor_desc *desc) {
     struct dqg_recipe recipe = {desc->dtype, 0};
     for (const struct dqg_rule *rule = quantizer->rules; rule != NULL; rule = rule->next) {
@@ -63,9 +63,10 @@ struct dqg_recipe dqg_recipe_choose(const struct dqg_quantizer *quantizer, const
     if (!is_matrix(desc) && desc->rank < 2) {
         return recipe;
     }
+    const char *name = desc->name; /* the family's rules do not know of roles */
+    const struct dqg_family *family = dqg_checkpoint_family(checkpoint, &name);
     for (size_t i = 0; quantizer->default_rules && family->rules[i][0] != NULL; i++) {
-        if (dqg_match(family->rules[i][0], desc->name) &&
-            dqg_recipe_parse(family->rules[i][1], quantizer->group, &recipe)) {
+        if (dqg_match(family->rules[i][0], name) && dqg_recipe_parse(family->rules[i][1], quantizer->group, &recipe)) {
             return keep_half(recipe, desc->dtype);
         }
     }

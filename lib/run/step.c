@@ -79,7 +79,10 @@ static dqg_status run_operator(struct dqg_run *run) {
     if (!run->evaluating) {
         DQG_TRY(begin_evaluation(run));
     }
-    struct dqg_exec_io io = {run->net_in, run->timesteps, run->labels, dqg_run_pass_output(run)};
+    struct dqg_exec_io io = {.x = run->net_in,
+                             .timesteps = run->timesteps,
+                             .labels = run->labels,
+                             .out = dqg_run_pass_output(run)};
     int32_t *time_us = dqg_run_node_us(run);
     int64_t before = dqg_now_us();
     bool cached = run->exec.graph == &run->graph;

@@ -115,7 +115,7 @@ static void evaluate(const struct network *net, const struct dqg_ops *ops, const
     static int8_t codes[PIXELS * 128];
     static float scales[PIXELS];
     const struct dqg_patches patches = {SAMPLES, IN, SIDE, SIDE, 1, 0};
-    dqg_op_timestep(t, timesteps, SAMPLES, TIME);
+    dqg_op_timestep(t, timesteps, SAMPLES, 1, TIME);
     struct dqg_linear time = {.weight = &net->time, .x = {.f32 = t, .ld = TIME}, .out = c, .ld_out = WIDTH};
     time.rows = SAMPLES;
     time.rows_per_sample = 1;

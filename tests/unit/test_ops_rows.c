@@ -142,56 +142,75 @@ static void test_head_norm(void **state) {
     free(y);
 }
 
-/* ---- rotary embedding ---- */
+/* ---- norms of heads and rotary embedding ---- */
 
-enum { R_SAMPLES = 2, R_TOKENS = 21, R_HEADS = 2, R_WIDTH = 12, R_LD = 3 * R_HEADS * R_WIDTH };
-static float *r_x, *r_cosine, *r_sine;
-static bool r_neighbours;
+enum { R_SAMPLES = 2, R_TOKENS = 21, R_HEADS = 2, R_WIDTH = 12, R_QUERIES = R_HEADS * R_WIDTH, R_LD = 3 * R_QUERIES };
+static float *r_x, *r_factor, *r_cosine, *r_sine;
+static struct dqg_heads r_form;
 
-static void run_rope(const struct dqg_ops *ops, float *y) {
-    memcpy(y, r_x, R_SAMPLES * R_TOKENS * R_LD * sizeof(float));
-    struct dqg_rotary args = {.y = y,
-                              .x = y,
-                              .cosine = r_cosine,
-                              .sine = r_sine,
-                              .ldy = R_LD,
-                              .ldx = R_LD,
-                              .samples = R_SAMPLES,
-                              .rows_per_sample = R_TOKENS,
-                              .heads = R_HEADS,
-                              .width = R_WIDTH,
-                              .neighbours = r_neighbours};
-    dqg_op_rope(ops, &args);
+static void run_heads(const struct dqg_ops *ops, float *y) {
+    struct dqg_heads args = r_form;
+    args.y = y;
+    args.x = r_x;
+    args.ldy = args.ldx = args.columns = R_LD;
+    args.samples = R_SAMPLES;
+    args.rows_per_sample = R_TOKENS;
+    args.heads = R_HEADS;
+    args.width = R_WIDTH;
+    args.epsilon = 1e-6f;
+    dqg_op_heads(ops, &args);
 }
 
-static void check_rope(void) {
+/* Value i of the head that begins at x, after its norm. */
+static double normed(const float *x, size_t i, const float *factor) {
+    double squares = 0;
+    for (size_t j = 0; j < R_WIDTH; j++) {
+        squares += (double)x[j] * (double)x[j];
+    }
+    return factor == NULL ? (double)x[i] : (double)x[i] / sqrt(squares / R_WIDTH + 1e-6) * (double)factor[i];
+}
+
+static void check_head(const float *y, const float *x, size_t token, const float *factor) {
     size_t half = R_WIDTH / 2;
-    float *y = run_twice(run_rope, R_SAMPLES * R_TOKENS * R_LD);
+    for (size_t p = 0; p < half; p++) {
+        size_t first = r_form.neighbours ? 2 * p : p, second = first + (r_form.neighbours ? 1 : half);
+        double a = normed(x, first, factor), b = normed(x, second, factor), c = 1, s = 0;
+        if (r_form.cosine != NULL) {
+            c = (double)r_cosine[token * half + p];
+            s = (double)r_sine[token * half + p];
+        }
+        assert_near((double)y[first], a * c - b * s, 1e-6);
+        assert_near((double)y[second], b * c + a * s, 1e-6);
+    }
+}
+
+static void check_heads(struct dqg_heads form) {
+    r_form = form;
+    float *y = run_twice(run_heads, R_SAMPLES * R_TOKENS * R_LD);
     for (size_t row = 0; row < R_SAMPLES * R_TOKENS; row++) {
-        for (size_t i = 0; i < R_HEADS * half; i++) {
-            size_t p = i % half, head = row * R_LD + i / half * R_WIDTH;
-            size_t first = head + (r_neighbours ? 2 * p : p), second = first + (r_neighbours ? 1 : half);
-            double c = (double)r_cosine[row % R_TOKENS * half + p], s = (double)r_sine[row % R_TOKENS * half + p];
-            double a = (double)r_x[first], b = (double)r_x[second];
-            assert_near((double)y[first], a * c - b * s, 1e-6);
-            assert_near((double)y[second], b * c + a * s, 1e-6);
+        for (size_t head = 0; head < 2 * R_HEADS; head++) {
+            size_t at = row * R_LD + head * R_WIDTH;
+            check_head(y + at, r_x + at, row % R_TOKENS, head < R_HEADS ? form.q_factor : form.k_factor);
         }
-        for (size_t i = R_HEADS * R_WIDTH; i < R_LD; i++) {
-            assert_true(y[row * R_LD + i] == r_x[row * R_LD + i]);
-        }
+        assert_memory_equal(y + row * R_LD + 2 * R_QUERIES, r_x + row * R_LD + 2 * R_QUERIES,
+                            R_QUERIES * sizeof(float));
     }
     free(y);
 }
 
-static void test_rope(void **state) {
+static void test_heads(void **state) {
     (void)state;
     r_x = random_floats(R_SAMPLES * R_TOKENS * R_LD);
+    r_factor = random_floats(2 * R_WIDTH);
     r_cosine = random_floats(R_TOKENS * R_WIDTH / 2);
     r_sine = random_floats(R_TOKENS * R_WIDTH / 2);
-    check_rope();
-    r_neighbours = true;
-    check_rope();
+    check_heads((struct dqg_heads){.cosine = r_cosine, .sine = r_sine});
+    check_heads((struct dqg_heads){.cosine = r_cosine, .sine = r_sine, .neighbours = true});
+    check_heads((struct dqg_heads){.q_factor = r_factor, .k_factor = r_factor + R_WIDTH});
+    check_heads((struct dqg_heads){
+        .q_factor = r_factor, .k_factor = r_factor + R_WIDTH, .cosine = r_cosine, .sine = r_sine, .neighbours = true});
     free(r_x);
+    free(r_factor);
     free(r_cosine);
     free(r_sine);
 }
@@ -256,19 +275,36 @@ static void test_add(void **state) {
     free(y);
 }
 
-enum { U_LINES = 6, U_WIDTH = 5, U_CHANNELS = 3 };
+enum { U_SAMPLES = 2, U_HEIGHT = 4, U_WIDTH = 6, U_CHANNELS = 3, U_OUT_HEIGHT = 7, U_OUT_WIDTH = 12 };
+enum { U_PIXELS = U_SAMPLES * U_HEIGHT * U_WIDTH, U_OUT_PIXELS = U_SAMPLES * U_OUT_HEIGHT * U_OUT_WIDTH };
 
-static void run_upsample(const struct dqg_ops *ops, float *y) {
-    dqg_op_upsample(ops, y, s_x, U_LINES, U_WIDTH, U_CHANNELS);
+static void run_resize(const struct dqg_ops *ops, float *y) {
+    struct dqg_resize args = {y, s_x, U_SAMPLES, U_CHANNELS, U_HEIGHT, U_WIDTH, U_OUT_HEIGHT, U_OUT_WIDTH};
+    dqg_op_resize(ops, &args);
 }
 
-static void test_upsample(void **state) {
+static void run_pool(const struct dqg_ops *ops, float *y) {
+    struct dqg_resize args = {y, s_x, U_SAMPLES, U_CHANNELS, U_HEIGHT, U_WIDTH, U_HEIGHT / 2, U_WIDTH / 2};
+    dqg_op_pool(ops, &args);
+}
+
+static void test_resize(void **state) {
     (void)state;
-    s_x = random_floats(U_LINES * U_WIDTH * U_CHANNELS);
-    float *y = run_twice(run_upsample, U_LINES * U_WIDTH * U_CHANNELS * 4);
-    for (size_t i = 0; i < U_LINES * U_WIDTH * U_CHANNELS * 4; i++) {
-        size_t c = i % U_CHANNELS, column = i / U_CHANNELS % (2 * U_WIDTH), line = i / U_CHANNELS / (2 * U_WIDTH);
-        assert_true(y[i] == s_x[(line / 2 * U_WIDTH + column / 2) * U_CHANNELS + c]);
+    s_x = random_floats(U_PIXELS * U_CHANNELS);
+    float *y = run_twice(run_resize, U_OUT_PIXELS * U_CHANNELS);
+    for (size_t i = 0; i < U_OUT_PIXELS * U_CHANNELS; i++) {
+        size_t column = i / U_CHANNELS % U_OUT_WIDTH, line = i / U_CHANNELS / U_OUT_WIDTH;
+        size_t from = line / U_OUT_HEIGHT * U_HEIGHT + line % U_OUT_HEIGHT * U_HEIGHT / U_OUT_HEIGHT;
+        assert_true(y[i] == s_x[(from * U_WIDTH + column / 2) * U_CHANNELS + i % U_CHANNELS]);
+    }
+    free(y);
+    y = run_twice(run_pool, U_PIXELS * U_CHANNELS / 4);
+    for (size_t i = 0; i < U_PIXELS * U_CHANNELS / 4; i++) {
+        size_t column = i / U_CHANNELS % (U_WIDTH / 2), line = i / U_CHANNELS / (U_WIDTH / 2);
+        const float *x = s_x + (2 * line * U_WIDTH + 2 * column) * U_CHANNELS + i % U_CHANNELS;
+        double sum = (double)x[0] + (double)x[U_CHANNELS] + (double)x[U_WIDTH * U_CHANNELS] +
+                     (double)x[(U_WIDTH + 1) * U_CHANNELS];
+        assert_near((double)y[i], sum / 4, 1e-6);
     }
     free(s_x);
     free(y);
@@ -279,9 +315,9 @@ static void test_timestep(void **state) {
     (void)state;
     const double times[4] = {999.0, 999.0, 12.5, 999.0};
     float all[4 * 10], alone[10];
-    dqg_op_timestep(all, times, 4, 10);
+    dqg_op_timestep(all, times, 4, 1, 10);
     for (size_t s = 0; s < 4; s++) {
-        dqg_op_timestep(alone, times + s, 1, 10);
+        dqg_op_timestep(alone, times + s, 1, 1, 10);
         assert_memory_equal(all + s * 10, alone, sizeof alone);
     }
     assert_near((double)alone[1], cos(999.0 * pow(10000.0, -1.0 / 5.0)), 1e-7);
@@ -289,9 +325,9 @@ static void test_timestep(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_group_norm), cmocka_unit_test(test_head_norm), cmocka_unit_test(test_rope),
+        cmocka_unit_test(test_group_norm), cmocka_unit_test(test_head_norm), cmocka_unit_test(test_heads),
         cmocka_unit_test(test_glu),        cmocka_unit_test(test_softmax),   cmocka_unit_test(test_add),
-        cmocka_unit_test(test_upsample),   cmocka_unit_test(test_timestep),
+        cmocka_unit_test(test_resize),     cmocka_unit_test(test_timestep),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
