@@ -42,7 +42,4 @@ dqg_status dqg_source_index_names(struct dqg_source *source);
 /* The order of names; *twin receives an index of a name that occurs twice, or count. order holds count numbers. */
 void dqg_sort_names(const struct dqg_tensor_desc *tensors, size_t count, uint32_t *order, size_t *twin);
 
-/* Valid UTF-8 without zero bytes. */
-bool dqg_utf8_valid(const char *text, size_t length);
-
 #endif

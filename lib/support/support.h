@@ -145,6 +145,9 @@ bool dqg_parse_int64(const char *text, size_t length, int64_t *value);
 /* '*' any text, '?' one character. */
 bool dqg_match(const char *pattern, const char *text);
 
+bool dqg_utf8_valid(const char *text, size_t length); /* without zero bytes */
+size_t dqg_utf8_put(uint32_t code, char out[4]);      /* bytes written */
+
 /* A text that grows. Zero is empty; .failed is set when memory ran out. */
 struct dqg_text {
     const struct dqg_alloc *alloc;

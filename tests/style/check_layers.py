@@ -7,8 +7,8 @@ import re
 
 from project import Check, ROOT, files, includes, name
 
-LAYERS = {'support': 0, 'kernel': 1, 'tensor': 2, 'ops': 3, 'io': 3, 'sched': 3, 'model': 4, 'run': 5, 'quant': 5,
-          'measure': 5, 'api': 6}
+LAYERS = {'support': 0, 'kernel': 1, 'tensor': 2, 'ops': 3, 'io': 3, 'sched': 3, 'text': 3, 'model': 4, 'run': 5,
+          'quant': 5, 'measure': 5, 'api': 6}
 # Plain C, allowed everywhere in the library.
 PLAIN = {'assert.h', 'float.h', 'inttypes.h', 'limits.h', 'math.h', 'stdalign.h', 'stdarg.h', 'stdatomic.h',
          'stdbool.h', 'stddef.h', 'stdint.h', 'string.h'}

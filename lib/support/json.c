@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The pull parser of io.h: strict JSON (RFC 8259) over a text in memory, for the headers of safetensors files, indexes
+ * The pull parser of json.h: strict JSON (RFC 8259) over a text in memory, for the headers of safetensors files, indexes
  * of sharded checkpoints and recipes. Never recurses deeper than DEPTH_MAX; allocates only for the strings it hands
  * out.
  */
-#include "io/source.h"
+#include "support/json.h"
 
 enum { DEPTH_MAX = 8 };
 
@@ -132,19 +132,6 @@ static bool hex4(struct dqg_json *json, uint32_t *value) {
     return true;
 }
 
-static size_t put_utf8(char *out, uint32_t code) {
-    if (code < 0x80) {
-        out[0] = (char)code;
-        return 1;
-    }
-    size_t count = code < 0x800 ? 2 : code < 0x10000 ? 3 : 4;
-    for (size_t i = count - 1; i > 0; i--, code >>= 6) {
-        out[i] = (char)(0x80 | (code & 0x3F));
-    }
-    out[0] = (char)((0xF00u >> count) | code); /* 0xC0, 0xE0, 0xF0: a one for each byte, then a zero */
-    return count;
-}
-
 /* After "\u": one character, which may take a second escape. */
 static bool unicode_escape(struct dqg_json *json, uint32_t *code) {
     uint32_t low;
@@ -189,7 +176,7 @@ static bool escape(struct dqg_json *json, char *out, size_t *count) {
     if (!unicode_escape(json, &code)) {
         return false;
     }
-    *count = put_utf8(out, code);
+    *count = dqg_utf8_put(code, out);
     return true;
 }
 

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* UTF-8 by the table of well-formed sequences of the Unicode standard (no overlong forms, no surrogates). Used on names
  * and metadata of every file format. */
-#include "io/source.h"
+#include "support/support.h"
 
 /* Length of the sequence at the front of text, or 0 where it is not well-formed. */
 static size_t sequence_length(const uint8_t *text, size_t length) {
@@ -32,4 +32,17 @@ bool dqg_utf8_valid(const char *text, size_t length) {
         }
     }
     return true;
+}
+
+size_t dqg_utf8_put(uint32_t code, char out[4]) {
+    if (code < 0x80) {
+        out[0] = (char)code;
+        return 1;
+    }
+    size_t count = code < 0x800 ? 2 : code < 0x10000 ? 3 : 4;
+    for (size_t i = count - 1; i > 0; i--, code >>= 6) {
+        out[i] = (char)(0x80 | (code & 0x3F));
+    }
+    out[0] = (char)((0xF00u >> count) | code); /* 0xC0, 0xE0, 0xF0: a one for each byte, then a zero */
+    return count;
 }
