@@ -177,10 +177,13 @@ static size_t signs(const uint32_t *codes, size_t count, bool *name_ends) {
         *name_ends = true;
         return 2;
     }
-    size_t length = *name_ends && begins(codes, count, "|>") ? 2 : 0;
-    *name_ends = false;
-    while (length == 0 || (length < count && !dqg_is_space(codes[length]) && !dqg_is_letter(codes[length]) &&
-                           !dqg_is_number(codes[length]))) {
+    if (*name_ends && begins(codes, count, "|>")) {
+        *name_ends = false;
+        return 2;
+    }
+    size_t length = 1;
+    while (length < count && !dqg_is_space(codes[length]) && !dqg_is_letter(codes[length]) &&
+           !dqg_is_number(codes[length])) {
         length++;
     }
     return length;

@@ -119,13 +119,20 @@ static dqg_status add_piece(struct dqg_context *context, struct dqg_tokenizer *t
     return DQG_OK;
 }
 
-/* <extra_id_0> to <extra_id_99>, which T5 has behind its pieces, the last one first. */
+/* <extra_id_0> to <extra_id_99>, which T5 has behind its pieces, the last one first; pieces themselves, of score 0. */
 static dqg_status add_sentinels(struct dqg_context *context, struct dqg_tokenizer *tokenizer) {
-    for (int32_t i = 0; i < SENTINELS; i++) {
+    static const char prefix[] = "<extra_id_";
+    struct dqg_strings *pieces = &tokenizer->pieces, *specials = &tokenizer->specials;
+    for (size_t i = 0; i < specials->count; i++) { /* the model may bring its own */
+        if (specials->items[i].length >= sizeof prefix && memcmp(specials->items[i].text, prefix, sizeof prefix - 1) == 0) {
+            return DQG_OK;
+        }
+    }
+    for (int i = SENTINELS - 1; i >= 0; i--) {
         char name[24];
-        size_t length = dqg_format(name, sizeof name, "<extra_id_%d>", (int)i);
-        DQG_TRY(dqg_tokenizer_keep(context, tokenizer, &tokenizer->specials, name, length,
-                                   (int32_t)tokenizer->pieces.count + SENTINELS - 1 - i, 0));
+        size_t length = dqg_format(name, sizeof name, "<extra_id_%d>", i);
+        DQG_TRY(dqg_tokenizer_keep(context, tokenizer, pieces, name, length, (int32_t)pieces->count, 0));
+        specials->items[specials->count++] = pieces->items[pieces->count - 1];
     }
     return DQG_OK;
 }
@@ -143,7 +150,7 @@ dqg_status dqg_tokenizer_read_pieces(struct dqg_context *context, const uint8_t 
     if (message.failed || count == 0 || count > DQG_PIECES_MAX) {
         return broken(context, count);
     }
-    DQG_TRY(dqg_tokenizer_memory(context, tokenizer, count, sizeof(struct dqg_string), &tokenizer->pieces.items));
+    DQG_TRY(dqg_tokenizer_memory(context, tokenizer, count + SENTINELS, sizeof(struct dqg_string), &tokenizer->pieces.items));
     DQG_TRY(dqg_tokenizer_memory(context, tokenizer, count + SENTINELS, sizeof(struct dqg_string),
                                  &tokenizer->specials.items));
     message = (struct dqg_bytes){data, data + size, false};
