@@ -170,8 +170,8 @@ static size_t contraction(const uint32_t *codes, size_t count) {
     return 0;
 }
 
-/* Punctuation and whatever else is no letter, number or space. Written out in other than lower case, the two tokens with
- * a meaning are three words each: "<|", "startoftext", "|>". */
+/* Punctuation and whatever else is no letter, number or space. Written out in other than lower case, the two tokens
+ * with a meaning are three words each: "<|", "startoftext", "|>". */
 static size_t signs(const uint32_t *codes, size_t count, bool *name_ends) {
     if (begins(codes, count, "<|startoftext|>") || begins(codes, count, "<|endoftext|>")) {
         *name_ends = true;

@@ -2,8 +2,8 @@
 /*
  * Normalization as SentencePiece models bring it along: texts of up to 5 bytes and what stands in their place. The file
  * holds u32 bytes of the trie, the trie, and the texts. The trie is a double array (darts-clone): a unit has a label in
- * its low 8 bits, bit 8 says that a value hangs below it, bits 10 to 30 are an offset, shifted by 8 where bit 9 is set; a
- * value is a unit with bit 31 set.
+ * its low 8 bits, bit 8 says that a value hangs below it, bits 10 to 30 are an offset, shifted by 8 where bit 9 is set;
+ * a value is a unit with bit 31 set.
  */
 #include "text/tokenizer.h"
 #include "text/unicode.h"

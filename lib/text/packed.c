@@ -105,7 +105,8 @@ static void put_tokenizer(struct output *out, const struct dqg_tokenizer *tokeni
     }
 }
 
-dqg_status dqg_tokenizer_pack(struct dqg_context *context, const struct dqg_tokenizer *tokenizer, struct dqg_text *text) {
+dqg_status dqg_tokenizer_pack(struct dqg_context *context, const struct dqg_tokenizer *tokenizer,
+                              struct dqg_text *text) {
     struct output out = {NULL, 0};
     put_tokenizer(&out, tokenizer);
     size_t size = out.size, digits = (size + 2) / 3 * 4;
@@ -134,7 +135,8 @@ static dqg_status get_strings(struct dqg_context *context, struct dqg_tokenizer 
                               bool scores, struct dqg_strings *strings) {
     size_t count = dqg_bytes_below(bytes, DQG_PIECES_MAX + 1);
     bytes->failed = bytes->failed || count > (size_t)(bytes->end - bytes->at); /* each takes more than a byte */
-    DQG_TRY(dqg_tokenizer_memory(context, tokenizer, bytes->failed ? 0 : count, sizeof *strings->items, &strings->items));
+    DQG_TRY(
+        dqg_tokenizer_memory(context, tokenizer, bytes->failed ? 0 : count, sizeof *strings->items, &strings->items));
     for (size_t i = 0; i < count && !bytes->failed; i++) {
         size_t length = dqg_bytes_below(bytes, DQG_VOCABULARY_MAX);
         const uint8_t *text = dqg_bytes_take(bytes, length);
@@ -148,7 +150,8 @@ static dqg_status get_strings(struct dqg_context *context, struct dqg_tokenizer 
     return DQG_OK;
 }
 
-static dqg_status get_byte_pairs(struct dqg_context *context, struct dqg_tokenizer *tokenizer, struct dqg_bytes *bytes) {
+static dqg_status get_byte_pairs(struct dqg_context *context, struct dqg_tokenizer *tokenizer,
+                                 struct dqg_bytes *bytes) {
     for (size_t i = 0; i < 512; i++) {
         tokenizer->byte_ids[i / 256][i % 256] = get_id(bytes);
         bytes->failed = bytes->failed || tokenizer->byte_ids[i / 256][i % 256] < 0;

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The grammar of weighted prompts, as users of AUTOMATIC1111's program know it: (more), [less], (a number:1.3), escapes,
- * BREAK. Nothing a user types is an error but too many brackets inside each other.
+ * The grammar of weighted prompts, as users of AUTOMATIC1111's program know it: (more), [less], (a number:1.3),
+ * escapes, BREAK. Nothing a user types is an error but too many brackets inside each other.
  */
 #include "text/prompt.h"
 
@@ -22,8 +22,8 @@ struct parser {
 };
 
 bool dqg_is_word_byte(char byte) {
-    return (byte >= '0' && byte <= '9') || (byte >= 'A' && byte <= 'Z') || (byte >= 'a' && byte <= 'z') || byte == '_' ||
-           (byte & 0x80) != 0;
+    return (byte >= '0' && byte <= '9') || (byte >= 'A' && byte <= 'Z') || (byte >= 'a' && byte <= 'z') ||
+           byte == '_' || (byte & 0x80) != 0;
 }
 
 static bool is_blank(char byte) {
@@ -138,14 +138,16 @@ static void join_equal(struct dqg_prompt_runs *runs) {
     runs->count = kept;
 }
 
-dqg_status dqg_prompt_parse(struct dqg_context *context, const char *text, size_t length, struct dqg_prompt_runs *runs) {
+dqg_status dqg_prompt_parse(struct dqg_context *context, const char *text, size_t length,
+                            struct dqg_prompt_runs *runs) {
     struct parser parser = {.at = text, .end = text + length, .runs = runs, .fresh = true};
     runs->count = 0;
     while (parser.at < parser.end) {
         size_t place = (size_t)(parser.at - text);
         if (!read_item(&parser, text)) {
-            return dqg_fail(context, DQG_ERROR_LIMIT, "prompt: byte %zu: more than %d brackets inside each other; write "
-                                                      "(text:1.5), or \\( for a bracket that is meant as one",
+            return dqg_fail(context, DQG_ERROR_LIMIT,
+                            "prompt: byte %zu: more than %d brackets inside each other; write "
+                            "(text:1.5), or \\( for a bracket that is meant as one",
                             place, DQG_BRACKETS_MAX);
         }
     }

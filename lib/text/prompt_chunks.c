@@ -54,8 +54,7 @@ static dqg_status add_text(struct maker *maker, const char *text, size_t length,
     if (ids == NULL) {
         return dqg_fail_memory(maker->context, "a prompt", bytes);
     }
-    dqg_status status =
-        dqg_tokenizer_encode(maker->context, maker->tokenizer, text, length, ids, count, &count);
+    dqg_status status = dqg_tokenizer_encode(maker->context, maker->tokenizer, text, length, ids, count, &count);
     for (size_t i = 0; status >= 0 && i < count; i++) {
         maker->entries[maker->count++] = (struct entry){ids[i], (float)weight, 1};
     }

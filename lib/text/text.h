@@ -49,8 +49,8 @@ struct dqg_token_ids dqg_tokenizer_ids(const struct dqg_tokenizer *tokenizer);
 dqg_status dqg_tokenizer_encode(struct dqg_context *context, const struct dqg_tokenizer *tokenizer, const char *text,
                                 size_t length, int32_t *ids, size_t capacity, size_t *count);
 
-/* A tokenizer as a text of printable ASCII, for the metadata of a file (docs/text.md has the layout). text is empty with
- * .alloc set; the caller frees it. */
+/* A tokenizer as a text of printable ASCII, for the metadata of a file (docs/text.md has the layout). text is empty
+ * with .alloc set; the caller frees it. */
 dqg_status dqg_tokenizer_pack(struct dqg_context *context, const struct dqg_tokenizer *tokenizer,
                               struct dqg_text *text);
 

@@ -6,7 +6,8 @@
 dqg_status dqg_tokenizer_memory(struct dqg_context *context, struct dqg_tokenizer *tokenizer, size_t count, size_t size,
                                 void *pointer) {
     size_t bytes;
-    void *memory = dqg_mul_size(count, size, &bytes) ? dqg_arena_alloc(&tokenizer->alloc, &tokenizer->arena, bytes) : NULL;
+    void *memory =
+        dqg_mul_size(count, size, &bytes) ? dqg_arena_alloc(&tokenizer->alloc, &tokenizer->arena, bytes) : NULL;
     memcpy(pointer, &memory, sizeof memory);
     return memory != NULL ? DQG_OK : dqg_fail_memory(context, "a tokenizer", count * size);
 }

@@ -33,7 +33,7 @@ struct dqg_tokenizer {
     struct dqg_strings pieces; /* unigram */
     float least_score;         /* of all pieces */
     struct dqg_charsmap charsmap;
-    bool byte_fallback;         /* unknown characters become the pieces <0x00> to <0xFF> */
+    bool byte_fallback; /* unknown characters become the pieces <0x00> to <0xFF> */
     int32_t fallback_ids[256];
 };
 

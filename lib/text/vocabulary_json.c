@@ -13,6 +13,7 @@ struct reader {
     const char *what;
     struct dqg_arena scratch;
     struct dqg_strings vocab;
+    bool out_of_memory; /* a member may be there although it was not found */
 };
 
 static dqg_status json_fail(const struct reader *reader, const struct dqg_json *json) {
@@ -39,16 +40,19 @@ static bool find(struct reader *reader, struct dqg_json object, const char *name
         }
         dqg_json_skip(&object);
     }
+    reader->out_of_memory = reader->out_of_memory || object.out_of_memory;
     return false;
 }
 
 /* A text member, or NULL. */
 static const char *find_text(struct reader *reader, struct dqg_json object, const char *name) {
     struct dqg_json value;
-    const char *text;
-    bool found = find(reader, object, name, &value) &&
-                 dqg_json_string(&value, &reader->context->alloc, &reader->scratch, &text);
-    return found ? text : NULL;
+    const char *text = NULL;
+    if (find(reader, object, name, &value)) {
+        dqg_json_string(&value, &reader->context->alloc, &reader->scratch, &text);
+        reader->out_of_memory = reader->out_of_memory || value.out_of_memory;
+    }
+    return text;
 }
 
 static dqg_status check_id(const struct reader *reader, const char *text, int64_t id) {
@@ -79,8 +83,8 @@ static dqg_status read_added(struct reader *reader, struct dqg_json root) {
     if (count > DQG_PIECES_MAX || !dqg_json_enter(&added)) {
         return wrong(reader, "added_tokens", "a list that fits");
     }
-    DQG_TRY(dqg_tokenizer_memory(reader->context, tokenizer, count, sizeof(struct dqg_string),
-                                 &tokenizer->specials.items));
+    DQG_TRY(
+        dqg_tokenizer_memory(reader->context, tokenizer, count, sizeof(struct dqg_string), &tokenizer->specials.items));
     while (dqg_json_next(&added)) {
         const char *text = find_text(reader, added, "content");
         int64_t id = -1;
@@ -88,7 +92,8 @@ static dqg_status read_added(struct reader *reader, struct dqg_json root) {
             return wrong(reader, "added_tokens", "a list of tokens with \"content\" and \"id\"");
         }
         DQG_TRY(check_id(reader, text, id));
-        DQG_TRY(dqg_tokenizer_keep(reader->context, tokenizer, &tokenizer->specials, text, strlen(text), (int32_t)id, 0));
+        DQG_TRY(
+            dqg_tokenizer_keep(reader->context, tokenizer, &tokenizer->specials, text, strlen(text), (int32_t)id, 0));
         dqg_json_skip(&added);
     }
     return DQG_OK;
@@ -150,7 +155,8 @@ static dqg_status add_merge(struct reader *reader, const char *text, size_t leng
     }
     if (merge.left < 0 || merge.right < 0 || merge.result < 0) {
         return dqg_fail(reader->context, DQG_ERROR_FORMAT,
-                        "merges: number %zu is not two tokens of the vocabulary that make a third", tokenizer->merge_count);
+                        "merges: number %zu is not two tokens of the vocabulary that make a third",
+                        tokenizer->merge_count);
     }
     tokenizer->merges[tokenizer->merge_count++] = merge;
     return DQG_OK;
@@ -211,8 +217,8 @@ static dqg_status read_merges_list(struct reader *reader, struct dqg_json json) 
             return json_fail(reader, &json);
         }
         dqg_text_add(&pair, "%s %s", first, second);
-        dqg_status status = pair.failed ? dqg_fail_memory(reader->context, reader->what, 0)
-                                        : add_merge(reader, pair.data, pair.length);
+        dqg_status status =
+            pair.failed ? dqg_fail_memory(reader->context, reader->what, 0) : add_merge(reader, pair.data, pair.length);
         dqg_text_free(&pair);
         DQG_TRY(status);
     }
@@ -307,8 +313,8 @@ static dqg_status read_unigram(struct reader *reader, struct dqg_json root, stru
         return wrong(reader, "unk_id", "the number of a piece");
     }
     tokenizer->byte_fallback = find(reader, model, "byte_fallback", &member) && *member.at == 't';
-    tokenizer->ids = (struct dqg_token_ids){-1, special_id(tokenizer, "</s>"), special_id(tokenizer, "<pad>"),
-                                            (int32_t)unknown};
+    tokenizer->ids =
+        (struct dqg_token_ids){-1, special_id(tokenizer, "</s>"), special_id(tokenizer, "<pad>"), (int32_t)unknown};
     return find(reader, root, "normalizer", &member) ? read_charsmap(reader, member) : DQG_OK;
 }
 
@@ -351,8 +357,9 @@ static dqg_status read_tokenizer(struct reader *reader, const char *data, size_t
     if (type != NULL && strcmp(type, "Unigram") == 0) {
         return read_unigram(reader, root, model);
     }
-    return dqg_fail(reader->context, DQG_ERROR_UNSUPPORTED, "%s: a model of type \"%s\"; BPE and Unigram are understood",
-                    reader->what, type != NULL ? type : "");
+    return dqg_fail(reader->context, DQG_ERROR_UNSUPPORTED,
+                    "%s: a model of type \"%s\"; BPE and Unigram are understood", reader->what,
+                    type != NULL ? type : "");
 }
 
 dqg_status dqg_tokenizer_read_json(struct dqg_context *context, const char *data, size_t size,
@@ -360,6 +367,10 @@ dqg_status dqg_tokenizer_read_json(struct dqg_context *context, const char *data
     struct reader reader = {.context = context, .tokenizer = tokenizer, .what = "tokenizer.json"};
     dqg_status status = read_tokenizer(&reader, data, size);
     dqg_arena_free(&context->alloc, &reader.scratch);
+    if (reader.out_of_memory) { /* the cause of whatever was found wrong */
+        dqg_error_clear(context);
+        return dqg_fail_memory(context, reader.what, size);
+    }
     return status;
 }
 
@@ -377,7 +388,8 @@ static dqg_status read_vocab(struct reader *reader, const char *data, size_t siz
         if (id < 0) {
             return dqg_fail(reader->context, DQG_ERROR_FORMAT, "%s: no token %s", reader->what, names[i]);
         }
-        DQG_TRY(dqg_tokenizer_keep(reader->context, tokenizer, &tokenizer->specials, names[i], strlen(names[i]), id, 0));
+        DQG_TRY(
+            dqg_tokenizer_keep(reader->context, tokenizer, &tokenizer->specials, names[i], strlen(names[i]), id, 0));
     }
     DQG_TRY(finish_byte_pairs(reader, names[1]));
     return read_merges_text(reader, merges, merges_size);

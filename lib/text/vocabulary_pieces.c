@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * SentencePiece models (spiece.model) of the unigram kind: a protobuf message ModelProto of which these fields are read.
- * 1: a piece (1 text, 2 score, 3 type); 2: how it was trained (3 kind, 35 bytes stand in for unknown text); 3: how text
- * is normalized (2 the charsmap).
+ * SentencePiece models (spiece.model) of the unigram kind: a protobuf message ModelProto of which these fields are
+ * read. 1: a piece (1 text, 2 score, 3 type); 2: how it was trained (3 kind, 35 bytes stand in for unknown text); 3:
+ * how text is normalized (2 the charsmap).
  */
 #include "text/tokenizer.h"
 #include "text/varint.h"
@@ -90,10 +90,11 @@ static bool read_training(const struct field *field, struct dqg_tokenizer *token
 }
 
 static dqg_status broken(struct dqg_context *context, size_t piece) {
-    return dqg_fail(context, DQG_ERROR_FORMAT,
-                    "not a vocabulary of a known kind (tokenizer.json, vocab.json, spiece.model, packed), or damaged: as "
-                    "spiece.model it is broken behind piece %zu",
-                    piece);
+    return dqg_fail(
+        context, DQG_ERROR_FORMAT,
+        "not a vocabulary of a known kind (tokenizer.json, vocab.json, spiece.model, packed), or damaged: as "
+        "spiece.model it is broken behind piece %zu",
+        piece);
 }
 
 static dqg_status add_piece(struct dqg_context *context, struct dqg_tokenizer *tokenizer, const struct field *field) {
@@ -124,7 +125,8 @@ static dqg_status add_sentinels(struct dqg_context *context, struct dqg_tokenize
     static const char prefix[] = "<extra_id_";
     struct dqg_strings *pieces = &tokenizer->pieces, *specials = &tokenizer->specials;
     for (size_t i = 0; i < specials->count; i++) { /* the model may bring its own */
-        if (specials->items[i].length >= sizeof prefix && memcmp(specials->items[i].text, prefix, sizeof prefix - 1) == 0) {
+        if (specials->items[i].length >= sizeof prefix &&
+            memcmp(specials->items[i].text, prefix, sizeof prefix - 1) == 0) {
             return DQG_OK;
         }
     }
@@ -143,6 +145,7 @@ dqg_status dqg_tokenizer_read_pieces(struct dqg_context *context, const uint8_t 
     struct field field;
     size_t count = 0;
     uint64_t kind = KIND_UNIGRAM;
+    bool rules_found = false; /* models always have them, behind their pieces */
     tokenizer->kind = DQG_TOKENIZER_UNIGRAM;
     while (next_field(&message, &field)) {
         count += field.number == 1;
@@ -150,7 +153,8 @@ dqg_status dqg_tokenizer_read_pieces(struct dqg_context *context, const uint8_t 
     if (message.failed || count == 0 || count > DQG_PIECES_MAX) {
         return broken(context, count);
     }
-    DQG_TRY(dqg_tokenizer_memory(context, tokenizer, count + SENTINELS, sizeof(struct dqg_string), &tokenizer->pieces.items));
+    DQG_TRY(dqg_tokenizer_memory(context, tokenizer, count + SENTINELS, sizeof(struct dqg_string),
+                                 &tokenizer->pieces.items));
     DQG_TRY(dqg_tokenizer_memory(context, tokenizer, count + SENTINELS, sizeof(struct dqg_string),
                                  &tokenizer->specials.items));
     message = (struct dqg_bytes){data, data + size, false};
@@ -161,6 +165,7 @@ dqg_status dqg_tokenizer_read_pieces(struct dqg_context *context, const uint8_t 
             return broken(context, tokenizer->pieces.count);
         } else if (field.number == 3) {
             struct dqg_bytes rules = inner(&field);
+            rules_found = true;
             for (struct field part; next_field(&rules, &part);) {
                 if (part.number == 2 && part.data != NULL) {
                     DQG_TRY(dqg_charsmap_read(context, tokenizer, part.data, part.size));
@@ -168,9 +173,12 @@ dqg_status dqg_tokenizer_read_pieces(struct dqg_context *context, const uint8_t 
             }
         }
     }
+    if (!rules_found) {
+        return broken(context, tokenizer->pieces.count);
+    }
     if (kind != KIND_UNIGRAM) {
-        return dqg_fail(context, DQG_ERROR_UNSUPPORTED, "a SentencePiece model of kind %llu; only unigram is understood",
-                        (unsigned long long)kind);
+        return dqg_fail(context, DQG_ERROR_UNSUPPORTED,
+                        "a SentencePiece model of kind %llu; only unigram is understood", (unsigned long long)kind);
     }
     return add_sentinels(context, tokenizer);
 }

@@ -1,11 +1,14 @@
 # SPDX-License-Identifier: MIT
 """
-Writes the seed files of the fuzz targets: make_corpus.py FOLDER, which has the folders container, json, safetensors.
+Writes the seed files of the fuzz targets: make_corpus.py FOLDER, which has the folders container, json, safetensors,
+tokenizer.
 
 The .dqg files are made here from docs/container.md, independently of the library; zstd frames are spelled out. Needs
 libxxhash.so.0 and nothing else. --hex prints the files that tests/unit/test_container.c spells out.
 """
+import base64
 import ctypes
+import json
 import pathlib
 import struct
 import sys
@@ -190,6 +193,38 @@ def json_files():
     yield 'deep.json', b'[[[[[[[[1]]]]]]]]'
 
 
+def tokenizer_files():
+    merges = ['a b', 'ab c</w>', 't h', 'th e</w>', 'p h', 'c a']
+    order = [b for b in range(256) if 33 <= b <= 126 or (b >= 161 and b != 173)]
+    order += [b for b in range(256) if b not in order]
+    singles = [chr(b) if i < 188 else chr(256 + i - 188) for i, b in enumerate(order)]
+    tokens = singles + [s + '</w>' for s in singles] + [''.join(m.split()) for m in merges]
+    tokens += ['<|startoftext|>', '<|endoftext|>']
+    vocab = json.dumps({token: i for i, token in enumerate(tokens)}, ensure_ascii=False)
+    yield 'vocab_merges', (vocab + '\0#version: 0.2\n' + '\n'.join(merges)).encode()
+    yield 'bpe.json', (f'{{"added_tokens":[{{"id":519,"content":"<|endoftext|>"}}],"model":{{"type":"BPE",'
+                       f'"unk_token":"<|endoftext|>","end_of_word_suffix":"</w>","vocab":{vocab},'
+                       f'"merges":{json.dumps([m.split() for m in merges[:3]] + merges[3:])}}}}}').encode()
+    # a charsmap that makes "f" an "X": its root, the unit of "f", its value
+    units = {0: 0x100 << 10, 0x166: 0x66 | 1 << 8 | 1 << 10, 0x167: 1 << 31}
+    trie = b''.join(struct.pack('<I', units.get(i, 0)) for i in range(0x168))
+    charsmap = struct.pack('<I', len(trie)) + trie + b'X\0'
+    rules = base64.b64encode(charsmap).decode()
+    pieces = [('<pad>', 0), ('</s>', 0), ('<unk>', 0), ('▁', -2), ('a', -3), ('b', -3), ('ab', -2.5), ('▁A', -4.25)]
+    yield 'unigram.json', (f'{{"added_tokens":[{{"id":1,"content":"</s>"}}],"normalizer":{{"type":"Sequence",'
+                           f'"normalizers":[{{"precompiled_charsmap":"{rules}"}}]}},"model":{{"type":"Unigram",'
+                           f'"unk_id":2,"vocab":{json.dumps(pieces)}}}}}').encode()
+    kinds = [3, 3, 2, 1, 1, 1, 1, 1]
+    message = b''
+    for (text, score), kind in zip(pieces, kinds):
+        inner = bytes([10, len(text.encode())]) + text.encode() + b'\x15' + struct.pack('<f', score) + bytes([24, kind])
+        message += bytes([10, len(inner)]) + inner
+    size = len(charsmap)
+    rules = bytes([18, size & 127 | 128, size >> 7]) + charsmap
+    size = len(rules)
+    yield 'pieces.model', message + bytes([18, 2, 24, 1, 26, size & 127 | 128, size >> 7]) + rules
+
+
 def print_hex(name, pieces):
     print(f'static const uint8_t {name}[{sum(len(p) for p, _ in pieces)}] = {{')
     for data, comment in pieces:
@@ -209,8 +244,10 @@ def main():
         print_hex('one_tensor', container([W], [('k', 'v')]))
         print_hex('two_tensors', container([W, Z], []))
         return
-    for kind, made in ('container', container_files()), ('safetensors', safetensors_files()), ('json', json_files()):
-        for name, contents in made:
+    seeds = {'container': container_files, 'safetensors': safetensors_files, 'json': json_files,
+             'tokenizer': tokenizer_files}
+    for kind, made in seeds.items():
+        for name, contents in made():
             data = contents if isinstance(contents, bytes) else b''.join(piece for piece, _ in contents)
             (pathlib.Path(sys.argv[1]) / kind / name).write_bytes(data)
 

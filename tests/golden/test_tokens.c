@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Tokenizers against the package transformers: a thousand strings from all planes of Unicode, broken UTF-8, and texts of
- * 10,000 characters. The vocabularies of the same tokenizer in its several forms must pack to the same text.
+ * Tokenizers against the package transformers: a thousand strings from all planes of Unicode, broken UTF-8, and texts
+ * of 10,000 characters. The vocabularies of the same tokenizer in its several forms must pack to the same text.
  */
 #include "check.h"
 #include "text/text.h"
@@ -54,7 +54,8 @@ static void check_ids(const struct dqg_tokenizer *tokenizer, const char *path) {
     for (; text < strings_size; number++) {
         size_t length = get_u32(strings + text);
         text += 4;
-        assert_ok(dqg_tokenizer_encode(context, tokenizer, (const char *)strings + text, length, ids, MOST_IDS, &count));
+        assert_ok(
+            dqg_tokenizer_encode(context, tokenizer, (const char *)strings + text, length, ids, MOST_IDS, &count));
         if (count != get_u32(golden + at)) {
             fail_msg("string %zu: %zu tokens, not %u", number, count, get_u32(golden + at));
         }
