@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The pull parser of json.h: strict JSON (RFC 8259) over a text in memory, for the headers of safetensors files, indexes
- * of sharded checkpoints and recipes. Never recurses deeper than DEPTH_MAX; allocates only for the strings it hands
- * out.
+ * The pull parser of json.h: strict JSON (RFC 8259) over a text in memory, for the headers of safetensors files,
+ * indexes of sharded checkpoints, vocabularies and recipes. Never recurses deeper than DEPTH_MAX; allocates only for
+ * the strings it hands out.
  */
 #include "support/json.h"
 

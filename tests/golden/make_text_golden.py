@@ -6,7 +6,8 @@ Make tests/golden/text: vocabularies, a thousand strings, and their tokens as th
     python3 tests/golden/make_text_golden.py bpe_simple_vocab_16e6.txt.gz
 
 The file is CLIP's list of merges, as the packages openai-clip and open-clip-torch carry it (MIT, see LICENSES). The
-unigram model is trained here, on the documents of this repository. Needs transformers, sentencepiece, protobuf.
+unigram model is kept; where t5.model is missing it is trained again, on the documents of this repository. Needs
+transformers, sentencepiece, protobuf.
 """
 import base64
 import gzip
@@ -81,11 +82,15 @@ def pack_clip(merges):
 
 
 def train_unigram(folder):
+    model = folder / 'spiece.model'
+    if (OUT / 't5.model').is_file():
+        model.write_bytes((OUT / 't5.model').read_bytes())
+        return T5TokenizerFast.from_pretrained(folder)
     text = folder / 'text.txt'
     names = sorted(ROOT.glob('docs/*.md')) + [ROOT / 'README.md']
     text.write_text('\n'.join(name.read_text() for name in names))
     sentencepiece.SentencePieceTrainer.train(
-        input=str(text), model_prefix=str(folder / 'spiece'), vocab_size=1500, model_type='unigram', num_threads=1,
+        input=str(text), model_prefix=str(model.with_suffix('')), vocab_size=1500, model_type='unigram', num_threads=1,
         normalization_rule_name='nmt_nfkc', pad_id=0, eos_id=1, unk_id=2, bos_id=-1, character_coverage=1.0)
     return T5TokenizerFast.from_pretrained(folder)
 
@@ -97,15 +102,24 @@ WORDS = ('a an the of in on photo painting cat dog castle dragon masterpiece hig
          'hyper-realistic ultra_wide (soft) [hard] cinematic, lighting; "quoted" #tag @name 50mm f/1.8 100% $5 '
          'naïve café Ångström façade ЁЛКА Привет мир ΑΣ Σίσυφος 東京 画像 한국어 日本語 สวัสดี नमस्ते שלום مرحبا').split()
 SAMPLES = ['', ' ', '\n', '\t\t', '  leading', 'trailing  ', 'a  b', 'line\nbreak', 'tab\tstop', '\r\n', 'a\u00a0b',
-           '\u3000wide\u3000', '\u2028', 'a\u0085b', '\u200b', '\ufeffmark', '\x00', 'a\x00b', '\x01\x02\x1f\x7f', '\x1c\x1d',
-           '👍🏽', '👩\u200d👩\u200d👧\u200d👦', '🏳️\u200d🌈', '🇩🇪🇫🇷', '#️⃣', '😀😀😀', 'e\u0301', 'E\u0301\u0323', 'a\u0323\u0307\u0301',
-           'ª', 'ª\u0301', 'ﬁ', 'ﬁ\u0301', '½', '²', 'Ⅷ', '①', '㍿', 'ﷺ', '\u1e9b\u0323', '\u0344', '\u2126', '\u212b', 'İ', 'ı',
-           'ß', 'ẞ', 'Ǆ', 'ΣΑΣ', 'ſ', '각', '\u1100\u1161\u11a8', '가\u11a8', '\u1100\u1161', '\u0915\u094d\u0937', 'क्षि',
-           'สระ', '\u0e33', 'ที่นี่', '\u0600a', '\u0600e\u0301', '\u00ade\u0301', 'e\u200d\u0301', '\u0301', '\u0301\u0301 x',
-           '\U0001d15e', '\ufb2c', '\U0001100a', 'ａｂｃ', 'Ｔ５', 'ｶﾞ', '！？', '…', '—', '“quotes”', "'s", "!'s", "''s", "'S",
-           "x'tt", "'re'll've", "a'b'c", '...', '!!!???', '----', 'a.b.c', '<|endoftext|>', 'a<|startoftext|>b', '<|ENDOFTEXT|>',
-           '<|EndOfText|>!', '!<|ENDOFTEXT|>', '<|', '</s>', 'a</s>b', '<pad>', '<unk>', '<extra_id_0>', '< /s>', '▁', '▁a', 'a▁b',
-           '▁▁', '12345', '3.14', 'x²+y²', 'AbCdEf', '\ud7ff', '\ue000', '\uffff', '\U0010ffff', '\U000e0001', '\U000f0000']
+           '\u3000wide\u3000', '\u2028', 'a\u0085b', '\u200b', '\ufeffmark', '\x00', 'a\x00b', '\x01\x02\x1f\x7f',
+           '\x1c\x1d',
+           '👍🏽', '👩\u200d👩\u200d👧\u200d👦', '🏳️\u200d🌈', '🇩🇪🇫🇷', '#️⃣', '😀😀😀', 'e\u0301', 'E\u0301\u0323',
+           'a\u0323\u0307\u0301',
+           'ª', 'ª\u0301', 'ﬁ', 'ﬁ\u0301', '½', '²', 'Ⅷ', '①', '㍿', 'ﷺ', '\u1e9b\u0323', '\u0344', '\u2126',
+           '\u212b', 'İ', 'ı',
+           'ß', 'ẞ', 'Ǆ', 'ΣΑΣ', 'ſ', '각', '\u1100\u1161\u11a8', '가\u11a8', '\u1100\u1161', '\u0915\u094d\u0937',
+           'क्षि',
+           'สระ', '\u0e33', 'ที่นี่', '\u0600a', '\u0600e\u0301', '\u00ade\u0301', 'e\u200d\u0301', '\u0301',
+           '\u0301\u0301 x',
+           '\U0001d15e', '\ufb2c', '\U0001100a', 'ａｂｃ', 'Ｔ５', 'ｶﾞ', '！？', '…', '—', '“quotes”',
+           "'s", "!'s", "''s", "'S",
+           "x'tt", "'re'll've", "a'b'c", '...', '!!!???', '----', 'a.b.c', '<|endoftext|>', 'a<|startoftext|>b',
+           '<|ENDOFTEXT|>',
+           '<|EndOfText|>!', '!<|ENDOFTEXT|>', '<|', '</s>', 'a</s>b', '<pad>', '<unk>', '<extra_id_0>', '< /s>',
+           '▁', '▁a', 'a▁b',
+           '▁▁', '12345', '3.14', 'x²+y²', 'AbCdEf', '\ud7ff', '\ue000', '\uffff', '\U0010ffff', '\U000e0001',
+           '\U000f0000']
 
 
 def plane_string(plane):
@@ -139,7 +153,8 @@ def strings():
     found += [''.join(random.choice(WORDS) + random.choice([' ', ' ', ', ', '  ', '']) for _ in range(n % 40)).encode()
               for n in range(250)]
     found += [bytes(random.randrange(256) for _ in range(random.randrange(1, 30))) for _ in range(60)]
-    found += [b'\xc3', b'a\xe2\x82', b'\xe2\x82z', b'\xed\xa0\x80', b'\xf0\x9f\x98', b'\xc0\xaf', b'\xf4\x90\x80\x80', b'\xff<|endoftext|>']
+    found += [b'\xc3', b'a\xe2\x82', b'\xe2\x82z', b'\xed\xa0\x80', b'\xf0\x9f\x98', b'\xc0\xaf', b'\xf4\x90\x80\x80',
+              b'\xff<|endoftext|>']
     found += [s.encode() for s in ('x' * 10000, 'ab ' * 3334, 'e' + '\u0301\u0323' * 2500, '猫' * 10000, "'s" * 5000,
                                    ''.join(random.choice('abcdefghij') for _ in range(10000)))]
     found += [block_string().encode() for _ in range(1000 - len(found))]

@@ -14,7 +14,7 @@ import unicodedata
 
 import regex
 from sentencepiece import sentencepiece_model_pb2 as proto
-from tokenizers import Regex, normalizers
+from tokenizers import Regex, normalizers, pre_tokenizers
 
 POINTS = [c for c in range(0x110000) if not 0xD800 <= c <= 0xDFFF]
 NFC, NFD, LOWER = normalizers.NFC(), normalizers.NFD(), normalizers.Lowercase()
@@ -140,7 +140,10 @@ def main():
           'lib/text/unicode.c, which says how to read it. */')
     show_set('letter_ranges', matching(r'\p{L}'))
     show_set('number_ranges', matching(r'\p{N}'))
-    show_set('space_ranges', matching(r'\s'))
+    spaces = matching(r'\s')
+    split = pre_tokenizers.WhitespaceSplit()
+    assert spaces == [c for c in POINTS if split.pre_tokenize_str(chr(c)) == []]
+    show_set('space_ranges', spaces)
     joins, leads, control = clusters(sys.argv[1])
     show_set('joining_ranges', joins)
     show_set('leading_ranges', leads)
@@ -151,7 +154,8 @@ def main():
     show('lower_runs', 'struct lower_run', [f'{{0x{f:X}, {n}, {s}, {d}}}' for f, n, s, d in lower_runs()])
     steps, composing = decompositions()
     order = sorted(steps)
-    show('decompositions', 'struct decomposition', [f'{{0x{c:X}, 0x{steps[c][0]:X}, 0x{steps[c][1]:X}}}' for c in order])
+    show('decompositions', 'struct decomposition',
+         [f'{{0x{c:X}, 0x{steps[c][0]:X}, 0x{steps[c][1]:X}}}' for c in order])
     number = {c: i for i, c in enumerate(order)}
     show('compositions', 'uint16_t', [str(number[c]) for c in sorted(composing, key=steps.get)])
 
