@@ -119,7 +119,8 @@ SAMPLES = ['', ' ', '\n', '\t\t', '  leading', 'trailing  ', 'a  b', 'line\nbrea
            '<|EndOfText|>!', '!<|ENDOFTEXT|>', '<|', '</s>', 'a</s>b', '<pad>', '<unk>', '<extra_id_0>', '< /s>',
            '▁', '▁a', 'a▁b',
            '▁▁', '12345', '3.14', 'x²+y²', 'AbCdEf', '\ud7ff', '\ue000', '\uffff', '\U0010ffff', '\U000e0001',
-           '\U000f0000']
+           '\U000f0000',
+           '\x01\u0301', 'a\x02\u0301\u0323b', '\u00ad\u0301', '\u200b\u0301']
 
 
 def plane_string(plane):

@@ -79,6 +79,28 @@ static void test_unigram(void **state) {
     dqg_tokenizer_destroy(tokenizer);
 }
 
+/* What is chosen between equal sums and instead of unknown text: as in the package tokenizers. */
+static void test_unigram_choices(void **state) {
+    (void)state;
+    struct dqg_tokenizer *tokenizer = make(
+        UNIGRAM("\"unk_id\":0,", "[\"<unk>\",0],[\"\xE2\x96\x81\",-1],[\"a\",-1],[\"aa\",-2],[\"b\",5],[\"bc\",-10]"));
+    CHECK_IDS(tokenizer, "aa", 1, 3); /* the one that begins first */
+    CHECK_IDS(tokenizer, "bc", 1, 5); /* an unknown c costs 20, which makes -15 with the b */
+    dqg_tokenizer_destroy(tokenizer);
+}
+
+/* Tokens with a meaning: the longest, wherever it stands. */
+static void test_specials(void **state) {
+    (void)state;
+    struct dqg_tokenizer *tokenizer = make(
+        "{\"added_tokens\":[{\"id\":7,\"content\":\"<a\"},{\"content\":\"<ab>\",\"id\":8}],\"model\":{\"unk_id\":0,"
+        "\"vocab\":[[\"<unk>\",0],[\"\xE2\x96\x81\",-1],[\"x\",-1]],\"type\":\"Unigram\"}}");
+    CHECK_IDS(tokenizer, "<ab>", 8);
+    CHECK_IDS(tokenizer, "x<a<ab>x", 1, 2, 7, 8, 1, 2);
+    CHECK_IDS(tokenizer, "<ab", 7, 1, 0);
+    dqg_tokenizer_destroy(tokenizer);
+}
+
 static void test_byte_fallback(void **state) {
     char data[8192] = "{\"model\":{\"type\":\"Unigram\",\"unk_id\":0,\"byte_fallback\":true,\"vocab\":[[\"<unk>\",0],"
                       "[\"\xE2\x96\x81\",-1]";
@@ -175,6 +197,7 @@ static void test_nfc(void **state) {
         {{0x958}, {0x915, 0x93C}}, /* excluded from composition */
         {{0x1F82}, {0x1F82}},      /* four parts */
         {{'a', 0x301, 'b', 0x301}, {0xE1, 'b', 0x301}},
+        {{'a', 0x363, 0x301}, {'a', 0x363, 0x301}}, /* a mark of the same class is in the way */
         {{0x344}, {0x308, 0x301}},
     };
     (void)state;
@@ -264,9 +287,11 @@ static void test_memory(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_unigram),   cmocka_unit_test(test_byte_fallback), cmocka_unit_test(test_refused),
-        cmocka_unit_test(test_truncated), cmocka_unit_test(test_utf8),          cmocka_unit_test(test_nfc),
-        cmocka_unit_test(test_long),      cmocka_unit_test(test_memory),
+        cmocka_unit_test(test_unigram),  cmocka_unit_test(test_unigram_choices),
+        cmocka_unit_test(test_specials), cmocka_unit_test(test_byte_fallback),
+        cmocka_unit_test(test_refused),  cmocka_unit_test(test_truncated),
+        cmocka_unit_test(test_utf8),     cmocka_unit_test(test_nfc),
+        cmocka_unit_test(test_long),     cmocka_unit_test(test_memory),
     };
     return cmocka_run_group_tests(tests, setup, teardown);
 }
