@@ -6,38 +6,8 @@
  */
 #include "io/bytes.h"
 #include "io/safetensors.h"
-#include "tensor/format.h"
 
 enum { HEADER_MAX = 100000000 };
-
-static const struct element_type {
-    char name[12];
-    uint8_t bits;
-    uint8_t dtype; /* DQG_DTYPE_*, or 0 where this library has no use for it */
-} element_types[] = {
-    {"F32", 32, DQG_DTYPE_F32},
-    {"F16", 16, DQG_DTYPE_F16},
-    {"BF16", 16, DQG_DTYPE_BF16},
-    {"F64", 64, 0},
-    {"C64", 64, 0},
-    {"I64", 64, 0},
-    {"U64", 64, 0},
-    {"I32", 32, 0},
-    {"U32", 32, 0},
-    {"I16", 16, 0},
-    {"U16", 16, 0},
-    {"I8", 8, 0},
-    {"U8", 8, 0},
-    {"BOOL", 8, 0},
-    {"F8_E4M3", 8, 0},
-    {"F8_E5M2", 8, 0},
-    {"F8_E8M0", 8, 0},
-    {"F8_E4M3FNUZ", 8, 0},
-    {"F8_E5M2FNUZ", 8, 0},
-    {"F6_E2M3", 6, 0},
-    {"F6_E3M2", 6, 0},
-    {"F4", 4, 0},
-};
 
 /* A header being read. */
 struct header {
@@ -46,6 +16,7 @@ struct header {
     struct dqg_arena scratch; /* strings that are not kept */
     struct entry {
         struct dqg_tensor_desc desc;
+        struct dqg_stored stored;
         int64_t begin, end; /* in the data */
     } * entries;
     size_t count;
@@ -87,21 +58,16 @@ static bool scratch_text(struct header *header, bool key, const char **text) {
                : dqg_json_string(&header->json, alloc, &header->scratch, text);
 }
 
-static dqg_status parse_type(struct header *header, struct entry *entry, uint32_t *bits) {
+static dqg_status parse_type(struct header *header, struct entry *entry) {
     const char *name;
     if (!scratch_text(header, false, &name)) {
         return DQG_OK; /* reported with the JSON */
     }
-    for (size_t i = 0; i < DQG_COUNT_OF(element_types); i++) {
-        if (strcmp(name, element_types[i].name) == 0) {
-            entry->desc.type_name = element_types[i].name;
-            entry->desc.dtype = element_types[i].dtype;
-            *bits = element_types[i].bits;
-            return DQG_OK;
-        }
-    }
-    return dqg_fail(header->source->context, DQG_ERROR_UNSUPPORTED, "tensor '%s' in %s has the unknown type '%s'",
-                    entry->desc.name, header->source->inputs[0].name, name);
+    entry->stored.encoding = dqg_encoding_find(name);
+    return entry->stored.encoding != NULL
+               ? DQG_OK
+               : dqg_fail(header->source->context, DQG_ERROR_UNSUPPORTED, "tensor '%s' in %s has the unknown type '%s'",
+                          entry->desc.name, header->source->inputs[0].name, name);
 }
 
 static dqg_status parse_shape(struct header *header, struct entry *entry) {
@@ -140,28 +106,18 @@ static void parse_offsets(struct header *header, struct entry *entry) {
 }
 
 /* Does the distance of the offsets fit shape and type? */
-static dqg_status check_size(struct header *header, struct entry *entry, uint32_t bits) {
-    uint64_t size = bits;
-    for (int32_t i = 0; i < entry->desc.rank; i++) {
-        if (__builtin_mul_overflow(size, (uint64_t)entry->desc.shape[i], &size)) {
-            return fail_tensor(header, entry, "its shape is too large");
-        }
+static dqg_status check_size(struct header *header, struct entry *entry) {
+    const char *error = dqg_stored_describe(entry->stored.encoding, &entry->desc, &entry->stored);
+    if (error == NULL && (uint64_t)(entry->end - entry->begin) != entry->desc.stored_bytes) {
+        error = "its size in the file is not what its shape and type give";
     }
-    if (size % 8 != 0) {
-        return fail_tensor(header, entry, "its last byte is not full");
-    }
-    if ((uint64_t)(entry->end - entry->begin) != size / 8) {
-        return fail_tensor(header, entry, "its size in the file is not what its shape and type give");
-    }
-    entry->desc.plane_bytes[DQG_PLANE_CODES] = entry->desc.stored_bytes = size / 8;
-    entry->desc.scale = 1.0f;
-    return DQG_OK;
+    return error == NULL ? DQG_OK : fail_tensor(header, entry, error);
 }
 
 static dqg_status parse_tensor(struct header *header, struct entry *entry) {
     enum { HAS_TYPE = 1, HAS_SHAPE = 2, HAS_OFFSETS = 4, HAS_ALL = 7 };
     struct dqg_json *json = &header->json;
-    uint32_t bits = 0, has = 0;
+    uint32_t has = 0;
     if (dqg_json_peek(json) != DQG_JSON_OBJECT) {
         return json->error == NULL ? fail_tensor(header, entry, "its entry is not an object") : DQG_OK;
     }
@@ -180,7 +136,7 @@ static dqg_status parse_tensor(struct header *header, struct entry *entry) {
         }
         has |= field;
         if (field == HAS_TYPE) {
-            DQG_TRY(parse_type(header, entry, &bits));
+            DQG_TRY(parse_type(header, entry));
         } else if (field == HAS_SHAPE) {
             DQG_TRY(parse_shape(header, entry));
         } else if (field == HAS_OFFSETS) {
@@ -192,7 +148,7 @@ static dqg_status parse_tensor(struct header *header, struct entry *entry) {
     if (json->error != NULL) {
         return DQG_OK;
     }
-    return has == HAS_ALL ? check_size(header, entry, bits)
+    return has == HAS_ALL ? check_size(header, entry)
                           : fail_tensor(header, entry, "its entry lacks dtype, shape or data_offsets");
 }
 
@@ -244,7 +200,7 @@ static bool placed_before(const void *items, size_t a, size_t b) {
 /* The tensors must fill the data exactly. data_bytes: what the file has. */
 static dqg_status place_tensors(struct header *header, const uint32_t *order, uint64_t data_bytes) {
     struct dqg_source *source = header->source;
-    struct dqg_safetensors_place *places = source->detail;
+    struct dqg_stored *places = source->detail;
     uint64_t data_start = source->inputs[0].size - data_bytes, position = 0;
     for (size_t i = 0; i < header->count; i++) {
         const struct entry *entry = &header->entries[order[i]];
@@ -258,6 +214,7 @@ static dqg_status place_tensors(struct header *header, const uint32_t *order, ui
                             source->inputs[0].name, entry->desc.name, (unsigned long long)(position - data_bytes));
         }
         source->tensors[i] = entry->desc;
+        places[i] = entry->stored;
         places[i].offset = data_start + (uint64_t)entry->begin;
     }
     source->tensor_count = header->count;
@@ -272,8 +229,7 @@ static dqg_status sort_tensors(struct header *header, uint64_t data_bytes) {
     struct dqg_source *source = header->source;
     const struct dqg_alloc *alloc = &source->context->alloc;
     size_t count = header->count;
-    DQG_TRY(dqg_source_alloc(source, "the tensor list", count, sizeof *source->tensors, &source->tensors));
-    DQG_TRY(dqg_source_alloc(source, "the tensor list", count, sizeof(struct dqg_safetensors_place), &source->detail));
+    DQG_TRY(dqg_stored_alloc(source, count));
     uint32_t *order = dqg_calloc(alloc, count, sizeof *order);
     if (order == NULL) {
         return dqg_fail_memory(source->context, "the tensor list", count * sizeof *order);
@@ -310,7 +266,7 @@ dqg_status dqg_safetensors_open(struct dqg_source *source) {
     const struct dqg_input *input = &source->inputs[0];
     uint8_t bytes[8];
     char *text;
-    source->type = &dqg_safetensors_type;
+    source->type = &dqg_stored_type;
     source->format = "safetensors";
     DQG_TRY(dqg_input_read(source->context, input, 0, bytes, sizeof bytes));
     uint64_t size = dqg_get_u64(bytes);
@@ -327,59 +283,7 @@ dqg_status dqg_safetensors_open(struct dqg_source *source) {
     DQG_TRY(dqg_source_load_text(source, sizeof bytes, (size_t)size, &text));
     dqg_status status = parse_header(source, text, (size_t)size);
     dqg_free(&source->context->alloc, text, (size_t)size);
-    return status < 0 ? status : dqg_source_index_names(source);
+    DQG_TRY(status);
+    DQG_TRY(dqg_source_index_names(source));
+    return dqg_safetensors_scales(source);
 }
-
-/* ---- reading ---- */
-
-static dqg_status read_range(struct dqg_source *source, size_t tensor, uint64_t offset, void *buffer, size_t size) {
-    const struct dqg_safetensors_place *place = (const struct dqg_safetensors_place *)source->detail + tensor;
-    return dqg_input_read(source->context, &source->inputs[place->input], place->offset + offset, buffer, size);
-}
-
-/* There is one plane: the ranges of the others are empty. */
-static dqg_status safetensors_read(struct dqg_source *source, const struct dqg_plane_read *reads, size_t count,
-                                   struct dqg_work *work) {
-    for (size_t i = 0; i < count; i++) {
-        if (work != NULL) {
-            DQG_TRY(dqg_work_set(work, work->done, source->tensors[reads[i].tensor].name));
-        }
-        DQG_TRY(read_range(source, reads[i].tensor, reads[i].offset, reads[i].out, (size_t)reads[i].size));
-        if (work != NULL) {
-            work->done += reads[i].size;
-        }
-    }
-    return DQG_OK;
-}
-
-/* There are no checksums: what can be checked is that every byte can be read. */
-static dqg_status safetensors_verify(struct dqg_source *source) {
-    const struct dqg_alloc *alloc = &source->context->alloc;
-    struct dqg_work work;
-    uint64_t total = 0, done = 0;
-    for (size_t i = 0; i < source->tensor_count; i++) {
-        total += source->tensors[i].stored_bytes;
-    }
-    char *buffer = dqg_malloc(alloc, DQG_CHECK_BYTES);
-    if (buffer == NULL) {
-        return dqg_fail_memory(source->context, "reading the file", DQG_CHECK_BYTES);
-    }
-    dqg_work_begin(&work, source->context, DQG_PHASE_VERIFY, total);
-    dqg_status status = DQG_OK;
-    for (size_t i = 0; i < source->tensor_count; i++) {
-        const struct dqg_tensor_desc *desc = &source->tensors[i];
-        for (uint64_t at = 0; status >= 0 && at < desc->stored_bytes; at += DQG_CHECK_BYTES) {
-            size_t size =
-                desc->stored_bytes - at < DQG_CHECK_BYTES ? (size_t)(desc->stored_bytes - at) : (size_t)DQG_CHECK_BYTES;
-            status = read_range(source, i, at, buffer, size);
-            done += size;
-            if (status >= 0) {
-                status = dqg_work_set(&work, done, desc->name);
-            }
-        }
-    }
-    dqg_free(alloc, buffer, DQG_CHECK_BYTES);
-    return status;
-}
-
-const struct dqg_source_type dqg_safetensors_type = {safetensors_read, safetensors_verify, NULL};

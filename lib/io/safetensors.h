@@ -1,18 +1,12 @@
 /* SPDX-License-Identifier: MIT */
-/* What a single safetensors file and a sharded checkpoint have in common: where the bytes of each tensor are. Private
- * to lib/io. */
+/* What a single safetensors file and a sharded checkpoint have in common. Private to lib/io. */
 #ifndef DQG_SAFETENSORS_H
 #define DQG_SAFETENSORS_H
 
-#include "io/source.h"
+#include "io/stored.h"
 
-/* source->detail is an array of these, one for each tensor. */
-struct dqg_safetensors_place {
-    uint64_t offset; /* in the file */
-    size_t input;    /* which file */
-};
-
-extern const struct dqg_source_type dqg_safetensors_type;
+/* Give tensors of 8-bit floats the scales that stand beside them; names are in order already. */
+dqg_status dqg_safetensors_scales(struct dqg_source *source);
 
 /* Fail over the JSON of an input: out of memory, or the parser's complaint and where. */
 dqg_status dqg_json_report(const struct dqg_source *source, const struct dqg_json *json, const char *what);

@@ -188,8 +188,8 @@ static struct mapping *find_mapping(const struct index *index, const char *name)
 /* Take over the tensors of an opened shard that the index expects in it. */
 static dqg_status take_tensors(struct index *index, const struct dqg_source *shard, size_t number) {
     struct dqg_source *source = index->source;
-    struct dqg_safetensors_place *places = source->detail;
-    const struct dqg_safetensors_place *shard_places = shard->detail;
+    struct dqg_stored *places = source->detail;
+    const struct dqg_stored *shard_places = shard->detail;
     for (size_t i = 0; i < shard->tensor_count; i++) {
         struct mapping *mapping = find_mapping(index, shard->tensors[i].name);
         if (mapping == NULL) {
@@ -202,7 +202,7 @@ static dqg_status take_tensors(struct index *index, const struct dqg_source *sha
         mapping->found = true;
         source->tensors[source->tensor_count] = shard->tensors[i];
         source->tensors[source->tensor_count].name = mapping->name;
-        places[source->tensor_count].offset = shard_places[i].offset;
+        places[source->tensor_count] = shard_places[i];
         places[source->tensor_count++].input = number + 1;
     }
     return DQG_OK;
@@ -221,8 +221,9 @@ static dqg_status open_shard(struct index *index, const char *folder, size_t fol
     DQG_TRY(dqg_input_open_path(source->context, path, &input));
     DQG_TRY(dqg_source_open(source->context, &input, &shard));
     dqg_status status = DQG_OK;
-    if (shard.type != &dqg_safetensors_type) {
-        status = dqg_fail(source->context, DQG_ERROR_FORMAT, "%s is not a .safetensors file, as a shard must be", path);
+    if (shard.type != &dqg_stored_type) {
+        status = dqg_fail(source->context, DQG_ERROR_FORMAT, "%s is not a .safetensors or PyTorch file, as a shard must be",
+                          path);
     }
     if (status >= 0) {
         status = take_tensors(index, &shard, number);
@@ -245,9 +246,7 @@ static dqg_status open_shards(struct index *index, const char *path) {
     DQG_TRY(dqg_source_alloc(source, "the shards", index->file_count + 1, sizeof *inputs, &inputs));
     inputs[0] = source->inputs[0];
     source->inputs = inputs;
-    DQG_TRY(dqg_source_alloc(source, "the tensor list", index->count, sizeof *source->tensors, &source->tensors));
-    DQG_TRY(dqg_source_alloc(source, "the tensor list", index->count, sizeof(struct dqg_safetensors_place),
-                             &source->detail));
+    DQG_TRY(dqg_stored_alloc(source, index->count));
     for (size_t i = 0; i < index->file_count; i++) {
         DQG_TRY(open_shard(index, path, folder_length, i));
     }
@@ -257,14 +256,15 @@ static dqg_status open_shards(struct index *index, const char *path) {
                             index->map[i].name, index->map[i].file, index_name(index));
         }
     }
-    return dqg_source_index_names(source);
+    DQG_TRY(dqg_source_index_names(source));
+    return dqg_safetensors_scales(source);
 }
 
 dqg_status dqg_sharded_open(struct dqg_source *source, const char *path) {
     const struct dqg_input *input = &source->inputs[0];
     struct index *index;
     char *text;
-    source->type = &dqg_safetensors_type;
+    source->type = &dqg_stored_type;
     source->format = "safetensors";
     if (input->size > INDEX_MAX) {
         return dqg_fail(source->context, DQG_ERROR_LIMIT, "%s: an index of %llu bytes is more than the limit of %d",

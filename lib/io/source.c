@@ -144,6 +144,9 @@ static dqg_status open_by_contents(struct dqg_source *source, const char *path) 
     if (count >= 8 && memcmp(bytes, DQG_CONTAINER_MAGIC, 8) == 0) {
         return dqg_container_open(source);
     }
+    if (count >= 4 && memcmp(bytes, "GGUF", 4) == 0) {
+        return dqg_gguf_open(source);
+    }
     bool json = first_mark(bytes, 0, count) == '{' && dqg_utf8_valid((const char *)bytes, count < 8 ? count : 8);
     if (path != NULL && (json || ends_with(path, ".json"))) {
         return dqg_sharded_open(source, path);

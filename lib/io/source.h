@@ -26,6 +26,7 @@ struct dqg_source_type {
 /* Each fills a source whose context and inputs[0] are set, and leaves cleaning up after a failure to the caller. */
 dqg_status dqg_container_open(struct dqg_source *source);
 dqg_status dqg_safetensors_open(struct dqg_source *source);
+dqg_status dqg_gguf_open(struct dqg_source *source);
 dqg_status dqg_sharded_open(struct dqg_source *source, const char *path);
 
 /* Read without a message, from any thread: 0, or what dqg_input_fail() explains. The range is inside the input. */
