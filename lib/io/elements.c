@@ -16,7 +16,8 @@ static void decode_f64(float *out, const uint8_t *in, size_t count) {
     }
 }
 
-/* Sign, 4 bits of exponent with bias 7, 3 of mantissa; no infinity. As half of 2^-8 the value: 4 and 10 bits, bias 15. */
+/* Sign, 4 bits of exponent with bias 7, 3 of mantissa; no infinity. As half of 2^-8 the value: 4 and 10 bits, bias 15.
+ */
 static void decode_e4m3(float *out, const uint8_t *in, size_t count) {
     for (size_t i = 0; i < count; i++) {
         uint16_t half = (uint16_t)((in[i] & 0x80) << 8 | (in[i] & 0x7f) << 7);

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Reader for GGUF files, versions 2 and 3: magic | version | counts | keys and values | tensors | data. Weights in blocks
- * are seen as F16, in the order of dimensions that other checkpoints have. The format has no checksums. Called by
- * source.c.
+ * Reader for GGUF files, versions 2 and 3: magic | version | counts | keys and values | tensors | data. Weights in
+ * blocks are seen as F16, in the order of dimensions that other checkpoints have. The format has no checksums. Called
+ * by source.c.
  */
 #include "io/gguf.h"
 #include "io/bytes.h"
@@ -107,9 +107,9 @@ static dqg_status read_shape(struct dqg_gguf *gguf, size_t tensor, uint32_t *ran
 
 static dqg_status fail_type(const struct dqg_source *source, size_t tensor, uint32_t type) {
     static const char names[43][8] = {
-        [9] = "Q8_1",  [15] = "Q8_K",  [16] = "IQ2_XXS", [17] = "IQ2_XS", [18] = "IQ3_XXS", [19] = "IQ1_S",
-        [21] = "IQ3_S", [22] = "IQ2_S", [29] = "IQ1_M",   [34] = "TQ1_0",  [35] = "TQ2_0",   [39] = "MXFP4",
-        [40] = "NVFP4", [41] = "Q1_0",  [42] = "Q2_0"};
+        [9] = "Q8_1",   [15] = "Q8_K",  [16] = "IQ2_XXS", [17] = "IQ2_XS", [18] = "IQ3_XXS",
+        [19] = "IQ1_S", [21] = "IQ3_S", [22] = "IQ2_S",   [29] = "IQ1_M",  [34] = "TQ1_0",
+        [35] = "TQ2_0", [39] = "MXFP4", [40] = "NVFP4",   [41] = "Q1_0",   [42] = "Q2_0"};
     const char *name = type < DQG_COUNT_OF(names) && names[type][0] != '\0' ? names[type] : "unknown";
     return dqg_fail(source->context, DQG_ERROR_UNSUPPORTED,
                     "tensor '%s' in %s is stored in a way that cannot be read (%s, number %u); use a file of Q4_0 to "
@@ -149,9 +149,8 @@ static dqg_status read_tensor(struct dqg_gguf *gguf, size_t tensor) {
 static bool placed_before(const void *items, size_t a, size_t b) {
     const struct dqg_source *source = items;
     const struct dqg_stored *stored = source->detail;
-    return stored[a].offset != stored[b].offset
-               ? stored[a].offset < stored[b].offset
-               : source->tensors[a].stored_bytes < source->tensors[b].stored_bytes;
+    return stored[a].offset != stored[b].offset ? stored[a].offset < stored[b].offset
+                                                : source->tensors[a].stored_bytes < source->tensors[b].stored_bytes;
 }
 
 /* The data begin behind the header, aligned. Tensors must be in there and not overlap. */
@@ -196,10 +195,9 @@ static dqg_status read_counts(struct dqg_gguf *gguf, uint64_t *tensors, uint64_t
     }
     DQG_TRY(dqg_gguf_u64(gguf, tensors));
     DQG_TRY(dqg_gguf_u64(gguf, keys));
-    return *tensors <= TENSORS_MAX
-               ? DQG_OK
-               : dqg_fail(source->context, DQG_ERROR_LIMIT, "%s has %llu tensors, the limit is %d",
-                          source->inputs[0].name, (unsigned long long)*tensors, TENSORS_MAX);
+    return *tensors <= TENSORS_MAX ? DQG_OK
+                                   : dqg_fail(source->context, DQG_ERROR_LIMIT, "%s has %llu tensors, the limit is %d",
+                                              source->inputs[0].name, (unsigned long long)*tensors, TENSORS_MAX);
 }
 
 static dqg_status read_header(struct dqg_gguf *gguf) {

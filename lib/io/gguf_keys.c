@@ -101,8 +101,9 @@ static dqg_status read_list(struct dqg_gguf *gguf, const char *key, const char *
     DQG_TRY(dqg_gguf_u32(gguf, &type));
     DQG_TRY(dqg_gguf_u64(gguf, &count));
     if (type >= TYPE_COUNT || type == TYPE_ARRAY) {
-        return fail_key(gguf, key, type == TYPE_ARRAY ? "is a list of lists, which cannot be read"
-                                                      : "is a list of an unknown type");
+        return fail_key(gguf, key,
+                        type == TYPE_ARRAY ? "is a list of lists, which cannot be read"
+                                           : "is a list of an unknown type");
     }
     /* A text takes 8 bytes at least. */
     uint64_t left = gguf->source->inputs[0].size - gguf->at, least = type == TYPE_STRING ? 8 : type_bytes[type];
@@ -126,8 +127,8 @@ static dqg_status read_list(struct dqg_gguf *gguf, const char *key, const char *
 
 static dqg_status set_alignment(struct dqg_gguf *gguf, const char *key, const char *value) {
     int64_t alignment;
-    if (value == NULL || !dqg_parse_int64(value, strlen(value), &alignment) || alignment < 1 ||
-        alignment > (1 << 20) || (alignment & (alignment - 1)) != 0) {
+    if (value == NULL || !dqg_parse_int64(value, strlen(value), &alignment) || alignment < 1 || alignment > (1 << 20) ||
+        (alignment & (alignment - 1)) != 0) {
         return fail_key(gguf, key, "is not a power of two up to a million");
     }
     gguf->alignment = (uint64_t)alignment;

@@ -57,16 +57,11 @@ static const struct renamed outer_names[] = {
 };
 
 static const struct renamed block_names[] = {
-    {"attn_q.", "layer.0.SelfAttention.q."},
-    {"attn_k.", "layer.0.SelfAttention.k."},
-    {"attn_v.", "layer.0.SelfAttention.v."},
-    {"attn_o.", "layer.0.SelfAttention.o."},
-    {"attn_norm.", "layer.0.layer_norm."},
-    {"attn_rel_b.", "layer.0.SelfAttention.relative_attention_bias."},
-    {"ffn_norm.", "layer.1.layer_norm."},
-    {"ffn_gate.", "layer.1.DenseReluDense.wi_0."},
-    {"ffn_up.", "layer.1.DenseReluDense.wi_1."},
-    {"ffn_down.", "layer.1.DenseReluDense.wo."},
+    {"attn_q.", "layer.0.SelfAttention.q."},     {"attn_k.", "layer.0.SelfAttention.k."},
+    {"attn_v.", "layer.0.SelfAttention.v."},     {"attn_o.", "layer.0.SelfAttention.o."},
+    {"attn_norm.", "layer.0.layer_norm."},       {"attn_rel_b.", "layer.0.SelfAttention.relative_attention_bias."},
+    {"ffn_norm.", "layer.1.layer_norm."},        {"ffn_gate.", "layer.1.DenseReluDense.wi_0."},
+    {"ffn_up.", "layer.1.DenseReluDense.wi_1."}, {"ffn_down.", "layer.1.DenseReluDense.wo."},
 };
 
 static const struct renamed *find_name(const struct renamed *names, size_t count, const char *name) {

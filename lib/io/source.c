@@ -131,8 +131,28 @@ static dqg_status fail_unknown(struct dqg_source *source, const uint8_t *bytes, 
                         name);
     }
     return dqg_fail(source->context, DQG_ERROR_FORMAT,
-                    "%s is neither a .dqg nor a .safetensors file, nor the .safetensors.index.json of a sharded one",
+                    "%s is no file of tensors that can be read: .dqg, .safetensors, the .index.json of a sharded one, "
+                    "GGUF, PyTorch, NumPy",
                     name);
+}
+
+/* Formats of other programs that begin with a word of their own. */
+typedef dqg_status (*dqg_source_open_fn)(struct dqg_source *source);
+
+static dqg_source_open_fn find_format(const uint8_t *bytes, size_t count) {
+    static const struct {
+        char word[7];
+        size_t length;
+        dqg_source_open_fn open;
+    } formats[] = {{"GGUF", 4, dqg_gguf_open},
+                   {"PK\3\4", 4, dqg_archive_open},
+                   {"\x93NUMPY", 6, dqg_numpy_open}};
+    for (size_t i = 0; i < DQG_COUNT_OF(formats); i++) {
+        if (count >= formats[i].length && memcmp(bytes, formats[i].word, formats[i].length) == 0) {
+            return formats[i].open;
+        }
+    }
+    return NULL;
 }
 
 /* path is NULL where the input is not a file of its own. */
@@ -144,8 +164,9 @@ static dqg_status open_by_contents(struct dqg_source *source, const char *path) 
     if (count >= 8 && memcmp(bytes, DQG_CONTAINER_MAGIC, 8) == 0) {
         return dqg_container_open(source);
     }
-    if (count >= 4 && memcmp(bytes, "GGUF", 4) == 0) {
-        return dqg_gguf_open(source);
+    dqg_source_open_fn other = find_format(bytes, count);
+    if (other != NULL) {
+        return other(source);
     }
     bool json = first_mark(bytes, 0, count) == '{' && dqg_utf8_valid((const char *)bytes, count < 8 ? count : 8);
     if (path != NULL && (json || ends_with(path, ".json"))) {
@@ -157,6 +178,9 @@ static dqg_status open_by_contents(struct dqg_source *source, const char *path) 
     }
     if (plausible_safetensors(bytes, count)) {
         return dqg_safetensors_open(source);
+    }
+    if (count >= 2 && bytes[0] == 0x80 && bytes[1] >= 2 && bytes[1] <= 5) {
+        return dqg_torch_open(source); /* a pickle */
     }
     return fail_unknown(source, bytes, count);
 }

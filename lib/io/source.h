@@ -27,6 +27,9 @@ struct dqg_source_type {
 dqg_status dqg_container_open(struct dqg_source *source);
 dqg_status dqg_safetensors_open(struct dqg_source *source);
 dqg_status dqg_gguf_open(struct dqg_source *source);
+dqg_status dqg_archive_open(struct dqg_source *source); /* zip: PyTorch, NumPy */
+dqg_status dqg_torch_open(struct dqg_source *source);   /* older than those */
+dqg_status dqg_numpy_open(struct dqg_source *source);
 dqg_status dqg_sharded_open(struct dqg_source *source, const char *path);
 
 /* Read without a message, from any thread: 0, or what dqg_input_fail() explains. The range is inside the input. */

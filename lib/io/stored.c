@@ -47,8 +47,8 @@ struct decoding {
     size_t element; /* bytes of one as it is seen */
     uint64_t first, end;
     uint8_t *out;
-    const uint8_t *span; /* of a strided tensor: all from its first to its last element */
-    uint8_t *scratch;    /* for each lane: CHUNK elements as they are kept, and as floats */
+    const uint8_t *span;  /* of a strided tensor: all from its first to its last element */
+    uint8_t *scratch;     /* for each lane: CHUNK elements as they are kept, and as floats */
     _Atomic int32_t code; /* of a failed fetch */
 };
 

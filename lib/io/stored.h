@@ -21,10 +21,10 @@ struct dqg_encoding {
 /* Where a tensor is. source->detail is an array of these, one for each tensor. */
 struct dqg_stored {
     const struct dqg_encoding *encoding;
-    size_t input;                  /* which file */
-    uint64_t offset;               /* in the file */
-    float scale;                   /* multiplies what is decoded */
-    bool strided;                  /* elements are apart as strides say; their blocks hold one each */
+    size_t input;                   /* which file */
+    uint64_t offset;                /* in the file */
+    float scale;                    /* multiplies what is decoded */
+    bool strided;                   /* elements are apart as strides say; their blocks hold one each */
     uint64_t strides[DQG_MAX_RANK]; /* in elements */
 };
 

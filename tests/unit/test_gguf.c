@@ -169,11 +169,20 @@ static void keeps_values_as_texts(void **state) {
     put_number(&file, 0, 8);
     assert_ok(io_open_bytes(fixture, file.bytes, file.size, &source));
     static const char *const values[][2] = {
-        {"u8", "200"},         {"i8", "-56"},      {"u16", "65535"},
-        {"i16", "-1"},         {"u32", "4294967295"}, {"i32", "-1"},
-        {"f32", "1.5"},        {"bool", "true"},   {"u64", "18446744073709551615"},
-        {"i64", "-1"},         {"f64", "-0.5"},    {"list", "[1,-2,3]"},
-        {"texts", "[\"a\\\"\",\"\"]"}, {"none", "[]"},
+        {"u8", "200"},
+        {"i8", "-56"},
+        {"u16", "65535"},
+        {"i16", "-1"},
+        {"u32", "4294967295"},
+        {"i32", "-1"},
+        {"f32", "1.5"},
+        {"bool", "true"},
+        {"u64", "18446744073709551615"},
+        {"i64", "-1"},
+        {"f64", "-0.5"},
+        {"list", "[1,-2,3]"},
+        {"texts", "[\"a\\\"\",\"\"]"},
+        {"none", "[]"},
     };
     assert_int_equal(source.metadata_count, sizeof(values) / sizeof(values[0]));
     for (size_t i = 0; i < source.metadata_count; i++) {
