@@ -188,7 +188,9 @@ static struct dqg_pickle_value *pop_to_mark(struct dqg_pickle *pickle, enum dqg_
     return list;
 }
 
-static void remember(struct dqg_pickle *pickle, uint64_t number) {
+/* Under the next number, or one that follows in so many bytes. */
+static void remember(struct dqg_pickle *pickle, int bytes) {
+    uint64_t number = bytes == 0 ? pickle->memo_count : take_number(pickle, bytes);
     struct dqg_pickle_value *value = top(pickle);
     if (number >= pickle->size) { /* each takes two bytes of pickle at least */
         dqg_pickle_fail(pickle, DQG_ERROR_FORMAT, "it remembers under an impossible number");
@@ -198,7 +200,8 @@ static void remember(struct dqg_pickle *pickle, uint64_t number) {
     }
 }
 
-static void recall(struct dqg_pickle *pickle, uint64_t number) {
+static void recall(struct dqg_pickle *pickle, int bytes) {
+    uint64_t number = take_number(pickle, bytes);
     if (number >= pickle->memo_capacity || pickle->memo[number] == NULL) {
         dqg_pickle_fail(pickle, DQG_ERROR_FORMAT, "it recalls what it never remembered");
     } else {
@@ -208,37 +211,56 @@ static void recall(struct dqg_pickle *pickle, uint64_t number) {
 
 /* ---- instructions ---- */
 
+/* Each takes a number that its code implies: bytes of a length, values of a tuple, a kind. */
+
 static void push_int(struct dqg_pickle *pickle, int64_t number) {
     struct dqg_pickle_value *value = dqg_pickle_new(pickle, DQG_PICKLE_INT);
     value->integer = pickle->status < 0 ? 0 : number;
     push(pickle, value);
 }
 
+static void push_unsigned(struct dqg_pickle *pickle, int bytes) {
+    push_int(pickle, (int64_t)take_number(pickle, bytes));
+}
+
+static void push_signed(struct dqg_pickle *pickle, int bytes) {
+    push_int(pickle, (int32_t)(uint32_t)take_number(pickle, bytes));
+}
+
+static void push_bool(struct dqg_pickle *pickle, int value) {
+    push_int(pickle, value);
+}
+
+static void push_new(struct dqg_pickle *pickle, int kind) {
+    push(pickle, dqg_pickle_new(pickle, (enum dqg_pickle_kind)kind));
+}
+
 /* Python's integers have any length; those of more than 64 bits are of no use here. */
-static void push_long(struct dqg_pickle *pickle, uint64_t size) {
+static void push_long(struct dqg_pickle *pickle, int length_bytes) {
+    uint64_t size = take_number(pickle, length_bytes), number = 0;
     const uint8_t *at = take(pickle, size);
-    uint64_t number = at != NULL && size > 0 && size <= 8 && (at[size - 1] & 0x80) != 0 ? UINT64_MAX : 0;
-    for (uint64_t i = 0; at != NULL && i < size && i < 8; i++) {
-        number &= ~((uint64_t)0xff << 8 * i);
-        number |= (uint64_t)at[i] << 8 * i;
+    if (at == NULL || size > 8) {
+        push_new(pickle, DQG_PICKLE_OPAQUE);
+        return;
     }
-    if (size <= 8) {
-        push_int(pickle, (int64_t)number);
-    } else {
-        push(pickle, dqg_pickle_new(pickle, DQG_PICKLE_OPAQUE));
+    for (uint64_t i = 0; i < 8; i++) {
+        uint8_t sign = size > 0 && (at[size - 1] & 0x80) != 0 ? 0xff : 0;
+        number |= (uint64_t)(i < size ? at[i] : sign) << 8 * i;
     }
+    push_int(pickle, (int64_t)number);
 }
 
 /* In decimal; Python 2 writes long integers with an L, and truth values as 00 and 01. */
-static void push_int_line(struct dqg_pickle *pickle) {
+static void push_int_line(struct dqg_pickle *pickle, int unused) {
     size_t length;
     int64_t number;
     const char *line = take_line(pickle, &length);
+    (void)unused;
     length -= length > 0 && line[length - 1] == 'L';
     if (dqg_parse_int64(line, length, &number)) {
         push_int(pickle, number);
     } else {
-        push(pickle, dqg_pickle_new(pickle, DQG_PICKLE_OPAQUE));
+        push_new(pickle, DQG_PICKLE_OPAQUE);
     }
 }
 
@@ -261,22 +283,24 @@ static void push_text(struct dqg_pickle *pickle, int length_bytes) {
 }
 
 /* Quotes of a text are dropped; what is escaped stays so. */
-static void push_text_line(struct dqg_pickle *pickle, bool quoted) {
+static void push_text_line(struct dqg_pickle *pickle, int quoted) {
     size_t length;
     const char *line = take_line(pickle, &length);
-    bool both = quoted && length >= 2 && line[0] == line[length - 1];
+    bool both = quoted != 0 && length >= 2 && line[0] == line[length - 1];
     push_bytes(pickle, DQG_PICKLE_TEXT, both ? line + 1 : line, both ? length - 2 : length);
 }
 
 /* "module\nname\n" stands in the pickle. */
-static void push_global(struct dqg_pickle *pickle) {
+static void push_global(struct dqg_pickle *pickle, int unused) {
+    (void)unused;
     size_t module_length, name_length;
     const char *module = take_line(pickle, &module_length);
     take_line(pickle, &name_length);
     push_bytes(pickle, DQG_PICKLE_GLOBAL, module, module_length + 1 + name_length);
 }
 
-static void push_stack_global(struct dqg_pickle *pickle) {
+static void push_stack_global(struct dqg_pickle *pickle, int unused) {
+    (void)unused;
     const struct dqg_pickle_value *name = pop(pickle), *module = pop(pickle);
     if (name->kind != DQG_PICKLE_TEXT || module->kind != DQG_PICKLE_TEXT) {
         dqg_pickle_fail(pickle, DQG_ERROR_FORMAT, "the name of a global is no text");
@@ -293,12 +317,12 @@ static void push_stack_global(struct dqg_pickle *pickle) {
 }
 
 /* count values from the stack as a tuple. */
-static void push_tuple(struct dqg_pickle *pickle, size_t count) {
+static void push_tuple(struct dqg_pickle *pickle, int count) {
     struct dqg_pickle_value *items[3], *tuple = dqg_pickle_new(pickle, DQG_PICKLE_LIST);
-    for (size_t i = count; i > 0; i--) {
+    for (int i = count; i > 0; i--) {
         items[i - 1] = pop(pickle);
     }
-    for (size_t i = 0; i < count && pickle->status >= 0; i++) {
+    for (int i = 0; i < count && pickle->status >= 0; i++) {
         dqg_pickle_append(pickle, tuple, items[i]);
     }
     push(pickle, tuple);
@@ -316,18 +340,19 @@ static void extend(struct dqg_pickle *pickle, const struct dqg_pickle_value *ite
     }
 }
 
-static void extend_by(struct dqg_pickle *pickle, size_t count) {
+static void extend_by(struct dqg_pickle *pickle, int count) {
     struct dqg_pickle_value *items[2];
-    for (size_t i = count; i > 0; i--) {
+    for (int i = count; i > 0; i--) {
         items[i - 1] = pop(pickle);
     }
-    const struct dqg_pickle_value list = {.kind = DQG_PICKLE_LIST, .list = {items, count, count}};
+    const struct dqg_pickle_value list = {.kind = DQG_PICKLE_LIST, .list = {items, (size_t)count, (size_t)count}};
     if (pickle->status >= 0) {
         extend(pickle, &list);
     }
 }
 
-static void extend_to_mark(struct dqg_pickle *pickle) {
+static void extend_to_mark(struct dqg_pickle *pickle, int unused) {
+    (void)unused;
     const struct dqg_pickle_value *items = pop_to_mark(pickle, DQG_PICKLE_LIST);
     if (pickle->status >= 0) {
         extend(pickle, items);
@@ -335,8 +360,8 @@ static void extend_to_mark(struct dqg_pickle *pickle) {
 }
 
 /* A function or class, and its arguments, become what they give. */
-static void call(struct dqg_pickle *pickle, size_t extra) {
-    for (size_t i = 0; i < extra; i++) {
+static void call(struct dqg_pickle *pickle, int extra) {
+    for (int i = 0; i < extra; i++) {
         pop(pickle);
     }
     const struct dqg_pickle_value *arguments = pop(pickle), *global = pop(pickle);
@@ -347,187 +372,119 @@ static void call(struct dqg_pickle *pickle, size_t extra) {
     push(pickle, known ? pickle->call(pickle, global, arguments) : dqg_pickle_new(pickle, DQG_PICKLE_OPAQUE));
 }
 
-static void push_persistent(struct dqg_pickle *pickle) {
+static void push_persistent(struct dqg_pickle *pickle, int unused) {
+    (void)unused;
     const struct dqg_pickle_value *id = pop(pickle);
     if (pickle->status >= 0) {
         push(pickle, pickle->persistent(pickle, id));
     }
 }
 
-static void push_new(struct dqg_pickle *pickle, enum dqg_pickle_kind kind) {
-    push(pickle, dqg_pickle_new(pickle, kind));
+static void push_mark(struct dqg_pickle *pickle, int unused) {
+    (void)unused;
+    push(pickle, &pickle->mark);
 }
 
-static bool step_numbers(struct dqg_pickle *pickle, uint8_t code) {
-    switch (code) {
-    case 'K':
-        push_int(pickle, (int64_t)take_number(pickle, 1));
-        return true;
-    case 'M':
-        push_int(pickle, (int64_t)take_number(pickle, 2));
-        return true;
-    case 'J':
-        push_int(pickle, (int32_t)(uint32_t)take_number(pickle, 4));
-        return true;
-    case 0x8a:
-        push_long(pickle, take_number(pickle, 1));
-        return true;
-    case 0x8b:
-        push_long(pickle, take_number(pickle, 4));
-        return true;
-    case 'I':
-    case 'L':
-        push_int_line(pickle);
-        return true;
-    case 0x88:
-        push_int(pickle, 1);
-        return true;
-    case 0x89:
-        push_int(pickle, 0);
-        return true;
-    case 'G':
-        take(pickle, 8);
-        push_new(pickle, DQG_PICKLE_OPAQUE);
-        return true;
-    case 'F':
-        take_line(pickle, &(size_t){0});
-        push_new(pickle, DQG_PICKLE_OPAQUE);
-        return true;
-    default:
-        return false;
-    }
+static void push_marked(struct dqg_pickle *pickle, int kind) {
+    push(pickle, pop_to_mark(pickle, (enum dqg_pickle_kind)kind));
 }
 
-static bool step_texts(struct dqg_pickle *pickle, uint8_t code) {
-    switch (code) {
-    case 'U':
-    case 'C':
-    case 0x8c:
-        push_text(pickle, 1);
-        return true;
-    case 'T':
-    case 'B':
-    case 'X':
-        push_text(pickle, 4);
-        return true;
-    case 0x8d:
-    case 0x8e:
-        push_text(pickle, 8);
-        return true;
-    case 'S':
-        push_text_line(pickle, true);
-        return true;
-    case 'V':
-        push_text_line(pickle, false);
-        return true;
-    case 'c':
-        push_global(pickle);
-        return true;
-    case 0x93:
-        push_stack_global(pickle);
-        return true;
-    default:
-        return false;
-    }
+static void push_again(struct dqg_pickle *pickle, int unused) {
+    (void)unused;
+    push(pickle, top(pickle));
 }
 
-static bool step_containers(struct dqg_pickle *pickle, uint8_t code) {
-    switch (code) {
-    case '(':
-        push(pickle, &pickle->mark);
-        return true;
-    case ')':
-    case ']':
-        push_new(pickle, DQG_PICKLE_LIST);
-        return true;
-    case '}':
-        push_new(pickle, DQG_PICKLE_DICT);
-        return true;
-    case 0x8f:
-        push_new(pickle, DQG_PICKLE_OPAQUE);
-        return true; /* a set */
-    case 0x91:
-        pop_to_mark(pickle, DQG_PICKLE_LIST);
-        push_new(pickle, DQG_PICKLE_OPAQUE);
-        return true;
-    case 't':
-    case 'l':
-        push(pickle, pop_to_mark(pickle, DQG_PICKLE_LIST));
-        return true;
-    case 0x85:
-    case 0x86:
-    case 0x87:
-        push_tuple(pickle, (size_t)code - 0x84);
-        return true;
-    case 'a':
-        extend_by(pickle, 1);
-        return true;
-    case 's':
-        extend_by(pickle, 2);
-        return true;
-    case 'e':
-    case 'u':
-    case 0x90:
-        extend_to_mark(pickle);
-        return true;
-    default:
-        return false;
-    }
-}
-
-static bool step_objects(struct dqg_pickle *pickle, uint8_t code) {
-    switch (code) {
-    case 'N':
-        push_new(pickle, DQG_PICKLE_NONE);
-        return true;
-    case 'R':
-    case 0x81:
-        call(pickle, 0);
-        return true;
-    case 0x92:
-        call(pickle, 1);
-        return true; /* with arguments by name, too */
-    case 'b':
+/* What is on top, even a mark. */
+static void drop(struct dqg_pickle *pickle, int unused) {
+    (void)unused;
+    if (pickle->stack_count > 0 && pickle->stack[pickle->stack_count - 1] == &pickle->mark) {
+        pickle->stack_count--;
+    } else {
         pop(pickle);
-        return true; /* state that nobody needs */
-    case 'Q':
-        push_persistent(pickle);
-        return true;
-    case '0': /* what is on top, even a mark */
-        if (pickle->stack_count > 0 && pickle->stack[pickle->stack_count - 1] == &pickle->mark) {
-            pickle->stack_count--;
-        } else {
-            pop(pickle);
-        }
-        return true;
-    case '1':
-        pop_to_mark(pickle, DQG_PICKLE_LIST);
-        return true;
-    case '2':
-        push(pickle, top(pickle));
-        return true;
-    case 'q':
-        remember(pickle, take_number(pickle, 1));
-        return true;
-    case 'r':
-        remember(pickle, take_number(pickle, 4));
-        return true;
-    case 0x94:
-        remember(pickle, pickle->memo_count);
-        return true;
-    case 'h':
-        recall(pickle, take_number(pickle, 1));
-        return true;
-    case 'j':
-        recall(pickle, take_number(pickle, 4));
-        return true;
-    case 0x95:
-        take(pickle, 8);
-        return true; /* size of a frame: of use to readers of streams */
-    default:
-        return false;
     }
 }
+
+static void drop_to_mark(struct dqg_pickle *pickle, int unused) {
+    (void)unused;
+    pop_to_mark(pickle, DQG_PICKLE_LIST);
+}
+
+static void skip(struct dqg_pickle *pickle, int bytes) {
+    take(pickle, (uint64_t)bytes);
+}
+
+static void push_float_line(struct dqg_pickle *pickle, int unused) {
+    size_t length;
+    (void)unused;
+    take_line(pickle, &length);
+    push_new(pickle, DQG_PICKLE_OPAQUE);
+}
+
+static void push_float(struct dqg_pickle *pickle, int bytes) {
+    skip(pickle, bytes);
+    push_new(pickle, DQG_PICKLE_OPAQUE);
+}
+
+/* By code; those that are missing are refused. */
+static const struct {
+    void (*run)(struct dqg_pickle *pickle, int argument);
+    int argument;
+} instructions[256] = {
+    ['N'] = {push_new, DQG_PICKLE_NONE},
+    [0x88] = {push_bool, 1}, /* NEWTRUE, NEWFALSE */
+    [0x89] = {push_bool, 0},
+    ['K'] = {push_unsigned, 1}, /* BININT1, BININT2, BININT, INT, LONG */
+    ['M'] = {push_unsigned, 2},
+    ['J'] = {push_signed, 4},
+    ['I'] = {push_int_line, 0},
+    ['L'] = {push_int_line, 0},
+    [0x8a] = {push_long, 1}, /* LONG1, LONG4 */
+    [0x8b] = {push_long, 4},
+    ['G'] = {push_float, 8}, /* BINFLOAT, FLOAT */
+    ['F'] = {push_float_line, 0},
+    ['U'] = {push_text, 1}, /* texts and bytes, their lengths in 1, 4 and 8 bytes */
+    ['C'] = {push_text, 1},
+    [0x8c] = {push_text, 1},
+    ['T'] = {push_text, 4},
+    ['B'] = {push_text, 4},
+    ['X'] = {push_text, 4},
+    [0x8d] = {push_text, 8},
+    [0x8e] = {push_text, 8},
+    ['S'] = {push_text_line, 1},
+    ['V'] = {push_text_line, 0},
+    ['c'] = {push_global, 0},
+    [0x93] = {push_stack_global, 0},
+    ['('] = {push_mark, 0},
+    [')'] = {push_new, DQG_PICKLE_LIST},
+    [']'] = {push_new, DQG_PICKLE_LIST},
+    ['}'] = {push_new, DQG_PICKLE_DICT},
+    [0x8f] = {push_new, DQG_PICKLE_OPAQUE}, /* EMPTY_SET; FROZENSET */
+    [0x91] = {push_marked, DQG_PICKLE_LIST},
+    ['t'] = {push_marked, DQG_PICKLE_LIST},
+    ['l'] = {push_marked, DQG_PICKLE_LIST},
+    [0x85] = {push_tuple, 1},
+    [0x86] = {push_tuple, 2},
+    [0x87] = {push_tuple, 3},
+    ['a'] = {extend_by, 1}, /* APPEND, SETITEM; APPENDS, SETITEMS, ADDITEMS */
+    ['s'] = {extend_by, 2},
+    ['e'] = {extend_to_mark, 0},
+    ['u'] = {extend_to_mark, 0},
+    [0x90] = {extend_to_mark, 0},
+    ['R'] = {call, 0}, /* REDUCE, NEWOBJ; NEWOBJ_EX has arguments by name, too */
+    [0x81] = {call, 0},
+    [0x92] = {call, 1},
+    ['b'] = {drop, 0}, /* BUILD: a state that nobody needs */
+    ['Q'] = {push_persistent, 0},
+    ['0'] = {drop, 0},
+    ['1'] = {drop_to_mark, 0},
+    ['2'] = {push_again, 0},
+    ['q'] = {remember, 1}, /* BINPUT, LONG_BINPUT, MEMOIZE */
+    ['r'] = {remember, 4},
+    [0x94] = {remember, 0},
+    ['h'] = {recall, 1}, /* BINGET, LONG_BINGET */
+    ['j'] = {recall, 4},
+    [0x95] = {skip, 8}, /* FRAME: of use to readers of streams */
+};
 
 static void begin(struct dqg_pickle *pickle) {
     pickle->mark.kind = DQG_PICKLE_MARK;
@@ -548,8 +505,9 @@ struct dqg_pickle_value *dqg_pickle_run(struct dqg_pickle *pickle) {
         if (code == '.') {
             break;
         }
-        if (!step_numbers(pickle, code) && !step_texts(pickle, code) && !step_containers(pickle, code) &&
-            !step_objects(pickle, code)) {
+        if (instructions[code].run != NULL) {
+            instructions[code].run(pickle, instructions[code].argument);
+        } else {
             dqg_pickle_fail(pickle, DQG_ERROR_UNSUPPORTED, "it has an instruction that state dicts do not need");
         }
     }

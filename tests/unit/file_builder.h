@@ -18,6 +18,8 @@ static inline void put(struct builder *file, const void *data, size_t size) {
     file->size += size;
 }
 
+#define put_literal(file, text) put(file, text, sizeof(text) - 1)
+
 static inline void put_number(struct builder *file, uint64_t value, int bytes) {
     for (int i = 0; i < bytes; i++) {
         uint8_t byte = (uint8_t)(value >> 8 * i);
