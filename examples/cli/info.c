@@ -4,6 +4,8 @@
 
 #include "cli.h"
 
+enum { VALUE_MOST = 300 }; /* bytes of metadata shown in a line */
+
 struct info {
     bool json;
     bool tensors;
@@ -95,7 +97,8 @@ static void print_text(const struct info *job) {
     }
     const char *key, *value;
     for (int32_t i = 0; dqg_model_metadata_at(job->model, i, &key, &value) == DQG_OK; i++) {
-        printf("%s  %-18s %s\n", i == 0 ? "\nmetadata\n" : "", key, value);
+        bool cut = strlen(value) > VALUE_MOST; /* whole vocabularies are metadata, too */
+        printf("%s  %-18s %.*s%s\n", i == 0 ? "\nmetadata\n" : "", key, VALUE_MOST, value, cut ? " ..." : "");
     }
     dqg_tensor_info tensor;
     char shape[128], format[32];

@@ -129,7 +129,7 @@ int cli_check_output(struct cli *cli, const char *path) {
 
 uint64_t file_bytes(const char *path) {
     struct stat info;
-    return stat(path, &info) == 0 && info.st_size > 0 ? (uint64_t)info.st_size : 0;
+    return stat(path, &info) == 0 && S_ISREG(info.st_mode) ? (uint64_t)info.st_size : 0;
 }
 
 const char *bytes_text(char *buffer, uint64_t bytes) {

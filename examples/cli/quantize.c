@@ -116,7 +116,7 @@ int quantize_main(struct cli *cli, int argc, char **argv) {
     struct args args = {.cli = cli,
                         .command = "quantize",
                         .operands = "CHECKPOINT -o FILE.dqg",
-                        .summary = "Turns a float .safetensors checkpoint into a 4-bit .dqg file.",
+                        .summary = "Turns a checkpoint (safetensors, GGUF, PyTorch, folder) into a 4-bit .dqg file.",
                         .notes = notes,
                         .rows = rows,
                         .row_count = COUNT_OF(rows),

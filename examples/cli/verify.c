@@ -14,7 +14,8 @@ static int verify_file(struct cli *cli, const char *path) {
     }
     if (!cli->quiet) {
         char size[32];
-        printf("%s: good (%s)\n", path, bytes_text(size, file_bytes(path)));
+        uint64_t bytes = file_bytes(path); /* 0 for a folder */
+        printf(bytes > 0 ? "%s: good (%s)\n" : "%s: good\n", path, bytes_text(size, bytes));
     }
     return EXIT_OK;
 }
@@ -24,7 +25,7 @@ int verify_main(struct cli *cli, int argc, char **argv) {
                         .command = "verify",
                         .operands = "FILE...",
                         .summary =
-                            "Checks .dqg and .safetensors files from end to end. Names the tensor that is damaged.",
+                            "Checks .dqg files and checkpoints from end to end. Names the tensor that is damaged.",
                         .min_operands = 1,
                         .max_operands = ARGS_POSITIONAL};
     int code;

@@ -64,7 +64,7 @@ struct dqg_source {
     size_t tensor_count;
     struct dqg_metadata *metadata;
     size_t metadata_count;
-    const char *format; /* "dqg" or "safetensors" */
+    const char *format; /* "dqg", "safetensors", "GGUF", "PyTorch", "NumPy"; of several files that of the first */
 
     /* The rest belongs to the reader. */
     const struct dqg_source_type *type;
@@ -76,8 +76,11 @@ struct dqg_source {
 };
 
 /*
- * Open a file by its contents: .dqg, safetensors; with a path also a safetensors index. source is zeroed by the call
- * and closed by dqg_source_close() after success. The input is taken over: closed by the source, on failure too.
+ * Open a file by its contents: .dqg, safetensors, GGUF, PyTorch, NumPy; with a path also the index of a sharded
+ * checkpoint, and a folder of networks, whose tensors are "<sub-folder>/<name>" and whose texts (*.json, merges.txt) are
+ * metadata "<sub-folder>/<file>"; "<sub-folder>/spiece.model" only says that the file is there, below the name of
+ * inputs[0]. source is zeroed by the call and closed by dqg_source_close() after success. The input is taken over:
+ * closed by the source, on failure too.
  */
 dqg_status dqg_source_open(struct dqg_context *context, struct dqg_input *input, struct dqg_source *source);
 dqg_status dqg_source_open_path(struct dqg_context *context, const char *path, struct dqg_source *source);
@@ -115,7 +118,7 @@ const char *dqg_source_metadata(const struct dqg_source *source, const char *key
 
 /*
  * A plane to be read whole, or size bytes from offset of it. For .dqg files offset and size are whole frames or go up
- * to the end of the plane: use offset 0 and the full size except for safetensors.
+ * to the end of the plane; for others they are whole elements.
  */
 struct dqg_plane_read {
     size_t tensor;

@@ -131,8 +131,8 @@ static dqg_status fail_unknown(struct dqg_source *source, const uint8_t *bytes, 
                         name);
     }
     return dqg_fail(source->context, DQG_ERROR_FORMAT,
-                    "%s is no file of tensors that can be read: .dqg, .safetensors, the .index.json of a sharded one, "
-                    "GGUF, PyTorch, NumPy",
+                    "%s is neither a .dqg nor a .safetensors, GGUF, PyTorch or NumPy file, nor the .index.json of a "
+                    "sharded checkpoint",
                     name);
 }
 
@@ -213,6 +213,9 @@ dqg_status dqg_source_open(struct dqg_context *context, struct dqg_input *input,
 dqg_status dqg_source_open_path(struct dqg_context *context, const char *path, struct dqg_source *source) {
     struct dqg_input input;
     memset(source, 0, sizeof *source);
+    if (dqg_path_is_folder(path)) {
+        return dqg_folder_open(context, path, source);
+    }
     DQG_TRY(dqg_input_open_path(context, path, &input));
     return open_source(context, &input, path, source);
 }

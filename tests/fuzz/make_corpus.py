@@ -1,17 +1,21 @@
 # SPDX-License-Identifier: MIT
 """
-Writes the seed files of the fuzz targets: make_corpus.py FOLDER, which has the folders container, json, safetensors,
-tokenizer.
+Writes the seed files of the fuzz targets: make_corpus.py FOLDER, which has a folder for each target.
 
 The .dqg files are made here from docs/container.md, independently of the library; zstd frames are spelled out. Needs
 libxxhash.so.0 and nothing else. --hex prints the files that tests/unit/test_container.c spells out.
 """
 import base64
+import collections
 import ctypes
+import io
 import json
 import pathlib
+import pickle
 import struct
 import sys
+import types
+import zipfile
 
 XXHASH = ctypes.CDLL('libxxhash.so.0')
 
@@ -175,6 +179,9 @@ def safetensors(header, data=b''):
 
 
 def safetensors_files():
+    yield 'scaled.safetensors', safetensors(
+        '{"a.weight":{"dtype":"F8_E4M3","shape":[2],"data_offsets":[0,2]},"b":{"dtype":"F64","shape":[1],"data_offsets":'
+        '[6,14]},"a.scale_weight":{"dtype":"F32","shape":[1],"data_offsets":[2,6]}}', bytes(5) + b'\x3f' + bytes(8))
     golden = ('{"a":{"dtype":"F32","shape":[2,2],"data_offsets":[0,16]},'
               '"b":{"dtype":"F16","shape":[3],"data_offsets":[16,22]}}')
     yield 'golden.safetensors', safetensors(golden, struct.pack('<ffffHHH', 1, 2, 3, 4, 0x3c00, 0xc000, 0x3800))
@@ -225,6 +232,140 @@ def tokenizer_files():
     yield 'pieces.model', message + bytes([18, 2, 24, 1, 26, size & 127 | 128, size >> 7]) + rules
 
 
+def gguf_text(text):
+    return struct.pack('<Q', len(text)) + text.encode()
+
+
+def gguf(keys, tensors, data, version=3):
+    """keys: (name, type, bytes); tensors: (name, sizes, type, offset)."""
+    header = b'GGUF' + struct.pack('<IQQ', version, len(tensors), len(keys))
+    header += b''.join(gguf_text(key) + struct.pack('<I', kind) + value for key, kind, value in keys)
+    for name, sizes, kind, offset in tensors:
+        header += gguf_text(name) + struct.pack(f'<I{len(sizes)}Q', len(sizes), *sizes)
+        header += struct.pack('<IQ', kind, offset)
+    return header + bytes(-len(header) % 32) + data
+
+
+def gguf_files():
+    golden = [('general.architecture', 8, gguf_text('sd1')), ('general.alignment', 4, struct.pack('<I', 32)),
+              ('comfy.gguf.orig_shape.w', 9, struct.pack('<IQ4i', 5, 4, 2, 32, 1, 1))]
+    yield 'golden.gguf', gguf(golden, [('w', (32, 2), 2, 0), ('b', (2,), 0, 64)],
+                              bytes(range(18)) * 2 + bytes(28) + struct.pack('<ff', 1.5, -2))
+    blocks = {2: (32, 18), 3: (32, 20), 6: (32, 22), 7: (32, 24), 8: (32, 34), 20: (32, 18), 10: (256, 84),
+              11: (256, 110), 12: (256, 144), 13: (256, 176), 14: (256, 210), 23: (256, 136), 0: (1, 4), 1: (1, 2),
+              24: (1, 1), 25: (1, 2), 26: (1, 4), 27: (1, 8), 28: (1, 8), 30: (1, 2)}
+    tensors, data = [], b''
+    for kind, (values, size) in blocks.items():
+        tensors.append((f't{kind}', (values, 2), kind, len(data)))
+        data += some_bytes(2 * size) + bytes(-2 * size % 32)
+    values = [(f'k{kind}', kind, some_bytes(size)) for kind, size in enumerate((1, 1, 2, 2, 4, 4, 4, 1))]
+    values += [(f'k{kind}', kind, some_bytes(8)) for kind in (10, 11, 12)]
+    values += [('texts', 9, struct.pack('<IQ', 8, 2) + gguf_text('a"') + gguf_text('')),
+               ('floats', 9, struct.pack('<IQff', 6, 2, 1.5, -2)), ('bytes', 9, struct.pack('<IQ', 0, 3) + b'abc')]
+    yield 'types.gguf', gguf(values, tensors, data)
+    names = ('token_embd.weight', 'enc.blk.0.attn_q.weight', 'enc.blk.0.ffn_gate.weight', 'enc.output_norm.weight')
+    yield 't5.gguf', gguf([], [(name, (2,), 0, 32 * i) for i, name in enumerate(names)], bytes(128), version=2)
+
+
+class Storage:
+    """A storage of a PyTorch checkpoint: its class, key and number of elements."""
+
+    def __init__(self, kind, key, count):
+        self.kind, self.key, self.count = kind, key, count
+
+
+class TensorOf:
+    """A tensor; pickled as PyTorch does."""
+
+    def __init__(self, *arguments, function='_rebuild_tensor_v2'):
+        self.arguments, self.function = arguments + (False, None), function
+
+    def __reduce__(self):
+        return getattr(TORCH_UTILS, self.function), self.arguments
+
+
+# PyTorch's names for the pickler, which looks them up.
+TORCH = types.ModuleType('torch')
+TORCH_UTILS = types.ModuleType('torch._utils')
+for _name in 'FloatStorage', 'HalfStorage', 'LongStorage':
+    setattr(TORCH, _name, type(_name, (), {'__module__': 'torch'}))
+for _name in '_rebuild_tensor_v2', '_rebuild_parameter':
+    _function = types.FunctionType((lambda *_: None).__code__, {}, _name)
+    _function.__module__, _function.__qualname__ = 'torch._utils', _name
+    setattr(TORCH_UTILS, _name, _function)
+sys.modules['torch'], sys.modules['torch._utils'] = TORCH, TORCH_UTILS
+
+
+def torch_pickle(value, protocol=2, legacy=False):
+    class Pickler(pickle.Pickler):
+        def persistent_id(self, obj):
+            if not isinstance(obj, Storage):
+                return None
+            return ('storage', obj.kind, obj.key, 'cpu', obj.count) + ((None,) if legacy else ())
+
+    out = io.BytesIO()
+    Pickler(out, protocol).dump(value)
+    return out.getvalue()
+
+
+def torch_values():
+    floats, halves = Storage(TORCH.FloatStorage, '0', 6), Storage(TORCH.HalfStorage, '1', 4)
+    state = collections.OrderedDict(w=TensorOf(floats, 0, (2, 3), (3, 1)), t=TensorOf(floats, 0, (3, 2), (1, 3)),
+                                    b=TensorOf(halves, 2, (2,), (1,)), s=TensorOf(halves, 0, (), ()),
+                                    e=TensorOf(floats, 3, (4, 2), (0, 1)), n=TensorOf(floats, 0, (0, 3), (3, 1)))
+    training = {'model': {'module.' + name: value for name, value in state.items()}, 'ema': {'module.w': state['b']},
+                'opt': {'state': {0: state['w']}}, 'epoch': 3, 'lr': 1e-4, 'name': 'x', 'list': [1, (2, 3), None, True],
+                'big': 1 << 80, 'set': {1, 2}, 'bytes': b'abc', 'long': -300, 'path': pathlib.PurePosixPath('a')}
+    return state, training
+
+
+STORAGES = struct.pack('<6f', *range(6)), struct.pack('<4H', 0x3c00, 0x4000, 0x4200, 0xc400)
+
+
+def pickle_files():
+    state, training = torch_values()
+    for protocol in 2, 3, 4, 5:
+        yield f'state{protocol}.pkl', torch_pickle(state, protocol)
+        yield f'training{protocol}.pkl', torch_pickle(training, protocol)
+    yield 'lines.pkl', b'\x80\x02}(S\'a\'\nI7\nVb\nL8L\nF1.5\nI01\nU\x01cN\x8f(K\x01\x90\x30\x320u.'
+
+
+def archive(entries, large=False):
+    out = io.BytesIO()
+    with zipfile.ZipFile(out, 'w') as made:
+        for name, data in entries:
+            with made.open(zipfile.ZipInfo(name), 'w', force_zip64=large) as entry:
+                entry.write(data)
+    return out.getvalue()
+
+
+def torch_files():
+    state, training = torch_values()
+    for name, value in ('state.pt', state), ('training.pt', training):
+        yield name, archive([('x/data.pkl', torch_pickle(value)), ('x/byteorder', b'little'),
+                             ('x/data/0', STORAGES[0]), ('x/data/1', STORAGES[1]), ('x/version', b'3\n')],
+                            large=value is training)
+    magic = 0x1950a86a20f9469cfc6c
+    row = [pickle.dumps(magic, 2), pickle.dumps(1001, 2), pickle.dumps({'little_endian': True}, 2),
+           torch_pickle(state, legacy=True), pickle.dumps(['1', '0'], 2)]
+    yield 'old.pt', b''.join(row) + struct.pack('<q', 4) + STORAGES[1] + struct.pack('<q', 6) + STORAGES[0]
+
+
+def array(header, data, version=1):
+    before = b'\x93NUMPY' + bytes([version, 0])
+    length = 118 if version == 1 else 116
+    return before + struct.pack('<H' if version == 1 else '<I', length) + header.encode().ljust(length - 1) + b'\n' + data
+
+
+def numpy_files():
+    floats = array("{'descr': '<f4', 'fortran_order': False, 'shape': (2, 3), }", STORAGES[0])
+    yield 'floats.npy', floats
+    yield 'columns.npy', array("{'descr': '<f2', 'fortran_order': True, 'shape': (2, 2)}", STORAGES[1], version=2)
+    yield 'scalar.npy', array("{'descr': '<f8', 'fortran_order': False, 'shape': ()}", bytes(8), version=3)
+    yield 'both.npz', archive([('a.npy', floats), ('b.npy', array(
+        "{'descr': '|b1', 'fortran_order': False, 'shape': (3,)}", b'\1\0\1'))])
+
+
 def print_hex(name, pieces):
     print(f'static const uint8_t {name}[{sum(len(p) for p, _ in pieces)}] = {{')
     for data, comment in pieces:
@@ -244,10 +385,11 @@ def main():
         print_hex('one_tensor', container([W], [('k', 'v')]))
         print_hex('two_tensors', container([W, Z], []))
         return
-    seeds = {'container': container_files, 'safetensors': safetensors_files, 'json': json_files,
-             'tokenizer': tokenizer_files}
-    for kind, made in seeds.items():
-        for name, contents in made():
+    for kind, made in (('container', container_files()), ('safetensors', safetensors_files()), ('json', json_files()),
+                       ('gguf', gguf_files()), ('pickle', pickle_files()), ('torch', torch_files()),
+                       ('numpy', numpy_files()), ('tokenizer', tokenizer_files())):
+        (pathlib.Path(sys.argv[1]) / kind).mkdir(exist_ok=True)
+        for name, contents in made:
             data = contents if isinstance(contents, bytes) else b''.join(piece for piece, _ in contents)
             (pathlib.Path(sys.argv[1]) / kind / name).write_bytes(data)
 

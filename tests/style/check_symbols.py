@@ -19,7 +19,8 @@ ALLOWED_IMPORTS = [
     ('arithmetic', r'(exp|expm1|log|log1p|log2|log10|pow|sqrt|sin|cos|sincos|tan|atan|tanh|fmod|floor|ceil|trunc|round|'
                    r'rint|nearbyint|lrint|llrint|lround|llround|ldexp|frexp|scalbn|fma|fmin|fmax|cbrt|erf|hypot|'
                    r'acos|tgamma|erfc)[fl]?'),
-    ('files', r'(open|stat|fstat|lseek|pread|pwrite|ftruncate|mkstemp)(64)?|openat|close|read|write|'
+    ('files', r'(open|stat|fstat|lseek|pread|pwrite|ftruncate|mkstemp|readdir)(64)?|opendir|closedir|openat|close|read|'
+              r'write|'
               r'fsync|fdatasync|unlink|rename|link|fchmod|umask|getpid|access|mmap|munmap|posix_fadvise'),
     ('errors of the operating system', r'__errno_location|strerror_r|__xpg_strerror_r|strerrordesc_np'),
     ('threads', r'pthread_(mutex|cond|condattr|attr|create|join|once|self|key|setname|sigmask)\w*|'

@@ -21,6 +21,7 @@ static inline void put(struct builder *file, const void *data, size_t size) {
 #define put_literal(file, text) put(file, text, sizeof(text) - 1)
 
 static inline void put_number(struct builder *file, uint64_t value, int bytes) {
+    assert_in_range(bytes, 0, 8);
     for (int i = 0; i < bytes; i++) {
         uint8_t byte = (uint8_t)(value >> 8 * i);
         put(file, &byte, 1);

@@ -94,7 +94,7 @@ static void expect_refusal(struct io_fixture *fixture, const char *path, dqg_sta
 
 static void refuses_what_is_not_a_file(void **state) {
     struct io_fixture *fixture = *state;
-    expect_refusal(fixture, fixture->folder, DQG_ERROR_IO, "folder");
+    expect_refusal(fixture, fixture->folder, DQG_ERROR_NOT_FOUND, "folder");
     expect_refusal(fixture, io_path(fixture, "nothing"), DQG_ERROR_NOT_FOUND, "nothing");
     expect_refusal(fixture, "/dev/null", DQG_ERROR_IO, "regular file");
     const char *pipe = io_path(fixture, "pipe");

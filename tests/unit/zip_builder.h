@@ -58,7 +58,7 @@ static inline void put_zip_end(struct zip_builder *zip, bool large) {
         put(file, "PK\1\2\24\0", 6);
         put_zip_fields(file, zip->method, "", 0, large ? UINT32_MAX : size, length);
         put_number(file, large ? 28 : 0, 2);
-        put_number(file, 0, 2 + 2 + 2 + 4); /* comment, disk, attributes */
+        put_zeros_to(file, file->size + 2 + 2 + 2 + 4); /* comment, disk, attributes */
         put_number(file, large ? UINT32_MAX : zip->entries[i].header, 4);
         put(file, zip->entries[i].name, length);
         if (large) {
