@@ -241,7 +241,7 @@ static dqg_status take_sub_folders(struct folder *folder, const struct names *ro
 
 static dqg_status map_tensors(struct folder *folder, struct dqg_source *source) {
     struct dqg_mapping *mappings;
-    struct dqg_piece *pieces;
+    struct dqg_part *pieces;
     size_t count = 0;
     for (size_t i = 0; i < folder->inner_count; i++) {
         count += folder->inner[i].tensor_count;
@@ -251,7 +251,7 @@ static dqg_status map_tensors(struct folder *folder, struct dqg_source *source) 
     for (size_t i = 0, at = 0; i < folder->inner_count; i++) {
         for (size_t t = 0; t < folder->inner[i].tensor_count; t++, at++) {
             const struct dqg_tensor_desc *desc = &folder->inner[i].tensors[t];
-            pieces[at] = (struct dqg_piece){i, t, 0, desc->plane_bytes[DQG_PLANE_CODES]};
+            pieces[at] = (struct dqg_part){i, t, 0, desc->plane_bytes[DQG_PLANE_CODES]};
             mappings[at] = (struct dqg_mapping){.desc = *desc, .pieces = &pieces[at], .piece_count = 1};
             DQG_TRY(join(folder, folder->prefix[i], desc->name, &mappings[at].desc.name));
         }

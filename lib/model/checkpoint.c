@@ -40,6 +40,7 @@ static const char *const prefixes[] = {
     "text_encoder/",
     "text_encoder_2/",
     "text_encoder_3/",
+    "controlnet/",
 };
 
 /* Tensors of one network: those that begin with a prefix, and what the family makes of the rest of their names. */
