@@ -553,8 +553,8 @@ DQG_API dqg_status dqg_options_get_text(const dqg_options *options, int32_t key,
 /*
  * Load a model: a .dqg file, a checkpoint of another program (safetensors, GGUF, PyTorch, NumPy), the .index.json of a
  * sharded one, or a folder as diffusers writes it (docs/checkpoints.md). Every checksum of a .dqg file is verified and
- * every size checked before it is used. Float checkpoints load too and run on the float path; weights in blocks are seen
- * as F16. Nothing in a checkpoint is executed.
+ * every size checked before it is used. Float checkpoints load too and run on the float path; weights in blocks are
+ * seen as F16. Nothing in a checkpoint is executed.
  *   options  DQG_OPTIONS_MODEL or NULL
  *   model    receives the handle with one reference; dqg_model_release() gives it up
  * Errors: DQG_ERROR_NOT_FOUND, DQG_ERROR_IO, DQG_ERROR_FORMAT, DQG_ERROR_VERSION, DQG_ERROR_TRUNCATED,
@@ -705,7 +705,7 @@ DQG_API dqg_status dqg_model_memory(dqg_context *context, const dqg_model *model
                                     const dqg_options *options, dqg_memory_info *info);
 
 /*
- * Check a file that dqg_model_load() takes from end to end without loading it. Errors as dqg_model_load(): the message names
+ * Check what dqg_model_load() takes from end to end without loading it. Errors as dqg_model_load(): the message names
  * the tensor that is damaged, or says that the header or index is.
  */
 DQG_API dqg_status dqg_file_verify(dqg_context *context, const char *path);

@@ -4,7 +4,7 @@
  * seen as floats, and 8-bit floats with a sign and the usual biases as halves, which hold each of them exactly.
  */
 #include "io/bytes.h"
-#include "io/stored.h"
+#include "io/stored_tensor.h"
 #include "tensor/half.h"
 
 static void decode_f64(float *out, const uint8_t *in, size_t count) {

@@ -3,7 +3,7 @@
 #ifndef DQG_GGUF_H
 #define DQG_GGUF_H
 
-#include "io/stored.h"
+#include "io/stored_tensor.h"
 
 enum { DQG_GGUF_WINDOW = 16 * 1024 };
 

@@ -5,7 +5,7 @@
  * high ones. Values are those of the reference decoder to the last bit. Used by gguf.c.
  */
 #include "io/bytes.h"
-#include "io/stored.h"
+#include "io/stored_tensor.h"
 #include "tensor/half.h"
 
 static float half_at(const uint8_t *at) {

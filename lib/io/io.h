@@ -77,7 +77,7 @@ struct dqg_source {
 
 /*
  * Open a file by its contents: .dqg, safetensors, GGUF, PyTorch, NumPy; with a path also the index of a sharded
- * checkpoint, and a folder of networks, whose tensors are "<sub-folder>/<name>" and whose texts (*.json, merges.txt) are
+ * checkpoint, and a folder of networks, whose tensors are "<sub-folder>/<name>" and whose texts (.json, merges.txt) are
  * metadata "<sub-folder>/<file>"; "<sub-folder>/spiece.model" only says that the file is there, below the name of
  * inputs[0]. source is zeroed by the call and closed by dqg_source_close() after success. The input is taken over:
  * closed by the source, on failure too.

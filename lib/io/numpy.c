@@ -6,7 +6,7 @@
  */
 #include "io/archive.h"
 #include "io/bytes.h"
-#include "io/stored.h"
+#include "io/stored_tensor.h"
 
 enum { HEADER_MAX = 65536, ARRAYS_MAX = 16384 };
 

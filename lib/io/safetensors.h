@@ -3,7 +3,7 @@
 #ifndef DQG_SAFETENSORS_H
 #define DQG_SAFETENSORS_H
 
-#include "io/stored.h"
+#include "io/stored_tensor.h"
 
 /* Give tensors of 8-bit floats the scales that stand beside them; names are in order already. */
 dqg_status dqg_safetensors_scales(struct dqg_source *source);

@@ -222,8 +222,8 @@ static dqg_status open_shard(struct index *index, const char *folder, size_t fol
     DQG_TRY(dqg_source_open(source->context, &input, &shard));
     dqg_status status = DQG_OK;
     if (shard.type != &dqg_stored_type) {
-        status = dqg_fail(source->context, DQG_ERROR_FORMAT, "%s is not a .safetensors or PyTorch file, as a shard must be",
-                          path);
+        status = dqg_fail(source->context, DQG_ERROR_FORMAT,
+                          "%s is not a .safetensors or PyTorch file, as a shard must be", path);
     }
     if (status >= 0) {
         status = take_tensors(index, &shard, number);

@@ -4,7 +4,7 @@
 #define DQG_TORCH_H
 
 #include "io/pickle.h"
-#include "io/stored.h"
+#include "io/stored_tensor.h"
 
 enum { DQG_TORCH_TENSORS_MAX = 16384 };
 

@@ -180,8 +180,9 @@ def safetensors(header, data=b''):
 
 def safetensors_files():
     yield 'scaled.safetensors', safetensors(
-        '{"a.weight":{"dtype":"F8_E4M3","shape":[2],"data_offsets":[0,2]},"b":{"dtype":"F64","shape":[1],"data_offsets":'
-        '[6,14]},"a.scale_weight":{"dtype":"F32","shape":[1],"data_offsets":[2,6]}}', bytes(5) + b'\x3f' + bytes(8))
+        '{"a.weight":{"dtype":"F8_E4M3","shape":[2],"data_offsets":[0,2]},"b":{"dtype":"F64","shape":[1],'
+        '"data_offsets":[6,14]},'
+        '"a.scale_weight":{"dtype":"F32","shape":[1],"data_offsets":[2,6]}}', bytes(5) + b'\x3f' + bytes(8))
     golden = ('{"a":{"dtype":"F32","shape":[2,2],"data_offsets":[0,16]},'
               '"b":{"dtype":"F16","shape":[3],"data_offsets":[16,22]}}')
     yield 'golden.safetensors', safetensors(golden, struct.pack('<ffffHHH', 1, 2, 3, 4, 0x3c00, 0xc000, 0x3800))
@@ -353,8 +354,8 @@ def torch_files():
 
 def array(header, data, version=1):
     before = b'\x93NUMPY' + bytes([version, 0])
-    length = 118 if version == 1 else 116
-    return before + struct.pack('<H' if version == 1 else '<I', length) + header.encode().ljust(length - 1) + b'\n' + data
+    length = struct.pack('<H', 118) if version == 1 else struct.pack('<I', 116)
+    return (before + length + header.encode()).ljust(127) + b'\n' + data
 
 
 def numpy_files():

@@ -8,7 +8,7 @@
 #include "check.h"
 
 #include "file_builder.h"
-#include "io/stored.h"
+#include "io/stored_tensor.h"
 #include "tensor/half.h"
 
 /* ---- the reference quantizer for blocks of 32 ---- */

@@ -4,7 +4,7 @@
  * is fetched, put in order and decoded in chunks that the lanes share. Serves safetensors.c, sharded.c, gguf.c, torch.c
  * and numpy.c.
  */
-#include "io/stored.h"
+#include "io/stored_tensor.h"
 #include "tensor/format.h"
 
 enum { CHUNK = 8192, WIDEST = 8 }; /* elements decoded at a time, a multiple of every block; most bytes of an element */
