@@ -90,7 +90,7 @@ static void add_noise(struct features *f, const struct dqg_sched_point *point, i
 }
 
 static dqg_status evaluate(struct features *f, int32_t value) {
-    const struct dqg_exec_io io = {f->x, f->timesteps, f->labels, NULL};
+    const struct dqg_exec_io io = {.x = f->x, .timesteps = f->timesteps, .labels = f->labels};
     DQG_TRY(dqg_features_run(&f->exec, &io, value));
     size_t rows = f->grid[0] * f->grid[1];
     const float *made = (const float *)(f->exec.memory + f->graph.values[value].offset);

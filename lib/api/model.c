@@ -221,7 +221,7 @@ static dqg_status check_evaluation(struct dqg_context *context, const dqg_model 
 
 static dqg_status run_evaluation(struct dqg_exec *exec, const struct evaluation *evaluation, const double *timesteps,
                                  const int32_t *labels) {
-    struct dqg_exec_io io = {evaluation->x, timesteps, labels, evaluation->out};
+    struct dqg_exec_io io = {.x = evaluation->x, .timesteps = timesteps, .labels = labels, .out = evaluation->out};
     dqg_status status = DQG_PENDING;
     while (status == DQG_PENDING) {
         status = dqg_exec_next(exec, &io);

@@ -107,7 +107,7 @@ static double operations_of(const struct dqg_graph *graph, const struct dqg_node
         return 2.0 * (double)out->rows * (double)node->weight->size.rows * (double)node->weight->size.columns;
     }
     if (node->kind == DQG_NODE_ATTENTION) {
-        size_t keys = graph->values[node->k].rows / graph->samples;
+        size_t keys = dqg_graph_keys(graph, node);
         return 4.0 * (double)out->rows * (double)out->columns * (double)keys;
     }
     return 0.0;
@@ -165,7 +165,7 @@ static void tell(const struct evaluations *e, int32_t evaluation, int32_t index,
 }
 
 static dqg_status evaluate(struct evaluations *e, int32_t evaluation, bool profile) {
-    struct dqg_exec_io io = {e->x, e->timesteps, e->labels, e->out};
+    struct dqg_exec_io io = {.x = e->x, .timesteps = e->timesteps, .labels = e->labels, .out = e->out};
     dqg_status status = DQG_PENDING;
     while (status == DQG_PENDING) {
         int32_t index = e->exec.next;

@@ -10,7 +10,9 @@ struct dqg_exec_io {
     const float *x;          /* (samples, channels, height, width) */
     const double *timesteps; /* (samples) */
     const int32_t *labels;   /* (samples); -1 is the null class */
-    float *out;              /* (samples, out_channels, height, width) */
+    float *out;              /* (samples, out_channels, height, width); pixels of tokens left out stay as they are */
+    const int32_t *active;   /* (samples, active_tokens), ascending; of graphs with active_tokens */
+    float *kept;             /* [kept_floats] what self-attention keeps; NULL: nothing, without active_tokens only */
 };
 
 struct dqg_exec {
