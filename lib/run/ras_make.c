@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* Region-adaptive sampling: from a configuration and a graph to sizes and memory; and what of it a saved state holds. */
+/* Region-adaptive sampling: from a configuration and a graph to sizes and memory; and what a saved state holds. */
 #include "run/run.h"
 
 const char dqg_ras_metrics[] = "std|l2";

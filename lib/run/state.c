@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * Save and restore. A state is a header, the seeds, the latent, the x0 estimate, the solver's history, the momentum of
- * guidance, the step cache, RAS, guidance and conditions, clocks, the search, in the machine's byte order: it is for the
- * same program on the same machine, not a file format.
+ * guidance, the step cache, region-adaptive sampling, guidance and conditions, clocks, the search, in the machine's byte
+ * order: it is for the same program on the same machine, not a file format.
  */
 #include "run/run.h"
 #include "support/hash.h"

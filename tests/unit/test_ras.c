@@ -202,7 +202,8 @@ static void check_network(const struct model_fixture *fixture, enum dqg_attentio
     make_network(&sparse, fixture, ACTIVE, attention);
     assert_int_equal(dense.graph.kept_floats, sparse.graph.kept_floats);
     assert_int_equal(dense.graph.kept_floats, 2 * SAMPLES * TOKENS * 2 * 64); /* blocks, tokens, K and V */
-    float *kept = calloc(dense.graph.kept_floats, sizeof *kept), *before = calloc(dense.graph.kept_floats, sizeof *kept);
+    float *kept = calloc(dense.graph.kept_floats, sizeof *kept);
+    float *before = calloc(dense.graph.kept_floats, sizeof *before);
     assert_non_null(kept);
     assert_non_null(before);
     evaluate(&dense, x, NULL, NULL);

@@ -107,6 +107,28 @@ static void test_all_tokens(void **state) {
     }
 }
 
+/* Also where guidance asks for fewer evaluations: none at first, then without the unconditional. */
+static void test_guided(void **state) {
+    const struct model_fixture *fixture = *state;
+    float latents[2][VALUES];
+    for (int ratio = 0; ratio < 2; ratio++) {
+        dqg_options *options = run_options(fixture->context, &half);
+        dqg_run *run;
+        assert_ok(dqg_options_set_float(options, DQG_RUN_RAS_RATIO, ratio));
+        assert_ok(dqg_options_set_int(options, DQG_RUN_ZERO_STEPS, 3));
+        assert_ok(dqg_options_set_float(options, DQG_RUN_GUIDANCE_LOW, .2));
+        assert_ok(dqg_options_set_float(options, DQG_RUN_GUIDANCE_HIGH, .6));
+        assert_ok(dqg_run_create(fixture->context, fixture->model, NULL, options, &run));
+        for (int step = 0; step < 5; step++) {
+            assert_ok(dqg_run_step(run));
+            assert_true(ratio == 0 || run->ras.filled == (step >= 3)); /* nothing to keep before */
+        }
+        finish(run, -1, latents[ratio]);
+        dqg_options_destroy(options);
+    }
+    assert_memory_equal(latents[0], latents[1], sizeof latents[0]);
+}
+
 /* Which steps compute few tokens: a first one that is not the run's, resets, the last one with the tokens before. */
 static void test_steps(void **state) {
     static const char want[] = "DDRRRDRRDRRD";
@@ -319,7 +341,8 @@ static void test_memory(void **state) {
 
 /* ---- what it refuses ---- */
 
-static void refuse(const struct model_fixture *fixture, dqg_scheduler *scheduler, dqg_options *options, int32_t status) {
+static void refuse(const struct model_fixture *fixture, dqg_scheduler *scheduler, dqg_options *options,
+                   int32_t status) {
     dqg_run *run = anything;
     assert_fails(fixture->context, dqg_run_create(fixture->context, fixture->model, scheduler, options, &run), status);
     assert_null(run);
@@ -340,6 +363,9 @@ static void test_refused(void **state) {
     refuse(fixture, NULL, options, DQG_ERROR_UNSUPPORTED);
     options = run_options(fixture->context, &half);
     assert_ok(dqg_options_set_text(options, DQG_RUN_CACHE, "teacache"));
+    refuse(fixture, NULL, options, DQG_ERROR_UNSUPPORTED);
+    options = run_options(fixture->context, &half);
+    assert_ok(dqg_options_set_float(options, DQG_RUN_PERTURBED_SCALE, 2));
     refuse(fixture, NULL, options, DQG_ERROR_UNSUPPORTED);
     options = run_options(fixture->context, &half);
     assert_ok(dqg_options_set_ints(options, DQG_RUN_RAS_RANGE, (const int64_t[]){4}, 1));
@@ -369,7 +395,7 @@ int main(void) {
         cmocka_unit_test(test_all_tokens), cmocka_unit_test(test_steps),     cmocka_unit_test(test_held_velocity),
         cmocka_unit_test(test_same_bits),  cmocka_unit_test(test_restore),   cmocka_unit_test(test_fork),
         cmocka_unit_test(test_cancel),     cmocka_unit_test(test_changes),   cmocka_unit_test(test_memory),
-        cmocka_unit_test(test_refused),
+        cmocka_unit_test(test_refused),    cmocka_unit_test(test_guided),
     };
     return cmocka_run_group_tests(tests, model_fixture_setup, model_fixture_teardown);
 }
