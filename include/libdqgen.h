@@ -468,7 +468,17 @@ enum {
     DQG_RUN_ATTENTION_SCALE = 347,  /* int: 1 multiplies scores of self-attention by sqrt(ln N / ln T) for N image
                                        tokens, T in training: sizes other than the model's own get sharper */
     DQG_RUN_TRAIN_TOKENS = 348,     /* int: this T; 0: of the model's own size */
-    DQG_RUN_TEMPERATURE = 355,      /* float: the initial noise is multiplied by this; below 1: less variety */
+    DQG_RUN_RAS_RATIO = 349, /* float: share of the image's tokens that the network computes on most steps, chosen anew
+                                after each (region-adaptive sampling, arXiv 2502.10389); 0: all, on every step */
+    DQG_RUN_RAS_RANGE = 350, /* ints: the first and the last of these steps, counted from 0; none: 4 and the last */
+    DQG_RUN_RAS_RESETS = 351, /* ints: steps between them that compute all tokens */
+    DQG_RUN_RAS_METRIC = 352, /* text: tokens are ranked by their pixels' "std" between channels of the output, or by
+                                 their "l2" norm */
+    DQG_RUN_RAS_HIGH = 353,       /* float: how much of what is left out are tokens of the highest rank; the rest are
+                                     of the lowest */
+    DQG_RUN_RAS_STARVATION = 354, /* float: rank times exp(this) for each step that left the token out. Below 0 lets
+                                     those left out for a high rank return, above 0 those left out for a low one */
+    DQG_RUN_TEMPERATURE = 355, /* float: the initial noise is multiplied by this; below 1: less variety */
 
     DQG_QUANTIZER_BITS = 400,          /* int: 2 to 6, 8 or 16 bits for matrices that no rule names */
     DQG_QUANTIZER_GROUP = 401,         /* int: inputs that share a group scale: 32, 64 or 128 */

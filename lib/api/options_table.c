@@ -3,6 +3,7 @@
 #include "api/api.h"
 #include "model/graph.h"
 #include "run/cache.h"
+#include "run/ras.h"
 #include "run/run.h"
 #include "sched/sched.h"
 #include "tensor/format.h"
@@ -141,6 +142,15 @@ const struct dqg_option_row dqg_option_rows[] = {
     INT(ATTENTION_SCALE, RUN, "attention-scale", 0, 1, 0,
         "1 keeps the entropy of self-attention at sizes other than in training"),
     INT(TRAIN_TOKENS, RUN, "train-tokens", 0, 1e9, 0, "image tokens in training; 0: the model's own"),
+
+    FLOAT(RAS_RATIO, RUN, "ras-ratio", 0, 1, 0, "share of the tokens that RAS computes on most steps; 0: no RAS"),
+    INTS(RAS_RANGE, RUN, "ras-range", 1, 10000, "first and last step that computes so few; none: 4 and the last"),
+    INTS(RAS_RESETS, RUN, "ras-resets", 0, 10000, "steps within ras-range that compute all tokens"),
+    TEXT(RAS_METRIC, RUN, "ras-metric", dqg_ras_metrics, "std",
+         "what tokens are ranked by: deviation between the output's channels, or norm"),
+    FLOAT(RAS_HIGH, RUN, "ras-high", 0, 1, 1, "share of the tokens left out that is taken from the highest ranks"),
+    FLOAT(RAS_STARVATION, RUN, "ras-starvation", -10, 10, 0.1,
+          "a token ranks exp(this) times higher for each step that left it out"),
 
     INT(BITS, QUANTIZER, "bits", 2, 16, 4, "bits of matrices that no rule names: 2 to 6, 8 or 16"),
     INT(GROUP, QUANTIZER, "group", 32, 128, 32, "inputs that share a group scale: 32, 64 or 128"),

@@ -47,6 +47,21 @@ static struct dqg_cache_config cache_options(const dqg_options *options) {
     };
 }
 
+static struct dqg_ras_config ras_options(const dqg_options *options) {
+    struct dqg_option_value range = dqg_option(options, DQG_RUN_RAS_RANGE);
+    struct dqg_option_value resets = dqg_option(options, DQG_RUN_RAS_RESETS);
+    return (struct dqg_ras_config){
+        .ratio = dqg_option(options, DQG_RUN_RAS_RATIO).number,
+        .range = range.ints,
+        .range_count = range.count,
+        .resets = resets.ints,
+        .reset_count = resets.count,
+        .metric = (enum dqg_ras_metric)choice(dqg_ras_metrics, dqg_option(options, DQG_RUN_RAS_METRIC).text),
+        .high = dqg_option(options, DQG_RUN_RAS_HIGH).number,
+        .starvation = dqg_option(options, DQG_RUN_RAS_STARVATION).number,
+    };
+}
+
 static struct dqg_run_config read_options(const dqg_options *options) {
     struct dqg_option_value seeds = dqg_option(options, DQG_RUN_SEEDS);
     struct dqg_option_value variations = dqg_option(options, DQG_RUN_VARIATION_SEEDS);
@@ -85,6 +100,7 @@ static struct dqg_run_config read_options(const dqg_options *options) {
         .entropy_scale = dqg_option(options, DQG_RUN_ATTENTION_SCALE).integer == 1,
         .train_tokens = dqg_option(options, DQG_RUN_TRAIN_TOKENS).integer,
         .cache = cache_options(options),
+        .ras = ras_options(options),
     };
 }
 

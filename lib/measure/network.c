@@ -110,7 +110,7 @@ static double operations_of(const struct dqg_graph *graph, const struct dqg_node
         return 2.0 * (double)out->rows * (double)node->weight->size.rows * (double)node->weight->size.columns;
     }
     if (node->kind == DQG_NODE_ATTENTION) {
-        size_t keys = graph->values[node->k].rows / graph->samples;
+        size_t keys = dqg_graph_keys(graph, node);
         return 4.0 * (double)out->rows * (double)out->columns * (double)keys;
     }
     return 0.0;

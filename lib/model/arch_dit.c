@@ -225,7 +225,7 @@ static int32_t build_block(const struct dqg_model *model, struct dqg_graph *grap
 
 static dqg_status build(const struct dqg_model *model, struct dqg_graph *graph) {
     const struct dqg_hyper *hyper = &model->hyper;
-    DQG_TRY(dqg_graph_init(graph->context, graph, (int32_t)(11 * hyper->depth + 13)));
+    DQG_TRY(dqg_graph_init(graph->context, graph, (int32_t)(11 * hyper->depth + 14)));
     int32_t c = dqg_graph_timestep(graph, "timestep", hyper->frequencies);
     c = linear(model, graph, "t_embedder.mlp.0", c);
     c = dqg_graph_activate(graph, "t_embedder.act", c, DQG_ACT_SILU);
@@ -235,6 +235,7 @@ static dqg_status build(const struct dqg_model *model, struct dqg_graph *graph) 
     int32_t x = dqg_graph_patchify(graph, "patchify", dqg_model_find(model, "x_embedder.proj.weight"));
     x = linear(model, graph, "x_embedder.proj", x);
     x = dqg_graph_add_table(graph, "pos_embed", x, position_table(model, graph));
+    x = dqg_graph_active(graph, "active", x);
     for (size_t i = 0; i < hyper->depth; i++) {
         if (dqg_graph_begin_block(graph, i)) {
             x = build_block(model, graph, i, x, c);

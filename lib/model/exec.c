@@ -175,7 +175,48 @@ static void run_glu(const struct dqg_exec *exec, const struct dqg_node *node) {
     dqg_op_glu(&exec->ops, &args);
 }
 
-static void run_attention(const struct dqg_exec *exec, const struct dqg_node *node) {
+/* Keep the keys and values of the tokens computed, and let the queries see all that are kept. */
+static void keep_keys(const struct dqg_exec *exec, const struct dqg_node *node, const struct dqg_exec_io *io,
+                      struct dqg_attention_args *args) {
+    float *kept = io->kept + node->kept;
+    size_t columns = args->heads * args->width;
+    struct dqg_row_move move = {.y = kept,
+                                .x = args->k,
+                                .index = io->active,
+                                .ldy = 2 * columns,
+                                .ldx = args->ld_k,
+                                .columns = columns,
+                                .samples = exec->samples,
+                                .packed = args->keys,
+                                .full = dqg_graph_keys(exec->graph, node),
+                                .indexed = exec->graph->active_tokens};
+    dqg_op_scatter_rows(&exec->ops, &move);
+    move.y = kept + columns;
+    move.x = args->v;
+    move.ldx = args->ld_v;
+    dqg_op_scatter_rows(&exec->ops, &move);
+    args->k = kept;
+    args->v = kept + columns;
+    args->ld_k = args->ld_v = 2 * columns;
+    args->keys = move.full;
+}
+
+static void run_active(const struct dqg_exec *exec, const struct dqg_node *node, const struct dqg_exec_io *io) {
+    const struct dqg_value *x = dqg_exec_value(exec, node->x), *out = dqg_exec_value(exec, node->out);
+    struct dqg_row_move move = {.y = dqg_exec_floats(exec, node->out),
+                                .x = dqg_exec_floats(exec, node->x),
+                                .index = io->active,
+                                .ldy = out->ld,
+                                .ldx = x->ld,
+                                .columns = out->columns,
+                                .samples = exec->samples,
+                                .packed = exec->graph->active_tokens,
+                                .full = exec->graph->tokens,
+                                .indexed = exec->graph->active_tokens};
+    dqg_op_gather_rows(&exec->ops, &move);
+}
+
+static void run_attention(const struct dqg_exec *exec, const struct dqg_node *node, const struct dqg_exec_io *io) {
     const struct dqg_value *out = dqg_exec_value(exec, node->out);
     if (node->identity) {
         dqg_op_copy_columns(&exec->ops, dqg_exec_floats(exec, node->out), out->ld,
@@ -209,6 +250,9 @@ static void run_attention(const struct dqg_exec *exec, const struct dqg_node *no
         args.bias = dqg_exec_floats(exec, node->mask);
         args.bias_sample = dqg_exec_value(exec, node->mask)->ld;
     }
+    if (node->keeps && io->kept != NULL) {
+        keep_keys(exec, node, io, &args);
+    }
     dqg_op_attention(&exec->ops, &args);
 }
 
@@ -219,7 +263,11 @@ static const double *numbers_of(const struct dqg_exec_io *io, int32_t input) {
 static void run_node(const struct dqg_exec *exec, const struct dqg_node *node, const struct dqg_exec_io *io) {
     const struct dqg_graph *graph = exec->graph;
     const struct dqg_value *out = dqg_exec_value(exec, node->out);
-    struct dqg_patches patches = {exec->samples, graph->channels, graph->height, graph->width, graph->patch, 0};
+    struct dqg_patches patches = {.samples = exec->samples,
+                                  .channels = graph->channels,
+                                  .height = graph->height,
+                                  .width = graph->width,
+                                  .patch = graph->patch};
     switch (node->kind) {
     case DQG_NODE_TIMESTEP:
         dqg_op_timestep(dqg_exec_floats(exec, node->out), numbers_of(io, node->input), exec->samples * node->first,
@@ -235,7 +283,12 @@ static void run_node(const struct dqg_exec *exec, const struct dqg_node *node, c
         break;
     case DQG_NODE_UNPATCHIFY:
         patches.channels = graph->out_channels;
+        patches.tokens = graph->active_tokens > 0 ? io->active : NULL;
+        patches.token_count = graph->active_tokens;
         dqg_op_unpatchify(&exec->ops, io->out, dqg_exec_floats(exec, node->x), &patches);
+        break;
+    case DQG_NODE_ACTIVE:
+        run_active(exec, node, io);
         break;
     case DQG_NODE_LINEAR:
         run_linear(exec, node);
@@ -250,7 +303,7 @@ static void run_node(const struct dqg_exec *exec, const struct dqg_node *node, c
         run_glu(exec, node);
         break;
     case DQG_NODE_ATTENTION:
-        run_attention(exec, node);
+        run_attention(exec, node, io);
         break;
     case DQG_NODE_ACTIVATE:
         dqg_op_activate(&exec->ops, dqg_exec_floats(exec, node->out), dqg_exec_floats(exec, node->x),

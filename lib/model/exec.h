@@ -10,7 +10,8 @@ struct dqg_exec_io {
     const float *x;          /* (samples, channels, height, width) */
     const double *timesteps; /* (samples) */
     const int32_t *labels;   /* (samples); -1 is the null class */
-    float *out;              /* (samples, out_channels, height, width), or what result 0 says */
+    float *out;              /* (samples, out_channels, height, width), or what result 0 says; pixels of tokens left
+                                out stay as they are */
     float *pooled_out;       /* result 1 */
     const float *context;    /* (samples, graph->context_tokens, its width) */
     const float *mask;       /* (samples, graph->context_tokens) */
@@ -19,6 +20,8 @@ struct dqg_exec_io {
     const double *sizes;     /* (samples, numbers of each) */
     const int32_t *tokens;   /* (samples, graph->tokens): rows of the table */
     const int32_t *picks;    /* (samples): a row of each sample */
+    const int32_t *active;   /* (samples, active_tokens), ascending; of graphs with active_tokens */
+    float *kept;             /* [kept_floats] what self-attention keeps; NULL: nothing, without active_tokens only */
 };
 
 struct dqg_exec {

@@ -86,6 +86,8 @@ dqg_status dqg_model_graph(struct dqg_context *context, const struct dqg_model *
                                 .patch = hyper->patch,
                                 .bf16 = config->bf16,
                                 .fewer_samples = config->fewer_samples,
+                                .active_tokens = config->active_tokens,
+                                .keep_keys = config->keep_keys,
                                 .attention = config->attention,
                                 .perturbation = config->perturbation};
     graph->height = config->height > 0 ? config->height : hyper->height;
@@ -108,6 +110,10 @@ dqg_status dqg_model_graph(struct dqg_context *context, const struct dqg_model *
     }
     if (status >= 0 && graph->perturbation != NULL) {
         status = keep_perturbation(graph);
+    }
+    if (status >= 0 && graph->keep_keys && !graph->selects) {
+        status = dqg_fail(context, DQG_ERROR_UNSUPPORTED, "networks of the family '%s' compute all tokens always",
+                          model->family->name);
     }
     if (status >= 0) {
         status = dqg_graph_fuse(graph);

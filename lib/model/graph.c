@@ -84,6 +84,15 @@ int32_t dqg_graph_linear(struct dqg_graph *graph, const char *name, int32_t x, c
     return dqg_graph_append(graph, node, graph->values[x].rows, weight->size.rows);
 }
 
+int32_t dqg_graph_active(struct dqg_graph *graph, const char *name, int32_t x) {
+    graph->selects = true;
+    if (graph->active_tokens == 0) {
+        return x;
+    }
+    return dqg_graph_append(graph, dqg_node_make(DQG_NODE_ACTIVE, name, x), graph->samples * graph->active_tokens,
+                            graph->values[x].columns);
+}
+
 /* No window to speak of: a matrix product, with scales for each pixel. */
 static bool is_pointwise(const struct dqg_conv_shape *shape) {
     bool plain = !shape->upsample;
@@ -181,7 +190,21 @@ int32_t dqg_graph_attention_to(struct dqg_graph *graph, const char *name, const 
     node.causal = args->causal;
     node.self = args->self;
     node.identity = args->self && graph->perturbed;
+    node.keeps = args->self && graph->keep_keys;
+    if (node.keeps) {
+        node.kept = graph->kept_floats;
+        size_t keys = dqg_graph_keys(graph, &node), floats;
+        if (!dqg_mul_size(graph->samples * keys, 2 * args->width, &floats) ||
+            !dqg_add_size(graph->kept_floats, floats, &graph->kept_floats)) {
+            graph->kept_floats = SIZE_MAX; /* which nothing can hold */
+        }
+    }
     return dqg_graph_append(graph, node, graph->values[args->q].rows, args->width);
+}
+
+size_t dqg_graph_keys(const struct dqg_graph *graph, const struct dqg_node *node) {
+    size_t left_out = node->keeps && graph->active_tokens > 0 ? graph->tokens - graph->active_tokens : 0;
+    return graph->values[node->k].rows / graph->samples + left_out;
 }
 
 int32_t dqg_graph_add(struct dqg_graph *graph, const char *name, int32_t residual, int32_t modulation,

@@ -16,6 +16,7 @@ enum dqg_node_kind {
     DQG_NODE_INPUT,
     DQG_NODE_TOKENS,
     DQG_NODE_PATCHIFY,
+    DQG_NODE_ACTIVE,
     DQG_NODE_LINEAR,
     DQG_NODE_CONV,
     DQG_NODE_ACTIVATE,
@@ -127,6 +128,8 @@ struct dqg_node {
     bool self;                           /* attention of the image's tokens to themselves */
     float scale;                         /* of the scores of an attention, or 0 for the usual one */
     bool identity;                       /* an attention that gives its values as they are */
+    bool keeps;                          /* an attention whose keys and values can be kept */
+    size_t kept;                         /* where, in floats: [samples][all keys][keys' columns, values' columns] */
     bool int8;                           /* integer attention */
 };
 
@@ -147,6 +150,8 @@ struct dqg_graph_config {
     size_t train_tokens; /* 0: the model's own */
     bool fewer_samples;  /* some operators will be run for some of the samples only */
     const struct dqg_perturbation *perturbation; /* or NULL; copied */
+    size_t active_tokens;                        /* of a sample, that are computed; 0: all. See dqg_graph_active(). */
+    bool keep_keys; /* self-attention can keep keys and values, for graphs of other active_tokens */
 };
 
 struct dqg_graph {
@@ -160,6 +165,10 @@ struct dqg_graph {
     size_t out_channels;
     size_t tokens;         /* of a sample */
     size_t context_tokens; /* of a sample: rows of the context */
+    size_t active_tokens;  /* of them, that are computed; 0: all */
+    bool keep_keys;
+    bool selects;        /* dqg_graph_active() was called */
+    size_t kept_floats;  /* keys and values that self-attention keeps */
     size_t train_tokens; /* self-attention keeps the entropy it had with so many; 0: as it comes */
     struct dqg_span_list blocks, branches;
     enum dqg_attention_mode attention;
@@ -202,6 +211,13 @@ int32_t dqg_graph_label(struct dqg_graph *graph, const char *name, int32_t x, co
 int32_t dqg_graph_patchify(struct dqg_graph *graph, const char *name, const struct dqg_weight *weight);
 int32_t dqg_graph_linear(struct dqg_graph *graph, const char *name, int32_t x, const struct dqg_weight *weight,
                          const float *bias);
+/*
+ * From here on rows are those of the active tokens, which the evaluation lists (struct dqg_exec_io); of a graph without
+ * active_tokens x itself. Call it once, when rows of x are the image's tokens and have their positions. Self-attention
+ * then takes keys and values of the other tokens as they were kept by an evaluation before, and the image that rows
+ * become at the end keeps the other tokens' pixels. With other rows (text) behind the image's those are never kept.
+ */
+int32_t dqg_graph_active(struct dqg_graph *graph, const char *name, int32_t x);
 /* The shape is copied; rows of x are its pixels. addend: a value with a row for each sample, or DQG_NO_VALUE. A shape
  * that the weights or the image size do not allow fails with DQG_ERROR_RANGE. */
 int32_t dqg_graph_conv(struct dqg_graph *graph, const char *name, int32_t x, const struct dqg_conv_shape *shape,
@@ -226,7 +242,8 @@ int32_t dqg_graph_glu(struct dqg_graph *graph, const char *name, int32_t x, enum
 int32_t dqg_graph_attention(struct dqg_graph *graph, const char *name, int32_t qkv, size_t heads);
 
 /* Attention of any queries to any keys and values, each from its column on; width columns, cut into heads. The rows of
- * a value are those of all samples; every sample has as many. */
+ * a value are those of all samples; every sample has as many, of self-attention the image's tokens before any others.
+ */
 struct dqg_graph_attention_args {
     int32_t q, k, v;
     size_t q_column, k_column, v_column, width, heads;
@@ -270,6 +287,9 @@ void dqg_graph_branch(struct dqg_graph *graph, int32_t enter, int32_t leave);
 /* sqrt(ln keys / ln train_keys), at least 2 of each: what attention scores are multiplied by, so that attention to
  * more or fewer keys than in training stays as sharp (arXiv 2306.08645). */
 double dqg_entropy_scale(size_t keys, size_t train_keys);
+
+/* Keys that a query of an attention sees. */
+size_t dqg_graph_keys(const struct dqg_graph *graph, const struct dqg_node *node);
 
 /* ---- passes ---- */
 

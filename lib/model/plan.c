@@ -122,7 +122,7 @@ static bool plan_shared(struct dqg_graph *graph, const struct dqg_node *node, si
 }
 
 static bool plan_attention(struct dqg_graph *graph, struct dqg_node *node) {
-    size_t keys = graph->values[node->k].rows / graph->samples;
+    size_t keys = dqg_graph_keys(graph, node);
     node->int8 = choose_int8(graph, keys);
     plan_scale(graph, node, keys);
     return !node->int8 || (plan_shared(graph, node, keys, graph->samples) &&

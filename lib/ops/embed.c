@@ -109,23 +109,28 @@ static void patchify_sample(void *argument, size_t index, size_t lane) {
     }
 }
 
+/* A row in the order (p, q, c) to the patch whose first pixel this is. */
+static void unpatch(float *image, const float *row, const struct dqg_patches *args) {
+    for (size_t p = 0; p < args->patch; p++) {
+        for (size_t q = 0; q < args->patch; q++) {
+            for (size_t c = 0; c < args->channels; c++) {
+                image[(c * args->height + p) * args->width + q] = *row++;
+            }
+        }
+    }
+}
+
 static void unpatchify_sample(void *argument, size_t index, size_t lane) {
     const struct patch_task *task = argument;
     const struct dqg_patches *args = &task->shape;
+    size_t patch = args->patch, grid = args->width / patch, columns = patch * patch * args->channels;
+    size_t count = args->tokens != NULL ? args->token_count : args->height / patch * grid;
     float *image = task->out + index * task->values;
-    const float *rows = task->in + index * task->values;
-    size_t patch = args->patch;
     (void)lane;
-    for (size_t y = 0; y < args->height; y += patch) {
-        for (size_t x = 0; x < args->width; x += patch) {
-            for (size_t p = 0; p < patch; p++) {
-                for (size_t q = 0; q < patch; q++) {
-                    for (size_t c = 0; c < args->channels; c++) {
-                        image[(c * args->height + y + p) * args->width + x + q] = *rows++;
-                    }
-                }
-            }
-        }
+    for (size_t i = 0; i < count; i++) {
+        size_t token = args->tokens != NULL ? (size_t)args->tokens[index * count + i] : i;
+        unpatch(image + (token / grid * args->width + token % grid) * patch,
+                task->in + (index * count + i) * columns, args);
     }
 }
 

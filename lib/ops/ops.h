@@ -117,6 +117,18 @@ void dqg_op_copy_columns(const struct dqg_ops *ops, float *y, size_t ldy, const 
 /* y = a + b * factor, contiguous; y may be a or b. */
 void dqg_op_add(const struct dqg_ops *ops, float *y, const float *a, const float *b, size_t count, float factor);
 
+/* Some rows of each sample together, or apart again to where they belong among all. Both have the same rows behind
+ * those that index tells of: a sample's last packed - indexed. */
+struct dqg_row_move {
+    float *y;             /* [samples * full or packed][ldy] */
+    const float *x;       /* [samples * packed or full][ldx] */
+    const int32_t *index; /* [samples][indexed] numbers of rows, from 0 in each sample; any where indexed is 0 */
+    size_t ldy, ldx, columns;
+    size_t samples, packed, full, indexed;
+};
+void dqg_op_gather_rows(const struct dqg_ops *ops, const struct dqg_row_move *args);
+void dqg_op_scatter_rows(const struct dqg_ops *ops, const struct dqg_row_move *args);
+
 /* y = softmax(scale * x) of each row; y may be x. */
 struct dqg_softmax {
     float *y;       /* [rows][ldy] */
@@ -198,6 +210,8 @@ void dqg_op_label(const struct dqg_ops *ops, float *out, const float *in, const 
 struct dqg_patches {
     size_t samples, channels, height, width, patch;
     size_t pixel_padded; /* columns of a pixel in the order (p, q, c), or 0 for the order (c, p, q); patchify only */
+    const int32_t *tokens; /* [samples][token_count] that there are rows of; NULL: of all; unpatchify only */
+    size_t token_count;
 };
 void dqg_op_patchify(const struct dqg_ops *ops, float *rows, const float *images, const struct dqg_patches *args);
 void dqg_op_unpatchify(const struct dqg_ops *ops, float *images, const float *rows, const struct dqg_patches *args);

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* Operators that work on rows or elements alone: quantization, activation, gated units, sums, softmax. */
+/* Operators that work on rows or elements alone: quantization, activation, gated units, moves, sums, softmax. */
 #include "ops/ops.h"
 
 enum { CHUNK_ROWS = 16, CHUNK_VALUES = 4096 };
@@ -90,6 +90,39 @@ void dqg_op_copy_columns(const struct dqg_ops *ops, float *y, size_t ldy, const 
                          size_t columns) {
     struct copy_task task = {y, x, ldy, ldx, rows, columns};
     dqg_parallel(ops->context, (rows + CHUNK_ROWS - 1) / CHUNK_ROWS, copy_chunk, &task);
+}
+
+struct move_task {
+    const struct dqg_row_move *args;
+    bool gather;
+};
+
+static void move_chunk(void *argument, size_t index, size_t lane) {
+    const struct move_task *task = argument;
+    const struct dqg_row_move *args = task->args;
+    size_t end = dqg_min_size((index + 1) * CHUNK_ROWS, args->samples * args->packed);
+    (void)lane;
+    for (size_t packed = index * CHUNK_ROWS; packed < end; packed++) {
+        size_t sample = packed / args->packed, row = packed % args->packed;
+        size_t place = row < args->indexed ? (size_t)args->index[sample * args->indexed + row]
+                                           : row + args->full - args->packed;
+        size_t full = sample * args->full + place;
+        memcpy(args->y + (task->gather ? packed : full) * args->ldy,
+               args->x + (task->gather ? full : packed) * args->ldx, args->columns * sizeof *args->y);
+    }
+}
+
+static void move_rows(const struct dqg_ops *ops, const struct dqg_row_move *args, bool gather) {
+    struct move_task task = {args, gather};
+    dqg_parallel(ops->context, (args->samples * args->packed + CHUNK_ROWS - 1) / CHUNK_ROWS, move_chunk, &task);
+}
+
+void dqg_op_gather_rows(const struct dqg_ops *ops, const struct dqg_row_move *args) {
+    move_rows(ops, args, true);
+}
+
+void dqg_op_scatter_rows(const struct dqg_ops *ops, const struct dqg_row_move *args) {
+    move_rows(ops, args, false);
 }
 
 struct add_task {

@@ -82,6 +82,7 @@ void dqg_run_place(struct dqg_run *run, size_t part, int32_t step) {
         run->state.begun = 0;
     }
     dqg_cache_drop(&run->cache);
+    dqg_ras_drop(&run->ras);
     if (run->momentum != NULL) {
         size_t n = run->size / dqg_run_parts(run);
         memset(run->momentum + part * n, 0, n * sizeof *run->momentum);

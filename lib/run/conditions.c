@@ -261,6 +261,7 @@ dqg_status dqg_run_change_condition(struct dqg_run *run, int32_t image, int32_t 
     summarize(run);
     if (label) {
         dqg_cache_drop(&run->cache);
+        dqg_ras_drop(&run->ras);
     }
     run->evaluating = false; /* what an evaluation under way has done belongs to the old conditions */
     return DQG_OK;

@@ -47,7 +47,7 @@ bool dqg_run_lay_out(struct dqg_run *run) {
         dqg_run_take(&used, base, dqg_run_generators(run), sizeof *run->generators, (void **)&run->generators) &&
         dqg_run_take(&used, base, (size_t)dqg_run_node_count(run), sizeof(int32_t), (void **)&run->node_us) &&
         dqg_run_take(&used, base, run->clock_count, sizeof *run->clocks, (void **)&run->clocks);
-    fits = fits && dqg_cache_lay_out(&run->cache, base, &used);
+    fits = fits && dqg_cache_lay_out(&run->cache, base, &used) && dqg_ras_lay_out(&run->ras, base, &used);
     for (int32_t i = 0; fits && i < dqg_sched_buffers(&run->scheduler->sched); i++) {
         fits = dqg_run_take(&used, base, run->size, sizeof(float), (void **)&run->state.history[i]);
     }
@@ -114,7 +114,8 @@ static dqg_status prepare(struct dqg_run *run, const struct dqg_run_config *conf
                                              .bf16 = config->bf16,
                                              .entropy_scale = config->entropy_scale,
                                              .train_tokens = (size_t)config->train_tokens,
-                                             .fewer_samples = config->cache.kind != DQG_CACHE_NONE};
+                                             .fewer_samples = config->cache.kind != DQG_CACHE_NONE,
+                                             .keep_keys = config->ras.ratio > 0};
     DQG_TRY(dqg_run_set_conditions(run, config));
     DQG_TRY(dqg_run_plan_passes(run, config));
     if (run->clock_count > 0 && config->cache.kind != DQG_CACHE_NONE) {
@@ -122,6 +123,7 @@ static dqg_status prepare(struct dqg_run *run, const struct dqg_run_config *conf
                         "step caches need one time for the whole run: time-axes 0");
     }
     DQG_TRY(dqg_cache_init(run->context, &config->cache, &run->graph, &run->cache));
+    DQG_TRY(dqg_run_set_ras(run, &config->ras));
     size_t total = 0;
     if (!dqg_run_lay_out(run) || !total_bytes(run, &total)) {
         return dqg_fail(run->context, DQG_ERROR_LIMIT, "a run of this size does not fit the address space");
@@ -146,6 +148,8 @@ static void fill(struct dqg_run *run, const struct dqg_run_config *config) {
         dqg_run_fill_conditions(run, config);
     }
     dqg_cache_fill(&run->cache, &config->cache);
+    dqg_ras_fill(&run->ras, &config->ras);
+    memset(run->net_out, 0, dqg_run_kept_outputs(run) * sizeof *run->net_out);
     if (run->momentum != NULL) {
         memset(run->momentum, 0, run->size * sizeof *run->momentum);
     }
@@ -260,8 +264,9 @@ dqg_status dqg_run_make_custom(struct dqg_context *context, struct dqg_scheduler
     struct dqg_run *run = NULL;
     DQG_TRY(start(context, NULL, scheduler, &run));
     dqg_status status = set_shape(run, shape, rank);
-    if (status >= 0 && config->cache.kind != DQG_CACHE_NONE) {
-        status = dqg_fail(context, DQG_ERROR_UNSUPPORTED, "a run without a model has nothing to cache");
+    if (status >= 0 && (config->cache.kind != DQG_CACHE_NONE || config->ras.ratio > 0)) {
+        status = dqg_fail(context, DQG_ERROR_UNSUPPORTED,
+                          "a run without a model has nothing to leave out: no cache, ras-ratio 0");
     }
     status = status >= 0 ? dqg_run_set_noise(run, config) : status;
     status = status >= 0 ? dqg_run_set_clocks(run, config->time_axes) : status;
@@ -290,12 +295,13 @@ static void swap_memory(struct dqg_run *a, struct dqg_run *b) {
 }
 
 static dqg_status build(struct dqg_run *run, const int64_t *shape, const struct dqg_run *like,
-                        const struct dqg_cache_config *cache) {
+                        const struct dqg_cache_config *cache, const struct dqg_ras_config *ras) {
     DQG_TRY(set_shape(run, shape, run->rank));
     DQG_TRY(dqg_run_check_variance(run, &run->scheduler->sched));
     if (run->model != NULL) {
         DQG_TRY(dqg_run_copy_passes(like, run));
         DQG_TRY(dqg_cache_init(run->context, cache, &run->graph, &run->cache));
+        DQG_TRY(dqg_run_set_ras(run, ras));
     }
     if (!dqg_run_lay_out(run)) {
         return dqg_fail(run->context, DQG_ERROR_LIMIT, "a run of this size does not fit the address space");
@@ -310,19 +316,23 @@ dqg_status dqg_run_reshape(struct dqg_run *run, const int64_t *shape, struct dqg
     const uint64_t *seeds = run->seeds;
     const struct dqg_cache old_cache = run->cache;
     const struct dqg_cache_config cache = dqg_cache_config(&old_cache);
+    const struct dqg_ras old_ras = run->ras;
+    const struct dqg_ras_config ras = dqg_ras_config(&old_ras);
     memcpy(old_shape, run->shape, sizeof old_shape);
     DQG_TRY(start(run->context, run->model, scheduler, &other));
     dqg_run_share_conditions(run, other);
     swap_memory(run, other);
-    dqg_status status = build(run, shape, other, &cache);
+    dqg_status status = build(run, shape, other, &cache, &ras);
     if (status >= 0) {
         memset(run->block, 0, run->block_bytes);
         dqg_run_take_conditions(run, other);
         memcpy(run->seeds, seeds, run->images * sizeof *seeds);
         dqg_cache_fill(&run->cache, &cache);
+        dqg_ras_fill(&run->ras, &ras);
     } else {
         swap_memory(run, other);
         run->cache = old_cache;
+        run->ras = old_ras;
         (void)set_shape(run, old_shape, run->rank); /* it was one before */
         dqg_run_lay_out(run);
     }

@@ -12,7 +12,7 @@ dqg_status dqg_run_fork_(struct dqg_run *run, struct dqg_run **out) {
     memcpy((char *)copy + skipped, (const char *)run + skipped, sizeof *copy - skipped);
     copy->block = NULL;
     copy->offset = NULL;
-    copy->graph = copy->plain = copy->perturbed = (struct dqg_graph){0};
+    copy->graph = copy->plain = copy->perturbed = copy->sparse = (struct dqg_graph){0};
     copy->exec = (struct dqg_exec){0};
     copy->evaluating = false;
     dqg_context_retain_(context);
@@ -23,6 +23,7 @@ dqg_status dqg_run_fork_(struct dqg_run *run, struct dqg_run **out) {
         dqg_model_retain_(run->model);
         copy->cache.graph = copy->cache.cut.graph = &copy->graph;
         status = dqg_run_copy_passes(run, copy);
+        status = status >= 0 ? dqg_run_plan_sparse(copy) : status;
         status = status >= 0 ? dqg_run_init_passes(copy) : status;
     }
     status = status >= 0 ? dqg_run_allocate(copy) : status;

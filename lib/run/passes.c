@@ -2,8 +2,8 @@
 /*
  * Which networks an evaluation runs, one after the other in the same memory: for guidance by a perturbed network, the
  * conditions perturbed; then all conditions and the unconditional as one batch, or the conditions alone where nothing
- * is asked of the unconditional. create.c plans them, step.c goes through them. A step cache belongs to the pass of all
- * copies; the others compute everything.
+ * is asked of the unconditional; or in place of all this the active tokens of all copies. create.c plans them, step.c
+ * goes through them. A step cache belongs to the pass of all copies; the others compute everything.
  */
 #include "run/run.h"
 
@@ -15,13 +15,14 @@ static dqg_status plan(const struct dqg_run *run, size_t samples, const struct d
     config.width = (size_t)run->shape[3];
     config.perturbation = perturbation;
     config.fewer_samples = config.fewer_samples && graph == &run->graph; /* the others have no cache */
+    config.active_tokens = graph == &run->sparse ? run->ras.active_count : 0;
     return dqg_model_graph(run->context, run->model, &config, graph);
 }
 
 dqg_status dqg_run_plan_passes(struct dqg_run *run, const struct dqg_run_config *config) {
     size_t alone = run->conditions * run->images;
     DQG_TRY(plan(run, run->copies * run->images, NULL, &run->graph));
-    if (run->copies > run->conditions) {
+    if (run->copies > run->conditions && config->ras.ratio == 0) { /* all copies have keys and values to keep */
         DQG_TRY(plan(run, alone, NULL, &run->plain));
     }
     if (config->guidance.perturbed_scale == 0) {
@@ -35,15 +36,20 @@ dqg_status dqg_run_plan_passes(struct dqg_run *run, const struct dqg_run_config 
     return plan(run, alone, &perturbation, &run->perturbed);
 }
 
-static const struct dqg_graph *pass_graph(const struct dqg_run *run, int index) {
-    return index == 0 ? &run->graph : index == 1 ? &run->plain : &run->perturbed;
+dqg_status dqg_run_plan_sparse(struct dqg_run *run) {
+    return run->ras.ratio > 0 ? plan(run, run->copies * run->images, NULL, &run->sparse) : DQG_OK;
 }
 
-enum { PASSES = 3 };
+enum { SPARSE = 3, PASSES = 4 };
+
+static const struct dqg_graph *pass_graph(const struct dqg_run *run, int index) {
+    const struct dqg_graph *const graphs[PASSES] = {&run->graph, &run->plain, &run->perturbed, &run->sparse};
+    return graphs[index];
+}
 
 dqg_status dqg_run_copy_passes(const struct dqg_run *run, struct dqg_run *copy) {
-    struct dqg_graph *to[PASSES] = {&copy->graph, &copy->plain, &copy->perturbed};
-    for (int i = 0; i < PASSES; i++) {
+    struct dqg_graph *to[SPARSE] = {&copy->graph, &copy->plain, &copy->perturbed};
+    for (int i = 0; i < SPARSE; i++) {
         const struct dqg_graph *from = pass_graph(run, i);
         if (from->node_count > 0) {
             DQG_TRY(plan(copy, from->samples, from->perturbation, to[i]));
@@ -53,8 +59,8 @@ dqg_status dqg_run_copy_passes(const struct dqg_run *run, struct dqg_run *copy) 
 }
 
 void dqg_run_swap_passes(struct dqg_run *a, struct dqg_run *b) {
-    struct dqg_graph *of_a[PASSES] = {&a->graph, &a->plain, &a->perturbed};
-    struct dqg_graph *of_b[PASSES] = {&b->graph, &b->plain, &b->perturbed};
+    struct dqg_graph *of_a[PASSES] = {&a->graph, &a->plain, &a->perturbed, &a->sparse};
+    struct dqg_graph *of_b[PASSES] = {&b->graph, &b->plain, &b->perturbed, &b->sparse};
     struct dqg_exec exec = a->exec;
     a->exec = b->exec;
     b->exec = exec;
@@ -104,11 +110,15 @@ void dqg_run_free_passes(struct dqg_run *run) {
     dqg_graph_free(&run->graph);
     dqg_graph_free(&run->plain);
     dqg_graph_free(&run->perturbed);
+    dqg_graph_free(&run->sparse);
 }
 
 /* ---- going through them: the perturbed one first, since a cache is final when its own pass is ---- */
 
 static const struct dqg_graph *last_pass(const struct dqg_run *run) {
+    if (dqg_ras_is_sparse(&run->ras, run->state.step, run->scheduler->sched.steps)) {
+        return &run->sparse;
+    }
     bool alone = run->plain.node_count > 0 && !dqg_run_asks_unconditional(run);
     return alone ? &run->plain : &run->graph;
 }
@@ -136,7 +146,7 @@ float *dqg_run_pass_output(const struct dqg_run *run) {
 }
 
 int32_t dqg_run_node_count(const struct dqg_run *run) {
-    return run->graph.node_count + run->plain.node_count + run->perturbed.node_count;
+    return run->graph.node_count + run->plain.node_count + run->perturbed.node_count + run->sparse.node_count;
 }
 
 int32_t *dqg_run_node_us(const struct dqg_run *run) {

@@ -176,9 +176,9 @@ static dqg_status check_run(const struct dqg_run *run) {
         return dqg_fail(run->context, DQG_ERROR_UNSUPPORTED,
                         "a search has one time for all: make the run without time-axes");
     }
-    if (run->cache.kind != DQG_CACHE_NONE) {
+    if (run->cache.kind != DQG_CACHE_NONE || run->ras.ratio > 0) {
         return dqg_fail(run->context, DQG_ERROR_UNSUPPORTED,
-                        "a search evaluates other samples each time: make the run without a step cache");
+                        "a search evaluates other samples each time: make the run without a step cache or ras-ratio");
     }
     DQG_TRY(dqg_search_check_guidance(run, &run->guidance));
     if (sched->prediction != DQG_PREDICT_FLOW) {

@@ -6,6 +6,7 @@
 #include "model/model.h"
 #include "run/cache.h"
 #include "run/guidance.h"
+#include "run/ras.h"
 #include "sched/particle.h"
 #include "sched/sched.h"
 #include "support/rng_torch.h"
@@ -65,6 +66,7 @@ struct dqg_run_config {
     bool entropy_scale;
     int64_t train_tokens;
     struct dqg_cache_config cache;
+    struct dqg_ras_config ras;
 };
 
 /* Where a part of the latent with a time of its own stands: as struct dqg_sched_state. */
@@ -79,9 +81,11 @@ struct dqg_run {
     struct dqg_scheduler *scheduler;
     struct dqg_graph graph;            /* all copies */
     struct dqg_graph plain, perturbed; /* the conditions alone, and again perturbed; or empty: passes.c */
+    struct dqg_graph sparse;           /* all copies, active tokens only; or empty */
     struct dqg_exec exec;
-    struct dqg_graph_config network; /* of all three, without samples, sizes, perturbation */
+    struct dqg_graph_config network; /* of all, without samples, sizes, perturbation, active tokens */
     struct dqg_cache cache;          /* of graph */
+    struct dqg_ras ras;
 
     int32_t rank;
     int64_t shape[DQG_MAX_RANK]; /* of the latent */
@@ -147,6 +151,12 @@ dqg_status dqg_run_fork_(struct dqg_run *run, struct dqg_run **copy);
 /* Go on with another plan from its point index, or DQG_NEAREST_POINT. A run that fails to is as it was. */
 dqg_status dqg_run_use_scheduler(struct dqg_run *run, struct dqg_scheduler *scheduler, int32_t index);
 
+/* ras_make.c: plan region-adaptive sampling, after the passes and the step cache; may a plan have it? And how many of
+ * net_out are kept for tokens left out. */
+dqg_status dqg_run_set_ras(struct dqg_run *run, const struct dqg_ras_config *config);
+dqg_status dqg_run_check_ras(const struct dqg_run *run, const struct dqg_sched *sched);
+size_t dqg_run_kept_outputs(const struct dqg_run *run);
+
 /* Hand out an aligned piece of a block at base + *used; base NULL only counts. False on overflow. */
 bool dqg_run_take(size_t *used, char *base, size_t count, size_t element, void **out);
 
@@ -192,7 +202,10 @@ void dqg_fit_gaussian(const float *samples, size_t count, size_t n, float *mean,
 /* Plan the networks of an evaluation, after dqg_run_set_conditions(). */
 dqg_status dqg_run_plan_passes(struct dqg_run *run, const struct dqg_run_config *config);
 
-/* Plan the same for a copy of the run, of the copy's shape; exchange the networks of two runs. */
+/* Plan the one of active tokens, after dqg_ras_init(). */
+dqg_status dqg_run_plan_sparse(struct dqg_run *run);
+
+/* Plan the same but for that one for a copy of the run, of the copy's shape; exchange the networks of two runs. */
 void dqg_run_swap_passes(struct dqg_run *a, struct dqg_run *b);
 dqg_status dqg_run_copy_passes(const struct dqg_run *run, struct dqg_run *copy);
 

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * Save and restore. A state is a header, the seeds, the latent, the x0 estimate, the solver's history, the momentum of
- * guidance, the step cache, guidance and conditions, clocks, the search, in the machine's byte order: it is for the
- * same program on the same machine, not a file format.
+ * guidance, the step cache, region-adaptive sampling, guidance and conditions, clocks, the search, in the machine's
+ * byte order: it is for the same program on the same machine, not a file format.
  */
 #include "run/run.h"
 #include "support/hash.h"
@@ -28,9 +28,14 @@ static size_t buffer_count(const struct dqg_run *run) {
     return 2 + (size_t)dqg_sched_buffers(&run->scheduler->sched) + (run->momentum != NULL ? 1 : 0);
 }
 
+/* Region-adaptive sampling and the outputs that tokens left out keep. */
+static size_t ras_bytes(const struct dqg_run *run) {
+    return dqg_ras_state_bytes(&run->ras) + dqg_run_kept_outputs(run) * sizeof *run->net_out;
+}
+
 size_t dqg_run_state_bytes(const struct dqg_run *run) {
     return sizeof(struct state_header) + run->images * sizeof(uint64_t) +
-           buffer_count(run) * run->size * sizeof(float) + dqg_cache_state_bytes(&run->cache) +
+           buffer_count(run) * run->size * sizeof(float) + dqg_cache_state_bytes(&run->cache) + ras_bytes(run) +
            dqg_run_conditions_bytes(run) + run->clock_count * sizeof(struct dqg_clock) + dqg_search_state_bytes(run);
 }
 
@@ -75,6 +80,9 @@ void dqg_run_state_write(const struct dqg_run *run, void *state) {
     }
     dqg_cache_state_write(&run->cache, at);
     at += dqg_cache_state_bytes(&run->cache);
+    dqg_ras_state_write(&run->ras, at);
+    memcpy(at + dqg_ras_state_bytes(&run->ras), run->net_out, dqg_run_kept_outputs(run) * sizeof *run->net_out);
+    at += ras_bytes(run);
     dqg_run_conditions_write(run, at);
     at += dqg_run_conditions_bytes(run);
     memcpy(at, run->clocks, run->clock_count * sizeof *run->clocks);
@@ -121,8 +129,10 @@ dqg_status dqg_run_state_read(struct dqg_run *run, const void *state, size_t siz
     const char *search = (const char *)state + size - dqg_search_state_bytes(run);
     const char *clocks = search - run->clock_count * sizeof *run->clocks;
     const char *conditions = clocks - dqg_run_conditions_bytes(run);
-    if (!dqg_cache_state_check(&run->cache, conditions - dqg_cache_state_bytes(&run->cache))) {
-        return dqg_fail(context, DQG_ERROR_STATE, "the saved run was made with another cache");
+    const char *ras = conditions - ras_bytes(run);
+    if (!dqg_cache_state_check(&run->cache, ras - dqg_cache_state_bytes(&run->cache)) ||
+        !dqg_ras_state_check(&run->ras, ras)) {
+        return dqg_fail(context, DQG_ERROR_STATE, "the saved run was made with another cache or ras-ratio");
     }
     for (size_t i = 0; i < run->clock_count; i++) {
         struct dqg_clock clock;
@@ -141,6 +151,8 @@ dqg_status dqg_run_state_read(struct dqg_run *run, const void *state, size_t siz
         memcpy(state_buffer(run, i), at, run->size * sizeof(float));
     }
     dqg_cache_state_read(&run->cache, at);
+    dqg_ras_state_read(&run->ras, ras);
+    memcpy(run->net_out, ras + dqg_ras_state_bytes(&run->ras), dqg_run_kept_outputs(run) * sizeof *run->net_out);
     run->state.step = header.step;
     run->state.phase = header.phase;
     run->state.kept = header.kept;

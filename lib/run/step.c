@@ -67,6 +67,9 @@ static dqg_status end_evaluation(struct dqg_run *run) {
         dqg_cache_drop(&run->cache);
     }
     dqg_run_combine(run);
+    if (dqg_run_asks_network(run)) {
+        dqg_ras_end(&run->ras, run->context, run->output, run->state.step, run->scheduler->sched.steps);
+    }
     return dqg_run_feed(run);
 }
 
@@ -82,7 +85,9 @@ static dqg_status run_operator(struct dqg_run *run) {
     struct dqg_exec_io io = {.x = run->net_in,
                              .timesteps = run->timesteps,
                              .labels = run->labels,
-                             .out = dqg_run_pass_output(run)};
+                             .out = dqg_run_pass_output(run),
+                             .active = run->ras.active,
+                             .kept = dqg_ras_kept(&run->ras, run->state.step, run->scheduler->sched.steps)};
     int32_t *time_us = dqg_run_node_us(run);
     int64_t before = dqg_now_us();
     bool cached = run->exec.graph == &run->graph;

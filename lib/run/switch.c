@@ -102,6 +102,7 @@ dqg_status dqg_run_use_scheduler(struct dqg_run *run, struct dqg_scheduler *sche
                         "the same, or to small or large in both");
     }
     DQG_TRY(dqg_run_check_clocks(run, after));
+    DQG_TRY(dqg_run_check_ras(run, after));
     for (size_t i = 0; i < dqg_run_parts(run); i++) {
         int32_t step = dqg_run_clock(run, i).step;
         if (step < before->steps) {

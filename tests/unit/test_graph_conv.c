@@ -114,7 +114,7 @@ static void evaluate(const struct network *net, const struct dqg_ops *ops, const
     static float pixels[PIXELS * IN], x[PIXELS * WIDTH], y[PIXELS * WIDTH], t[SAMPLES * TIME], c[SAMPLES * WIDTH];
     static int8_t codes[PIXELS * 128];
     static float scales[PIXELS];
-    const struct dqg_patches patches = {SAMPLES, IN, SIDE, SIDE, 1, 0};
+    const struct dqg_patches patches = {.samples = SAMPLES, .channels = IN, .height = SIDE, .width = SIDE, .patch = 1};
     dqg_op_timestep(t, timesteps, SAMPLES, 1, TIME);
     struct dqg_linear time = {.weight = &net->time, .x = {.f32 = t, .ld = TIME}, .out = c, .ld_out = WIDTH};
     time.rows = SAMPLES;

@@ -79,7 +79,8 @@ static void run_graph(const struct fixture *f, float *out, bool rms, int32_t nod
 /* The same by operators. */
 static void run_operators(const struct fixture *f, float *out, bool rms) {
     size_t rows = SAMPLES * TOKENS, outputs = f->weight.size.rows, half = outputs / 2;
-    struct dqg_patches patches = {SAMPLES, CHANNELS, SIDE, SIDE, PATCH, 0};
+    struct dqg_patches patches = {
+        .samples = SAMPLES, .channels = CHANNELS, .height = SIDE, .width = SIDE, .patch = PATCH};
     float *x = random_floats(rows * COLUMNS), *row_scale = random_floats(rows);
     float *product = random_floats(rows * outputs), *gated = random_floats(rows * half);
     int8_t *q8 = malloc(rows * DEPTH);
