@@ -20,6 +20,7 @@ struct features {
 static dqg_status check(struct dqg_context *context, const dqg_model *model, const dqg_scheduler *scheduler,
                         const dqg_tensor_view *images, const dqg_feature_spec *spec) {
     DQG_TRY(dqg_need(context, model, "model"));
+    DQG_TRY(dqg_model_need_denoiser(context, model));
     DQG_TRY(dqg_need(context, scheduler, "scheduler"));
     DQG_TRY(dqg_need(context, images, "images"));
     DQG_TRY(dqg_need(context, spec, "spec"));

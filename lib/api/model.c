@@ -120,12 +120,7 @@ dqg_status dqg_model_metadata_at(const dqg_model *model, int32_t index, const ch
 }
 
 const char *dqg_model_metadata(const dqg_model *model, const char *key) {
-    for (size_t i = 0; model != NULL && key != NULL && i < model->metadata_count; i++) {
-        if (strcmp(model->metadata[i].key, key) == 0) {
-            return model->metadata[i].value;
-        }
-    }
-    return NULL;
+    return model != NULL && key != NULL ? dqg_model_find_metadata(model, key) : NULL;
 }
 
 dqg_status dqg_model_tensor_at(const dqg_model *model, int32_t index, dqg_tensor_info *info) {
@@ -193,6 +188,7 @@ static dqg_status check_evaluation(struct dqg_context *context, const dqg_model 
                                    const double *timesteps, const int32_t *labels, const dqg_tensor_view *output) {
     const struct dqg_hyper *hyper = &model->hyper;
     int64_t shape[4];
+    DQG_TRY(dqg_model_need_denoiser(context, model));
     DQG_TRY(dqg_need(context, x, "x"));
     DQG_TRY(dqg_need(context, timesteps, "timesteps"));
     DQG_TRY(dqg_need(context, labels, "labels"));

@@ -220,6 +220,7 @@ static dqg_status take_times(struct evaluations *e, dqg_measure_result *result) 
 dqg_status dqg_measure_evaluations(struct dqg_context *context, const struct dqg_model *model,
                                    const dqg_measure_spec *spec, dqg_measure_fn fn, void *user,
                                    dqg_measure_result *result) {
+    DQG_TRY(dqg_model_need_denoiser(context, model));
     struct evaluations e = {.context = context, .spec = spec, .fn = fn, .user = user};
     struct dqg_graph_config config = {.samples = (size_t)spec->samples,
                                       .height = (size_t)spec->height,

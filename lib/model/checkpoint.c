@@ -95,7 +95,10 @@ struct builder {
 static bool placed_before(const void *items, size_t a, size_t b) {
     const struct placed *placed = items;
     int order = strcmp(placed[a].to.name, placed[b].to.name);
-    return order != 0 ? order < 0 : placed[a].to.part < placed[b].to.part;
+    if (order != 0) {
+        return order < 0;
+    }
+    return placed[a].to.part != placed[b].to.part ? placed[a].to.part < placed[b].to.part : a < b;
 }
 
 static dqg_status from_arena(struct builder *builder, size_t count, size_t size, void *out) {
@@ -194,6 +197,12 @@ static dqg_status check_parts(const struct builder *builder, uint32_t *begins) {
     return DQG_OK;
 }
 
+/* Some programs store a tensor twice, under two names: the first is taken. */
+static bool is_twin(const struct builder *builder, uint32_t begins) {
+    return begins > 0 && strcmp(builder->placed[builder->order[begins - 1]].to.name,
+                                builder->placed[builder->order[begins]].to.name) == 0;
+}
+
 /* All tensors of one network, in the order of the file. */
 static dqg_status map_network(struct builder *builder, const struct candidate *candidate, const char *role) {
     uint32_t *begins;
@@ -202,7 +211,7 @@ static dqg_status map_network(struct builder *builder, const struct candidate *c
     DQG_TRY(check_parts(builder, begins));
     for (size_t i = 0; i < builder->placed_count; i++) {
         const struct dqg_rename *to = &builder->placed[i].to;
-        if (to->part == 0) {
+        if (to->part == 0 && !is_twin(builder, begins[i])) {
             DQG_TRY(add_mapping(builder, &builder->order[begins[i]], to->parts, role));
         }
     }

@@ -239,6 +239,7 @@ static void run_attention(const struct dqg_exec *exec, const struct dqg_node *no
         .queries = dqg_exec_sample_rows(exec, out->rows),
         .keys = dqg_exec_sample_rows(exec, dqg_exec_value(exec, node->k)->rows),
         .scale = node->scale,
+        .counts = node->counted ? io->lengths : NULL,
         .causal = node->causal,
         .int8 = node->int8,
     };

@@ -22,6 +22,7 @@ struct dqg_exec_io {
     const int32_t *picks;    /* (samples): a row of each sample */
     const int32_t *active;   /* (samples, active_tokens), ascending; of graphs with active_tokens */
     float *kept;             /* [kept_floats] what self-attention keeps; NULL: nothing, without active_tokens only */
+    const int32_t *lengths;  /* (samples): keys of counted attention, at least 1 */
 };
 
 struct dqg_exec {

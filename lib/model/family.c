@@ -76,6 +76,24 @@ static dqg_status keep_perturbation(struct dqg_graph *graph) {
     return DQG_OK;
 }
 
+const char *dqg_model_find_metadata(const struct dqg_model *model, const char *key) {
+    for (size_t i = 0; i < model->metadata_count; i++) {
+        if (strcmp(model->metadata[i].key, key) == 0) {
+            return model->metadata[i].value;
+        }
+    }
+    return NULL;
+}
+
+dqg_status dqg_model_need_denoiser(struct dqg_context *context, const struct dqg_model *model) {
+    if (model->hyper.vocabulary > 0) {
+        return dqg_fail(context, DQG_ERROR_UNSUPPORTED,
+                        "the model is a text encoder (%s), which makes no images: dqg_model_encode_tokens() runs it",
+                        model->family->name);
+    }
+    return DQG_OK;
+}
+
 dqg_status dqg_model_graph(struct dqg_context *context, const struct dqg_model *model,
                            const struct dqg_graph_config *config, struct dqg_graph *graph) {
     const struct dqg_hyper *hyper = &model->hyper;
@@ -89,7 +107,8 @@ dqg_status dqg_model_graph(struct dqg_context *context, const struct dqg_model *
                                 .active_tokens = config->active_tokens,
                                 .keep_keys = config->keep_keys,
                                 .attention = config->attention,
-                                .perturbation = config->perturbation};
+                                .perturbation = config->perturbation,
+                                .text = config->text};
     graph->height = config->height > 0 ? config->height : hyper->height;
     graph->width = config->width > 0 ? config->width : hyper->width;
     if (config->entropy_scale) {

@@ -188,6 +188,7 @@ int32_t dqg_graph_attention_to(struct dqg_graph *graph, const char *name, const 
     node.scores = args->scores;
     node.scale = args->scale;
     node.causal = args->causal;
+    node.counted = args->counted;
     node.self = args->self;
     node.identity = args->self && graph->perturbed;
     node.keeps = args->self && graph->keep_keys;

@@ -125,6 +125,7 @@ struct dqg_node {
     size_t pixel_padded;                 /* of patches, see struct dqg_patches */
     size_t q_column, k_column, v_column; /* of an attention, in its inputs' rows */
     bool causal;                         /* a token sees none that come after it */
+    bool counted;                        /* of keys the first io.lengths of each sample */
     bool self;                           /* attention of the image's tokens to themselves */
     float scale;                         /* of the scores of an attention, or 0 for the usual one */
     bool identity;                       /* an attention that gives its values as they are */
@@ -140,6 +141,16 @@ struct dqg_node dqg_node_make(enum dqg_node_kind kind, const char *name, int32_t
 enum { DQG_NODE_INPUTS = 7 };
 void dqg_node_inputs(const struct dqg_node *node, int32_t inputs[DQG_NODE_INPUTS]);
 
+/* What is wanted of a text encoder. Zero: the last layer after the final norm, for all tokens. */
+struct dqg_text_form {
+    size_t skip; /* layers before the last: whose output the rows are */
+    bool no_norm;
+    bool no_rows;
+    bool pooled; /* a row of the last layer after the final norm, of the token that io.picks says, as result 1 */
+    bool no_projection;
+    bool counted; /* keys after the first io.lengths are hidden */
+};
+
 /* For which evaluations a graph is made. Zeros are the defaults. */
 struct dqg_graph_config {
     size_t samples;
@@ -152,6 +163,7 @@ struct dqg_graph_config {
     const struct dqg_perturbation *perturbation; /* or NULL; copied */
     size_t active_tokens;                        /* of a sample, that are computed; 0: all. See dqg_graph_active(). */
     bool keep_keys; /* self-attention can keep keys and values, for graphs of other active_tokens */
+    struct dqg_text_form text;
 };
 
 struct dqg_graph {
@@ -173,6 +185,7 @@ struct dqg_graph {
     struct dqg_span_list blocks, branches;
     enum dqg_attention_mode attention;
     bool fewer_samples;  /* see struct dqg_graph_config */
+    struct dqg_text_form text;
     size_t memory_bytes; /* of the arena of values */
     size_t shared_bytes; /* scratch that lanes share */
     size_t lane_bytes;   /* scratch of a lane */
@@ -251,6 +264,7 @@ struct dqg_graph_attention_args {
     const float *scores; /* [heads][queries][keys] or NULL: added to scores; in place of a mask */
     float scale;         /* of scores; 0: 1 / sqrt(width of a head) */
     bool causal;
+    bool counted; /* only the first keys of each sample are there, io.lengths of them */
     /* Keys and values are the queries' own tokens, of the image: entropy depends on their number; perturbed, values
      * pass through. */
     bool self;

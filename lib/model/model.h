@@ -16,6 +16,11 @@ struct dqg_hyper {
     size_t classes;                               /* without the null label */
     size_t frequencies;                           /* width of the timestep embedding */
     double timestep_scale;
+    size_t vocabulary;     /* of a text encoder, else 0 */
+    size_t attention;      /* width of all its heads together */
+    size_t positions;      /* most tokens of a prompt; 0: any number */
+    size_t projection;     /* columns of its pooled row after the projection, or 0 */
+    enum dqg_activation activation;
 };
 
 struct dqg_family;
@@ -118,6 +123,12 @@ const struct dqg_weight *dqg_model_find(const struct dqg_model *model, const cha
 /* A matrix or vector of exactly this size; fails with a message that names it. columns 0: a vector of rows elements. */
 dqg_status dqg_model_need(struct dqg_context *context, const struct dqg_model *model, const char *name, size_t rows,
                           size_t columns);
+
+/* The value of a metadata key, or NULL. */
+const char *dqg_model_find_metadata(const struct dqg_model *model, const char *key);
+
+/* Fails for networks that are not what a run evaluates: text encoders. */
+dqg_status dqg_model_need_denoiser(struct dqg_context *context, const struct dqg_model *model);
 
 /* ---- evaluation ---- */
 

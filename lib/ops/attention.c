@@ -34,6 +34,10 @@ bool dqg_op_attention_shared(const struct dqg_context *context, size_t samples, 
            dqg_mul_size(slots, dqg_attention_packed_bytes(keys, width), bytes);
 }
 
+static size_t keys_of(const struct dqg_attention_args *args, size_t sample) {
+    return args->counts != NULL ? dqg_min_size((size_t)args->counts[sample], args->keys) : args->keys;
+}
+
 /* A block of queries; packed: keys and values of the head, or NULL for the float kernel. */
 static void attend(const struct attention_task *task, size_t sample, size_t head, size_t block, const void *packed,
                    size_t lane) {
@@ -51,7 +55,7 @@ static void attend(const struct attention_task *task, size_t sample, size_t head
         .ld_v = args->ld_v,
         .ld_out = args->ld_out,
         .queries = dqg_min_size(DQG_ATTENTION_QUERIES, args->queries - first),
-        .keys = args->keys,
+        .keys = keys_of(args, sample),
         .width = args->width,
         .scale = args->scale != 0.0f ? args->scale : 1.0f / sqrtf((float)args->width),
         .ld_bias = args->bias_query,
@@ -74,7 +78,8 @@ static const void *pack(const struct attention_task *task, size_t sample, size_t
     size_t row = sample * args->keys, column = head * args->width;
     char *packed = task->ops->shared + slot * task->packed_bytes;
     task->ops->kernels->attention_pack_f32_i8(packed, args->k + row * args->ld_k + column, args->ld_k,
-                                              args->v + row * args->ld_v + column, args->ld_v, args->keys, args->width);
+                                              args->v + row * args->ld_v + column, args->ld_v, keys_of(args, sample),
+                                              args->width);
     return packed;
 }
 

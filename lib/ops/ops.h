@@ -182,6 +182,7 @@ struct dqg_attention_args {
     float scale;       /* 0: 1 / sqrt(width) */
     const float *bias; /* added to scaled scores, -infinity hides a key: [samples][heads][queries][keys], or NULL */
     size_t bias_sample, bias_head, bias_query; /* its strides in floats; 0: the same for all */
+    const int32_t *counts; /* [samples]: only so many of the keys are there, 1..keys; NULL: all */
     bool causal;                               /* query i sees keys 0..i */
     bool int8;                                 /* integer kernels, which need shared memory */
 };

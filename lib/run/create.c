@@ -180,6 +180,7 @@ void dqg_run_free(struct dqg_run *run) {
 /* An empty run that holds its references; scheduler NULL makes the model's own. */
 static dqg_status start(struct dqg_context *context, struct dqg_model *model, struct dqg_scheduler *scheduler,
                         struct dqg_run **out) {
+    DQG_TRY(model != NULL ? dqg_model_need_denoiser(context, model) : DQG_OK);
     struct dqg_run *run = dqg_calloc(&context->alloc, 1, sizeof *run);
     if (run == NULL) {
         return dqg_fail_memory(context, "the run", sizeof *run);

@@ -1,0 +1,125 @@
+/* SPDX-License-Identifier: MIT */
+/* Names and layers of text encoders; see text.h. Called by arch_clip.c and arch_t5.c. */
+#include "model/text.h"
+
+enum { NAME_MAX_BYTES = 160 };
+
+/* Where the rest of name begins that from does not cover, or NULL; *number: the digits that "#" stands for. */
+static const char *match(const char *from, const char *name, const char **number, size_t *digits) {
+    char last = 0;
+    for (; *from != '\0'; last = *from++) {
+        if (*from != '#') {
+            if (*from != *name++) {
+                return NULL;
+            }
+            continue;
+        }
+        for (*number = name, *digits = 0; *name >= '0' && *name <= '9'; name++) {
+            ++*digits;
+        }
+        if (*digits == 0) {
+            return NULL;
+        }
+    }
+    return last == '.' || last == '_' || *name == '\0' ? name : NULL;
+}
+
+/* format with the number in the place of "#", then rest; false where there is no room. */
+static bool expand(char *out, size_t size, const char *format, const char *number, size_t digits, const char *rest) {
+    size_t used = 0;
+    for (; *format != '\0' && used + digits + 1 < size; format++) {
+        if (*format == '#') {
+            memcpy(out + used, number, digits);
+            used += digits;
+        } else {
+            out[used++] = *format;
+        }
+    }
+    return *format == '\0' && dqg_format(out + used, size - used, "%s", rest) < size - used;
+}
+
+bool dqg_text_rename(const struct dqg_text_name *names, size_t count, const char *name, struct dqg_rename *to) {
+    for (size_t i = 0; i < count; i++) {
+        const char *number = "";
+        size_t digits = 0;
+        const char *rest = match(names[i].from, name, &number, &digits);
+        if (rest != NULL) {
+            to->part = names[i].part;
+            to->parts = names[i].parts > 0 ? names[i].parts : 1;
+            to->transposed = names[i].transposed;
+            return expand(to->name, sizeof to->name, names[i].to, number, digits, rest);
+        }
+    }
+    return false;
+}
+
+static void make_name(char name[NAME_MAX_BYTES], const char *format, size_t number, const char *part) {
+    char digits[24];
+    dqg_format(digits, sizeof digits, "%zu", number);
+    expand(name, NAME_MAX_BYTES, format, digits, strlen(digits), part);
+}
+
+const struct dqg_weight *dqg_text_find(const struct dqg_model *model, const char *format, size_t number,
+                                       const char *part) {
+    char name[NAME_MAX_BYTES];
+    make_name(name, format, number, part);
+    return dqg_model_find(model, name);
+}
+
+const char *dqg_text_keep(struct dqg_graph *graph, const char *format, size_t number) {
+    char name[NAME_MAX_BYTES];
+    make_name(name, format, number, "");
+    const char *kept = dqg_arena_copy(&graph->context->alloc, &graph->arena, name, strlen(name));
+    graph->failed = graph->failed || kept == NULL;
+    return kept;
+}
+
+dqg_status dqg_text_need(struct dqg_context *context, const struct dqg_model *model, const char *format, size_t number,
+                         size_t rows, size_t columns, bool biased) {
+    char name[NAME_MAX_BYTES];
+    make_name(name, format, number, ".weight");
+    DQG_TRY(dqg_model_need(context, model, name, rows, columns));
+    make_name(name, format, number, ".bias");
+    return biased ? dqg_model_need(context, model, name, rows, 0) : DQG_OK;
+}
+
+size_t dqg_text_layers(const struct dqg_model *model, const char *format) {
+    size_t count = 0;
+    while (count < 4096 && dqg_text_find(model, format, count, "") != NULL) {
+        count++;
+    }
+    return count;
+}
+
+static const float *vector(const struct dqg_model *model, const char *format, size_t number, const char *part) {
+    const struct dqg_weight *weight = dqg_text_find(model, format, number, part);
+    return weight != NULL ? weight->codes : NULL;
+}
+
+int32_t dqg_text_linear(const struct dqg_model *model, struct dqg_graph *graph, const char *format, size_t number,
+                        int32_t x) {
+    return dqg_graph_linear(graph, dqg_text_keep(graph, format, number), x,
+                            dqg_text_find(model, format, number, ".weight"), vector(model, format, number, ".bias"));
+}
+
+int32_t dqg_text_norm(const struct dqg_model *model, struct dqg_graph *graph, const char *format, size_t number,
+                      int32_t x, bool rms, float epsilon) {
+    return dqg_graph_norm_learned(graph, dqg_text_keep(graph, format, number), x,
+                                  vector(model, format, number, ".weight"), vector(model, format, number, ".bias"), rms,
+                                  epsilon);
+}
+
+const float *dqg_text_table(struct dqg_graph *graph, const struct dqg_weight *table, size_t rows) {
+    size_t count;
+    float *floats = NULL;
+    void *scratch = dqg_arena_alloc(&graph->context->alloc, &graph->arena, dqg_weight_scratch(table));
+    if (scratch != NULL && dqg_mul_size(rows, table->size.columns * sizeof *floats, &count)) {
+        floats = dqg_arena_alloc(&graph->context->alloc, &graph->arena, count);
+    }
+    if (floats == NULL) {
+        graph->failed = true;
+        return NULL;
+    }
+    dqg_weight_decode_rows(table, 0, rows, floats, scratch);
+    return floats;
+}
