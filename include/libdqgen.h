@@ -668,6 +668,93 @@ DQG_API dqg_status dqg_model_evaluate(dqg_context *context, const dqg_model *mod
                                       const dqg_tensor_view *output);
 
 /*
+ * A text encoder: a CLIP or T5 network, in a file of its own or beside others.
+ *
+ *   layers      of the network
+ *   columns     of a row of its output
+ *   tokens      most tokens of a prompt; 0 for any number (T5)
+ *   vocabulary  token ids are 0..vocabulary - 1
+ *   projection  columns of the projected pooled row; 0 where there is no projection
+ *   flags       0
+ *   parameters  number of weights
+ *   family      "clip" or "t5"; static text
+ *   role        its name in the model, e.g. "clip", "clip_2", "t5": first come, first numbered. Lives with the model.
+ *
+ * Since 0.1.
+ */
+typedef struct dqg_text_info {
+    uint32_t struct_size;
+    uint32_t flags;
+    int32_t layers;
+    int32_t columns;
+    int32_t tokens;
+    int32_t vocabulary;
+    int32_t projection;
+    int32_t reserved;
+    uint64_t parameters;
+    const char *family;
+    const char *role;
+} dqg_text_info;
+
+/* The index-th text encoder of a model, 0 up. Errors: DQG_ERROR_ARGUMENT, DQG_ERROR_RANGE past the last. Any thread. */
+DQG_API dqg_status dqg_model_text_at(const dqg_model *model, int32_t index, dqg_text_info *info);
+
+/* Flags of dqg_text_settings. */
+enum {
+    DQG_TEXT_NO_NORM = 1,      /* rows as the layer gives them, without the network's final norm */
+    DQG_TEXT_NO_PROJECTION = 2 /* the pooled row is not projected, though the network could */
+};
+
+/*
+ * What is wanted of a text encoder. Zeros: rows of the last layer after the final norm; the pooled row projected where
+ * the network has a projection.
+ *
+ *   flags      DQG_TEXT_*
+ *   skip       0..layers: rows are the output of so many layers before the last ("clip skip" less 1)
+ *   end_token  CLIP: the id whose first place in a prompt is the pooled row's; 0: 49407, or the last id of a smaller
+ *              vocabulary
+ *   role       which text encoder, as dqg_text_info calls it; NULL: the first
+ *
+ * How published models use them (docs/checkpoints.md has them as code):
+ *
+ *   SD 1.5     clip: last layer, final norm
+ *   SD 2.1     clip (OpenCLIP-H): skip 1, final norm; files with 23 layers have left the last one out: skip 0
+ *   SDXL       clip, clip_2: skip 1, DQG_TEXT_NO_NORM, side by side; pooled row of clip_2, projected
+ *   SD3        as SDXL, then t5; pooled rows of both side by side, that of clip with DQG_TEXT_NO_PROJECTION
+ *   FLUX       t5: all defaults; pooled row of clip with DQG_TEXT_NO_PROJECTION
+ *
+ * Since 0.1.
+ */
+typedef struct dqg_text_settings {
+    uint32_t struct_size;
+    uint32_t flags;
+    int32_t skip;
+    int32_t end_token;
+    const char *role;
+} dqg_text_settings;
+
+/*
+ * Run a text encoder on prompts of the same number of tokens (shorter ones padded).
+ *   ids       (prompts, tokens), row-major: with their begin, end and padding tokens
+ *   prompts   1..4096
+ *   tokens    1.. the most that the network takes, 65536 for T5
+ *   lengths   prompts numbers, 1..tokens: how many tokens of each prompt count, its end token included. T5 hides those
+ *             that follow, as an attention mask does; CLIP takes the last that counts as the pooled row. NULL: all
+ *             count, and CLIP takes the first end token, or the last token where a prompt has none.
+ *   settings  NULL: all defaults
+ *   rows      (prompts, tokens, columns) floats, or NULL
+ *   pooled    (prompts, projection or columns) floats, or NULL; CLIP only. Not both may be NULL.
+ * Memory is that of one evaluation, for the time of the call; T5 takes heads * tokens^2 floats of it for positions.
+ * Errors: DQG_ERROR_ARGUMENT, DQG_ERROR_RANGE (ids, lengths, tokens, skip), DQG_ERROR_NAME (no such role),
+ * DQG_ERROR_UNSUPPORTED (no text encoder; a pooled row of T5), DQG_ERROR_LIMIT, DQG_ERROR_MEMORY. Since 0.1.
+ * (CLIP: arXiv 2103.00020; T5: arXiv 1910.10683, the gated unit 2002.05202.)
+ */
+DQG_API dqg_status dqg_model_encode_tokens(dqg_context *context, const dqg_model *model, const int32_t *ids,
+                                           int32_t prompts, int32_t tokens, const int32_t *lengths,
+                                           const dqg_text_settings *settings, const dqg_tensor_view *rows,
+                                           const dqg_tensor_view *pooled);
+
+/*
  * Which features of images are wanted.
  *
  *   index  point of the scheduler at whose noise level the network sees the images, 0..steps - 1
