@@ -16,7 +16,7 @@ import torch
 from safetensors.torch import save_file
 from transformers import (CLIPTextConfig, CLIPTextModel, CLIPTextModelWithProjection, T5Config, T5EncoderModel)
 
-OUT = os.path.join(os.path.dirname(os.path.abspath(__file__)), 'text')
+OUT = os.path.join(os.path.dirname(os.path.abspath(__file__)), 'encoders')
 
 
 def randomize(net, query_scale):
