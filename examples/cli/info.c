@@ -59,14 +59,37 @@ static void sum_storage(const struct info *job, struct storage_sum sums[STORAGE_
     }
 }
 
+static bool text_at(const struct info *job, int32_t index, dqg_text_info *text) {
+    DQG_INIT(text);
+    return dqg_model_text_at(job->model, index, text) == DQG_OK;
+}
+
+static void print_encoders(const struct info *job) {
+    dqg_text_info text;
+    for (int32_t i = 0; text_at(job, i, &text); i++) {
+        printf("  text        %s: %s, %d columns in %d layers, %.2f million parameters, %d ids", text.role, text.family,
+               (int)text.columns, (int)text.layers, 1e-6 * (double)text.parameters, (int)text.vocabulary);
+        if (text.tokens > 0) {
+            printf(", at most %d tokens", (int)text.tokens);
+        }
+        if (text.projection > 0) {
+            printf(", pooled row projected to %d", (int)text.projection);
+        }
+        printf("\n");
+    }
+}
+
 static void print_text(const struct info *job) {
     const dqg_model_info *info = &job->model_info;
     char a[32], b[32];
     printf("%s: %s, %s\n", job->path, info->family, bytes_text(a, file_bytes(job->path)));
     printf("  parameters  %.2f million in %d layers; %s of weights in memory\n", 1e-6 * (double)info->parameters,
            (int)info->layers, bytes_text(a, info->weight_bytes));
-    printf("  picture     %dx%d, %d channels; sizes must be multiples of %d\n", (int)info->width, (int)info->height,
-           (int)info->channels, (int)info->patch_size);
+    if (info->channels > 0) { /* else a text encoder on its own */
+        printf("  picture     %dx%d, %d channels; sizes must be multiples of %d\n", (int)info->width, (int)info->height,
+               (int)info->channels, (int)info->patch_size);
+    }
+    print_encoders(job);
     printf("  evaluation  %d operators\n", (int)info->operators);
 
     struct storage_sum sums[STORAGE_FORMATS] = {{0}};
@@ -129,6 +152,24 @@ static void print_json_tensors(const struct info *job, struct json *json) {
     json_close(json, ']');
 }
 
+static void print_json_encoders(const struct info *job, struct json *json) {
+    dqg_text_info text;
+    json_open(json, "text_encoders", '[');
+    for (int32_t i = 0; text_at(job, i, &text); i++) {
+        json_open(json, NULL, '{');
+        json_text(json, "role", text.role);
+        json_text(json, "family", text.family);
+        json_int(json, "layers", text.layers);
+        json_int(json, "columns", text.columns);
+        json_int(json, "tokens", text.tokens);
+        json_int(json, "vocabulary", text.vocabulary);
+        json_int(json, "projection", text.projection);
+        json_int(json, "parameters", (int64_t)text.parameters);
+        json_close(json, '}');
+    }
+    json_close(json, ']');
+}
+
 static void print_json(const struct info *job) {
     const dqg_model_info *info = &job->model_info;
     struct json json;
@@ -144,6 +185,7 @@ static void print_json(const struct info *job) {
     json_int(&json, "patch_size", info->patch_size);
     json_int(&json, "layers", info->layers);
     json_int(&json, "operators", info->operators);
+    print_json_encoders(job, &json);
     json_open(&json, "classes", '[');
     for (int32_t i = 0; i < info->classes; i++) {
         json_text(&json, NULL, dqg_model_class_name(job->model, i));

@@ -172,6 +172,26 @@ MEMBER(dqg_feature_spec, block, 8);
 MEMBER(dqg_feature_spec, pool, 12);
 MEMBER(dqg_feature_spec, seed, 16);
 
+RECORD(dqg_text_info, 56);
+MEMBER(dqg_text_info, struct_size, 0);
+MEMBER(dqg_text_info, flags, 4);
+MEMBER(dqg_text_info, layers, 8);
+MEMBER(dqg_text_info, columns, 12);
+MEMBER(dqg_text_info, tokens, 16);
+MEMBER(dqg_text_info, vocabulary, 20);
+MEMBER(dqg_text_info, projection, 24);
+MEMBER(dqg_text_info, reserved, 28);
+MEMBER(dqg_text_info, parameters, 32);
+MEMBER(dqg_text_info, family, 40);
+MEMBER(dqg_text_info, role, 48);
+
+RECORD(dqg_text_settings, 24);
+MEMBER(dqg_text_settings, struct_size, 0);
+MEMBER(dqg_text_settings, flags, 4);
+MEMBER(dqg_text_settings, skip, 8);
+MEMBER(dqg_text_settings, end_token, 12);
+MEMBER(dqg_text_settings, role, 16);
+
 RECORD(dqg_run_info, 56);
 MEMBER(dqg_run_info, struct_size, 0);
 MEMBER(dqg_run_info, step, 4);
@@ -466,6 +486,9 @@ CONSTANT(DQG_DRIFT_B, 0);
 CONSTANT(DQG_DRIFT_V, 1);
 CONSTANT(DQG_SCORE_S, 0);
 CONSTANT(DQG_SCORE_ETA, 1);
+
+CONSTANT(DQG_TEXT_NO_NORM, 1);
+CONSTANT(DQG_TEXT_NO_PROJECTION, 2);
 
 CONSTANT(DQG_REPORT_TEXT, 0);
 CONSTANT(DQG_REPORT_JSON, 1);

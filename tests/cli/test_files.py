@@ -28,6 +28,16 @@ class Quantize(Case):
             self.assertIn(part, text)
         self.assertNotIn('blocks.1.mlp', self.dqgen('info', TINY).stdout)
 
+    def test_info_text_encoders(self):
+        wide = pathlib.Path(TINY).parent.parent / 'text' / 'clip_wide.safetensors'
+        info = json.loads(self.dqgen('info', wide, '--json').stdout)
+        self.assertEqual(info['family'], 'clip')
+        self.assertEqual([(t['role'], t['columns'], t['tokens'], t['projection']) for t in info['text_encoders']],
+                         [('clip', 128, 14, 96)])
+        text = self.dqgen('info', wide).stdout
+        self.assertIn('clip: clip, 128 columns in 2 layers', text)
+        self.assertNotIn('picture', text)
+
     def test_options_rules_and_report(self):
         self.dqgen('quantize', TINY, '-o', 'b.dqg', '--bits', 4, '--group=64', '--zero-point', '--search', 4, '--rule',
                    'blocks.0.*=int8', '--rule', 'blocks.1.mlp.*=f16', '--meta', 'note=a=b', '--report', 'b.json')

@@ -1,0 +1,229 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Published text encoders by the shapes of their tensors alone: what the families take them for, every shape checked,
+ * and the number of parameters. Under the names of both programs, alone and in one file, with tensors stored twice.
+ */
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "check.h"
+#include "model/model.h"
+
+enum { TENSORS_MAX = 1024 };
+
+static dqg_context *context;
+
+struct list {
+    struct dqg_tensor_desc tensors[TENSORS_MAX];
+    char names[TENSORS_MAX][160];
+    size_t count;
+};
+
+static struct list list;
+
+/* columns 0: a vector */
+static void add(const char *prefix, const char *name, int64_t rows, int64_t columns) {
+    struct dqg_tensor_desc *desc = &list.tensors[list.count];
+    assert_true(list.count < TENSORS_MAX);
+    snprintf(list.names[list.count], sizeof list.names[0], "%s%s", prefix, name);
+    *desc = (struct dqg_tensor_desc){.name = list.names[list.count],
+                                     .dtype = DQG_DTYPE_F16,
+                                     .rank = columns > 0 ? 2 : 1,
+                                     .shape = {rows, columns},
+                                     .scale = 1,
+                                     .type_name = "F16"};
+    desc->plane_bytes[0] = desc->stored_bytes = 2 * (uint64_t)rows * (uint64_t)(columns > 0 ? columns : 1);
+    list.count++;
+}
+
+static void add_layer(const char *prefix, const char *layers, int layer, const char *part, int64_t rows,
+                      int64_t columns) {
+    char name[128];
+    snprintf(name, sizeof name, "%s%d.%s", layers, layer, part);
+    add(prefix, name, rows, columns);
+}
+
+static void add_biased(const char *prefix, const char *layers, int layer, const char *part, int64_t rows,
+                       int64_t columns) {
+    char name[64];
+    snprintf(name, sizeof name, "%s.weight", part);
+    add_layer(prefix, layers, layer, name, rows, columns);
+    snprintf(name, sizeof name, "%s.bias", part);
+    add_layer(prefix, layers, layer, name, rows, 0);
+}
+
+static void add_clip(const char *prefix, int64_t d, int layers, bool projection) {
+    static const char at[] = "text_model.encoder.layers.";
+    static const char *const square[] = {"self_attn.q_proj", "self_attn.k_proj", "self_attn.v_proj",
+                                         "self_attn.out_proj"};
+    add(prefix, "text_model.embeddings.position_ids", 77, 0); /* not a part of the network */
+    add(prefix, "text_model.embeddings.token_embedding.weight", 49408, d);
+    add(prefix, "text_model.embeddings.position_embedding.weight", 77, d);
+    for (int i = 0; i < layers; i++) {
+        for (size_t k = 0; k < 4; k++) {
+            add_biased(prefix, at, i, square[k], d, d);
+        }
+        add_biased(prefix, at, i, "layer_norm1", d, 0);
+        add_biased(prefix, at, i, "layer_norm2", d, 0);
+        add_biased(prefix, at, i, "mlp.fc1", 4 * d, d);
+        add_biased(prefix, at, i, "mlp.fc2", d, 4 * d);
+    }
+    add(prefix, "text_model.final_layer_norm.weight", d, 0);
+    add(prefix, "text_model.final_layer_norm.bias", d, 0);
+    if (projection) {
+        add(prefix, "text_projection.weight", d, d);
+    }
+}
+
+static void add_openclip(const char *prefix, int64_t d, int layers) {
+    static const char at[] = "transformer.resblocks.";
+    add(prefix, "token_embedding.weight", 49408, d);
+    add(prefix, "positional_embedding", 77, d);
+    add(prefix, "logit_scale", 1, 0);
+    for (int i = 0; i < layers; i++) {
+        add_layer(prefix, at, i, "attn.in_proj_weight", 3 * d, d);
+        add_layer(prefix, at, i, "attn.in_proj_bias", 3 * d, 0);
+        add_biased(prefix, at, i, "attn.out_proj", d, d);
+        add_biased(prefix, at, i, "ln_1", d, 0);
+        add_biased(prefix, at, i, "ln_2", d, 0);
+        add_biased(prefix, at, i, "mlp.c_fc", 4 * d, d);
+        add_biased(prefix, at, i, "mlp.c_proj", d, 4 * d);
+    }
+    add(prefix, "ln_final.weight", d, 0);
+    add(prefix, "ln_final.bias", d, 0);
+    add(prefix, "text_projection", d, d);
+}
+
+static void add_t5(const char *prefix, int64_t d, int layers, int64_t heads, int64_t mlp) {
+    static const char at[] = "encoder.block.";
+    add(prefix, "shared.weight", 32128, d);
+    add(prefix, "encoder.embed_tokens.weight", 32128, d); /* the same once more, as some programs store it */
+    add(prefix, "encoder.block.0.layer.0.SelfAttention.relative_attention_bias.weight", 32, heads);
+    for (int i = 0; i < layers; i++) {
+        add_layer(prefix, at, i, "layer.0.SelfAttention.q.weight", heads * 64, d);
+        add_layer(prefix, at, i, "layer.0.SelfAttention.k.weight", heads * 64, d);
+        add_layer(prefix, at, i, "layer.0.SelfAttention.v.weight", heads * 64, d);
+        add_layer(prefix, at, i, "layer.0.SelfAttention.o.weight", d, heads * 64);
+        add_layer(prefix, at, i, "layer.0.layer_norm.weight", d, 0);
+        add_layer(prefix, at, i, "layer.1.DenseReluDense.wi_0.weight", mlp, d);
+        add_layer(prefix, at, i, "layer.1.DenseReluDense.wi_1.weight", mlp, d);
+        add_layer(prefix, at, i, "layer.1.DenseReluDense.wo.weight", d, mlp);
+        add_layer(prefix, at, i, "layer.1.layer_norm.weight", d, 0);
+    }
+    add(prefix, "encoder.final_layer_norm.weight", d, 0);
+    add(prefix, "decoder.final_layer_norm.weight", d, 0); /* the other half of the published network */
+}
+
+static void no_planes(void *user, const struct dqg_tensor_desc *desc, enum dqg_plane plane, void *out, size_t size) {
+    (void)user, (void)desc, (void)plane, (void)out, (void)size;
+    fail_msg("weights were read");
+}
+
+/* A component as a model without weights, configured. */
+static struct dqg_hyper configure(struct dqg_checkpoint *checkpoint, size_t index, uint64_t *parameters) {
+    struct dqg_source view;
+    struct dqg_model model = {.alloc = context->alloc, .family = checkpoint->components[index].family};
+    assert_ok(dqg_checkpoint_component(context, checkpoint, index, &view));
+    model.weights = calloc(view.tensor_count, sizeof *model.weights);
+    model.weight_count = view.tensor_count;
+    *parameters = 0;
+    for (size_t i = 0; i < view.tensor_count; i++) {
+        struct dqg_weight *weight = &model.weights[i];
+        *weight = (struct dqg_weight){.name = view.tensors[i].name, .dtype = DQG_DTYPE_F16, .rank = view.tensors[i].rank};
+        memcpy(weight->shape, view.tensors[i].shape, sizeof weight->shape);
+        if (!dqg_matrix_size(weight->dtype, 0, weight->rank, weight->shape, &weight->size)) {
+            weight->size = (struct dqg_matrix_size){0};
+        }
+        *parameters += dqg_weight_count(weight);
+    }
+    if (model.family->configure(context, &model) != DQG_OK) {
+        fail_msg("%s", dqg_context_error(context));
+    }
+    free(model.weights);
+    dqg_source_close(&view);
+    return model.hyper;
+}
+
+struct expected {
+    const char *role;
+    uint64_t parameters;
+    size_t depth, heads, projection;
+    enum dqg_activation activation;
+};
+
+static void check(const struct expected *expected, size_t count) {
+    struct dqg_source source;
+    struct dqg_checkpoint checkpoint;
+    assert_ok(dqg_source_open_made(context, list.tensors, list.count, no_planes, NULL, &source));
+    if (dqg_checkpoint_open(context, &source, &checkpoint) != DQG_OK) {
+        fail_msg("%s", dqg_context_error(context));
+    }
+    assert_int_equal(checkpoint.count, count);
+    for (size_t i = 0; i < count; i++) {
+        uint64_t parameters;
+        struct dqg_hyper hyper = configure(&checkpoint, i, &parameters);
+        assert_string_equal(checkpoint.components[i].role, expected[i].role);
+        assert_int_equal(parameters, expected[i].parameters);
+        assert_int_equal(hyper.depth, expected[i].depth);
+        assert_int_equal(hyper.heads, expected[i].heads);
+        assert_int_equal(hyper.projection, expected[i].projection);
+        assert_int_equal(hyper.activation, expected[i].activation);
+    }
+    dqg_checkpoint_close(&checkpoint);
+    dqg_source_close(&source);
+    list.count = 0;
+}
+
+static void test_clip(void **state) {
+    (void)state;
+    add_clip("", 768, 12, false);
+    check(&(struct expected){"clip", 123060480, 12, 12, 0, DQG_ACT_GELU_QUICK}, 1);
+    add_clip("cond_stage_model.transformer.", 768, 12, true);
+    check(&(struct expected){"clip", 123060480 + 589824, 12, 12, 768, DQG_ACT_GELU_QUICK}, 1);
+    add_openclip("", 1280, 32);
+    check(&(struct expected){"clip", 694659840, 32, 20, 1280, DQG_ACT_GELU_ERF}, 1);
+    add_clip("text_encoders.clip_g.transformer.", 1280, 32, true);
+    check(&(struct expected){"clip", 694659840, 32, 20, 1280, DQG_ACT_GELU_ERF}, 1);
+}
+
+/* Several encoders in a file, each in its own form. */
+static void test_together(void **state) {
+    static const struct expected both[] = {{"clip", 123060480, 12, 12, 0, DQG_ACT_GELU_QUICK},
+                                           {"clip_2", 694659840, 32, 20, 1280, DQG_ACT_GELU_ERF},
+                                           {"t5", 109628544, 12, 12, 0, DQG_ACT_GELU_TANH}};
+    (void)state;
+    add_clip("conditioner.embedders.0.transformer.", 768, 12, false);
+    add_openclip("conditioner.embedders.1.model.", 1280, 32);
+    add_t5("text_encoders.t5xxl.transformer.", 768, 12, 12, 2048);
+    check(both, 3);
+}
+
+static void test_t5(void **state) {
+    (void)state;
+    add_t5("", 4096, 24, 64, 10240);
+    check(&(struct expected){"t5", 4762310656, 24, 64, 0, DQG_ACT_GELU_TANH}, 1);
+    add_t5("", 2048, 24, 32, 5120);
+    check(&(struct expected){"t5", 1223527424, 24, 32, 0, DQG_ACT_GELU_TANH}, 1);
+    add_t5("", 768, 12, 12, 2048);
+    check(&(struct expected){"t5", 109628544, 12, 12, 0, DQG_ACT_GELU_TANH}, 1);
+}
+
+static int setup(void **state) {
+    (void)state;
+    return dqg_context_create(NULL, &context);
+}
+
+static int teardown(void **state) {
+    (void)state;
+    dqg_context_destroy(context);
+    return 0;
+}
+
+int main(void) {
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_clip),
+        cmocka_unit_test(test_together),
+        cmocka_unit_test(test_t5),
+    };
+    return cmocka_run_group_tests(tests, setup, teardown);
+}
