@@ -108,13 +108,17 @@ struct dqg_attention {
 enum {
     DQG_ATTENTION_QUERIES = 64,
     DQG_ATTENTION_KEYS = 64, /* keys in one block of the running softmax */
-    DQG_ATTENTION_WIDTH = 256,
-    DQG_ATTENTION_HEADER = 64,  /* bytes before the blocks of packed keys and values */
-    DQG_ATTENTION_LIMIT = 2880, /* of queries and keys in 16 bits: sums over a head's width fit int32 */
-    /* transposed queries and running output, V block, scores, maxima and sums */
-    DQG_ATTENTION_SCRATCH = DQG_ATTENTION_QUERIES * DQG_ATTENTION_WIDTH * 2 + DQG_ATTENTION_KEYS * DQG_ATTENTION_WIDTH +
+    DQG_ATTENTION_WIDTH = 512,
+    DQG_ATTENTION_HEADER = 64, /* bytes before the blocks of packed keys and values */
+    /* transposed queries and running output, scores, maxima and sums */
+    DQG_ATTENTION_SCRATCH = DQG_ATTENTION_QUERIES * DQG_ATTENTION_WIDTH * 2 +
                             DQG_ATTENTION_QUERIES * DQG_ATTENTION_KEYS + DQG_ATTENTION_QUERIES * 4
 };
+
+/* The largest number in queries and keys of 16 bits: sums over a head's width fit int32. */
+static inline float dqg_attention_limit(size_t width) {
+    return width > 256 ? 2040.0f : 2880.0f;
+}
 
 /*
  * Keys and values of a head, packed: DQG_ATTENTION_HEADER bytes that begin with the scale of the keys, then for each
@@ -329,7 +333,7 @@ typedef void dqg_attention_i8_f32_fn(const struct dqg_attention *attention);
  *
  *   scale = max|x| / limit, q = round_to_nearest_even(x * (limit / max|x|))
  *
- * with limit = 127 for values, DQG_ATTENTION_LIMIT for keys. Where max|x| is 0 or not a number, or limit / max|x|
+ * with limit = 127 for values, dqg_attention_limit() for keys. Where max|x| is 0 or not a number, or limit / max|x|
  * is, scale and q are 0. packed is 64-byte aligned.
  */
 typedef void dqg_attention_pack_f32_i8_fn(void *packed, const float *k, size_t ld_k, const float *v, size_t ld_v,

@@ -73,7 +73,7 @@ static double largest_of(const float *x, size_t ld, size_t rows, size_t columns)
 static void integer_norm(struct attention_case *c, double tolerance) {
     const struct dqg_attention *a = &c->a;
     double q = largest_of(a->q, a->ld_q, a->queries, a->width), k = largest_of(a->k, a->ld_k, a->keys, a->width);
-    double score = 4.0 * (double)a->width * q * k * a->scale / DQG_ATTENTION_LIMIT;
+    double score = 4.0 * (double)a->width * q * k * a->scale / dqg_attention_limit(a->width);
     double norm = largest_of(a->v, a->ld_v, a->keys, a->width) * (3.0 + score / tolerance);
     for (size_t i = 0; i < a->queries * a->width; i++) {
         c->norm[i] = norm;
@@ -188,7 +188,7 @@ static void run_case(const struct check *check, const char *name, attention_fn *
 static void run_cases(const struct check *check, const char *name, attention_fn *tested) {
     static const size_t queries[] = {1, 2, 7, 15, 16, 17, 31, 32, 33, 48, 63, 64};
     static const size_t keys[] = {1, 2, 3, 5, 17, 63, 64, 65, 127, 128, 129, 200, 300};
-    static const size_t widths[] = {1, 3, 8, 15, 16, 17, 32, 40, 48, 64, 72, 80, 130, 255, 256};
+    static const size_t widths[] = {1, 3, 8, 15, 16, 17, 32, 40, 48, 64, 72, 80, 130, 255, 256, 320, 512};
     for (size_t i = 0; i < check->cases; i++) {
         run_case(check, name, tested,
                  (struct dqg_attention){

@@ -35,7 +35,7 @@ static void plain_keys(char *packed, const float *k, size_t ld, size_t keys, siz
             largest = larger(largest, k[key * ld + c] - mean[c]);
         }
     }
-    float inverse = inverse_of(largest, DQG_ATTENTION_LIMIT, &scale);
+    float inverse = inverse_of(largest, dqg_attention_limit(width), &scale);
     memcpy(packed, &scale, sizeof scale);
     for (size_t key = 0; key < keys; key++) {
         char *at = packed + DQG_ATTENTION_HEADER + key / DQG_ATTENTION_KEYS * block;
