@@ -597,6 +597,8 @@ DQG_API void dqg_model_release(dqg_model *model);
  *   patch_size   height and width of a run must be multiples of it
  *   layers       blocks of the network
  *   operators    operators of one evaluation: the finest grain of dqg_run_advance() and of the tap
+ *   reduction    sides of a picture to those of its latent, of the autoencoder that the model is or that its file holds;
+ *                0: there is none
  */
 typedef struct dqg_model_info {
     uint32_t struct_size;
@@ -610,6 +612,8 @@ typedef struct dqg_model_info {
     uint64_t parameters;
     uint64_t weight_bytes;
     const char *family;
+    int32_t reduction;
+    int32_t reserved;
 } dqg_model_info;
 
 /* Fill info; its struct_size must be set. Errors: DQG_ERROR_ARGUMENT. Any thread. */
@@ -800,6 +804,56 @@ typedef struct dqg_memory_info {
 /* options: DQG_OPTIONS_RUN or NULL; scheduler may be NULL for the model's own. Errors as dqg_run_create(). */
 DQG_API dqg_status dqg_model_memory(dqg_context *context, const dqg_model *model, const dqg_scheduler *scheduler,
                                     const dqg_options *options, dqg_memory_info *info);
+
+/*
+ * How an autoencoder is used. Zeros are the defaults.
+ *
+ *   flags    DQG_PICTURE_SAMPLE
+ *   scale, shift   of the diffusion model's latents, which are (z - shift) * scale of the autoencoder's z. Scale 0: both
+ *            as the file's metadata scaling_factor and shift_factor say; else 1 and 0 for TAESD, which works on latents
+ *            as they are, and 0.18215 and 0, Stable Diffusion's, for other models of 4 channels. SDXL: 0.13025 and 0;
+ *            SD3: 1.5305 and 0.0609; FLUX: 0.3611 and 0.1159
+ *   seed     with DQG_PICTURE_SAMPLE: of picture 0; picture i has seed + i
+ *   tile     side of a tile in latent pixels; 0: the picture is made in one piece
+ *   overlap  latent pixels that a tile sees beyond its own on each side, up to 64; 0: 8
+ */
+typedef struct dqg_picture_spec {
+    uint32_t struct_size;
+    uint32_t flags;
+    double scale;
+    double shift;
+    int64_t seed;
+    int32_t tile;
+    int32_t overlap;
+} dqg_picture_spec;
+
+enum {
+    DQG_PICTURE_SAMPLE = 1 /* encoding draws from the distribution that the encoder gives, else takes its mean */
+};
+
+/*
+ * Pictures of latents, and latents of pictures, by the autoencoder (KL-VAE or TAESD) that the model is or that its file
+ * holds beside the denoiser. A side of a picture is that of its latent times a power of two, 8 for most models.
+ *
+ * Tiles bound the memory. What is at the latent's size (attention, too) is computed for the whole picture, neighbours
+ * are blended along their borders, and group norms take moments of the whole picture, so that tiles do not show. These
+ * moments are measured by evaluations of all tiles beforehand, until they stand still: at least one, at most as many as
+ * there are norms (19 in the decoder of Stable Diffusion). TAESD needs none.
+ *   latents  (n, channels, height, width), channels as dqg_model_get_info() says
+ *   pictures (n, 3, height, width) of red, green, blue, 0 is black and 1 is white; decoding clamps
+ *   spec     NULL for the defaults
+ *   memory   NULL, or receives what the call takes beside the model (run_bytes) and the model. Where the output is NULL
+ *            only that is done, and the input's data may be NULL
+ * Calls progress (DQG_PHASE_RUN) for each picture.
+ * Errors: DQG_ERROR_ARGUMENT, DQG_ERROR_RANGE (sizes, spec), DQG_ERROR_UNSUPPORTED (a model without autoencoder, or
+ * without this half of it), DQG_ERROR_LIMIT, DQG_ERROR_MEMORY, DQG_ERROR_CANCELLED.
+ */
+DQG_API dqg_status dqg_model_decode(dqg_context *context, const dqg_model *model, const dqg_tensor_view *latents,
+                                    const dqg_picture_spec *spec, const dqg_tensor_view *pictures,
+                                    dqg_memory_info *memory);
+DQG_API dqg_status dqg_model_encode(dqg_context *context, const dqg_model *model, const dqg_tensor_view *pictures,
+                                    const dqg_picture_spec *spec, const dqg_tensor_view *latents,
+                                    dqg_memory_info *memory);
 
 /*
  * Check what dqg_model_load() takes from end to end without loading it. Errors as dqg_model_load(): the message names

@@ -88,6 +88,8 @@ const char *bytes_text(char *buffer, uint64_t bytes);
 
 int generate_main(struct cli *cli, int argc, char **argv);
 int quantize_main(struct cli *cli, int argc, char **argv);
+int encode_main(struct cli *cli, int argc, char **argv);
+int decode_main(struct cli *cli, int argc, char **argv);
 int schedulers_main(struct cli *cli, int argc, char **argv);
 int info_main(struct cli *cli, int argc, char **argv);
 int verify_main(struct cli *cli, int argc, char **argv);
@@ -193,6 +195,12 @@ dqg_image_view sheet_tile(struct sheet *sheet, size_t index);
 
 /* scale enlarges every pixel to a square. Returns NULL, or what went wrong. */
 const char *png_write(const char *path, const struct picture *picture, size_t scale, char message[128]);
+
+/* A PNG as red, green, blue, transparency on black. Returns NULL, or what went wrong. */
+const char *png_read(const char *path, struct picture *picture, char message[128]);
+
+/* A float32 array of four dimensions in C order, to be freed; NULL where the file is none. */
+float *npy_read(const char *path, int64_t shape[4]);
 
 /* A float32 array written piece by piece. On failure the file is removed. */
 struct npy {

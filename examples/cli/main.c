@@ -21,6 +21,8 @@ static const struct command {
 } commands[] = {
     {"generate", generate_main, "make pictures with a model"},
     {"quantize", quantize_main, "turn a float checkpoint into a 4-bit .dqg file"},
+    {"encode", encode_main, "turn a picture into a latent"},
+    {"decode", decode_main, "turn a latent into a picture"},
     {"schedulers", schedulers_main, "list the ways of sampling, explain one, show its points"},
     {"info", info_main, "show what is in a model file"},
     {"verify", verify_main, "check files for damage"},

@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * NumPy's .npy format, version 1.0, float32 only, written piece by piece so that a large batch never lies in memory as
- * a whole. Used by generate --raw. Layout: magic, version, header length, a Python dictionary padded to 64 bytes, data.
+ * a whole; or read whole. Layout: magic, version, header length, a Python dictionary padded to 64 bytes, data.
  */
+#include <stdlib.h>
 #include <string.h>
 
 #include "cli.h"
@@ -48,4 +49,49 @@ bool npy_close(struct npy *npy, bool keep) {
         remove(npy->path);
     }
     return good;
+}
+
+/* What version 1.0 of the format says before the data: float32 in C order, four dimensions. */
+static bool read_header(FILE *file, int64_t shape[4]) {
+    unsigned char start[NPY_PREFIX];
+    char text[1024] = {0};
+    if (fread(start, 1, sizeof(start), file) != sizeof(start) || memcmp(start, "\x93NUMPY\x01", 7) != 0) {
+        return false;
+    }
+    size_t length = start[8] + 256u * start[9];
+    if (length >= sizeof(text) || fread(text, 1, length, file) != length) {
+        return false;
+    }
+    const char *at = strstr(text, "'shape': (");
+    long long sizes[4];
+    int end = 0;
+    if (at == NULL || strstr(text, "'<f4'") == NULL || strstr(text, "'fortran_order': False") == NULL ||
+        sscanf(at, "'shape': (%lld, %lld, %lld, %lld%n", &sizes[0], &sizes[1], &sizes[2], &sizes[3], &end) != 4 ||
+        (at[end] != ')' && at[end] != ',')) {
+        return false;
+    }
+    for (int i = 0; i < 4; i++) {
+        shape[i] = sizes[i];
+        if (sizes[i] < 1 || sizes[i] > 1 << 16) {
+            return false;
+        }
+    }
+    return true;
+}
+
+float *npy_read(const char *path, int64_t shape[4]) {
+    FILE *file = fopen(path, "rb");
+    float *values = NULL;
+    if (file != NULL && read_header(file, shape)) {
+        uint64_t count = (uint64_t)(shape[0] * shape[1]) * (uint64_t)(shape[2] * shape[3]);
+        values = count <= file_bytes(path) / sizeof(*values) ? malloc(count * sizeof(*values)) : NULL;
+        if (values != NULL && fread(values, sizeof(*values), count, file) != count) {
+            free(values);
+            values = NULL;
+        }
+    }
+    if (file != NULL) {
+        fclose(file);
+    }
+    return values;
 }

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* Writing a picture as PNG through libpng's simplified interface; the only file that knows libpng. */
+/* Pictures as PNG through libpng's simplified interface; the only file that knows libpng. */
 #include <errno.h>
 #include <png.h>
 #include <stdlib.h>
@@ -60,4 +60,24 @@ const char *png_write(const char *path, const struct picture *picture, size_t sc
     const char *error = write_pixels(path, &large, message);
     picture_free(&large);
     return error;
+}
+
+const char *png_read(const char *path, struct picture *picture, char message[128]) {
+    png_image image = {0};
+    png_color black = {0, 0, 0};
+    image.version = PNG_IMAGE_VERSION;
+    *picture = (struct picture){0};
+    bool good = png_image_begin_read_from_file(&image, path) != 0;
+    image.format = PNG_FORMAT_RGB;
+    if (good && !picture_create(picture, image.width, image.height, 3)) {
+        png_image_free(&image);
+        return "it is too large";
+    }
+    if (!good || !png_image_finish_read(&image, &black, picture->pixels, 0, NULL)) {
+        snprintf(message, 128, "%s", image.message);
+        png_image_free(&image);
+        picture_free(picture);
+        return message;
+    }
+    return NULL;
 }

@@ -73,6 +73,7 @@ dqg_status dqg_model_get_info(const dqg_model *model, dqg_model_info *info) {
         return DQG_ERROR_ARGUMENT;
     }
     const struct dqg_hyper *hyper = &model->hyper;
+    const struct dqg_model *autoencoder = dqg_model_autoencoder(model);
     dqg_model_info filled = {
         .channels = (int32_t)hyper->channels,
         .height = (int32_t)hyper->height,
@@ -84,6 +85,7 @@ dqg_status dqg_model_get_info(const dqg_model *model, dqg_model_info *info) {
         .parameters = model->parameters,
         .weight_bytes = model->weight_bytes,
         .family = model->family->name,
+        .reduction = autoencoder != NULL ? (int32_t)autoencoder->hyper.reduction : 0,
     };
     return dqg_record_return(NULL, info, &filled, sizeof filled);
 }

@@ -226,6 +226,7 @@ dqg_status dqg_measure_evaluations(struct dqg_context *context, const struct dqg
                                       .height = (size_t)spec->height,
                                       .width = (size_t)spec->width,
                                       .bf16 = (spec->flags & DQG_MEASURE_BF16) != 0};
+    DQG_TRY(dqg_model_need_denoiser(context, model));
     DQG_TRY(dqg_model_graph(context, model, &config, &e.graph));
     dqg_status status = make_inputs(&e, model);
     if (status >= 0) {

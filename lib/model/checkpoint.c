@@ -71,8 +71,10 @@ static bool rename_tensor(const struct candidate *candidate, const char *name, s
 
 static bool has_marker(const struct dqg_source *source, const struct candidate *candidate) {
     struct dqg_rename to;
+    const char *marker = candidate->family->marker;
     for (size_t i = 0; i < source->tensor_count; i++) {
-        if (rename_tensor(candidate, source->tensors[i].name, &to) && strcmp(to.name, candidate->family->marker) == 0) {
+        if (rename_tensor(candidate, source->tensors[i].name, &to) &&
+            (marker == NULL || strcmp(to.name, marker) == 0)) {
             return true;
         }
     }

@@ -28,6 +28,7 @@ dqg_status dqg_exec_init(struct dqg_context *context, const struct dqg_graph *gr
         return dqg_fail_memory(context, "the network's activations", exec->memory_bytes);
     }
     exec->ops = (struct dqg_ops){.context = context, .kernels = context->kernels};
+    exec->share = NULL;
     dqg_exec_set_graph(exec, graph);
     return DQG_OK;
 }

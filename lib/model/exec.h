@@ -25,8 +25,23 @@ struct dqg_exec_io {
     const int32_t *lengths;  /* (samples): keys of counted attention, at least 1 */
 };
 
+/*
+ * Group norms of a picture that is evaluated tile by tile: each takes the moments of the whole picture that are known,
+ * and adds those of the tile's own part to the sums that the next evaluation of all tiles will know. Arrays hold the
+ * groups of all norms of the graph, in the order of execution.
+ */
+struct dqg_norm_share {
+    const double *given; /* [groups][2]: mean and variance, or NULL: each tile's own */
+    double *sums;        /* [groups][3], see struct dqg_group_moments, or NULL */
+    float *work;         /* for the largest norm */
+    size_t height, width;                         /* of the tile, as the graph has it */
+    size_t first_row, first_column, rows, columns; /* its own part */
+    size_t next;                                  /* group: 0 at the start of an evaluation */
+};
+
 struct dqg_exec {
     const struct dqg_graph *graph;
+    struct dqg_norm_share *share; /* or NULL */
     struct dqg_ops ops;
     char *memory;
     size_t memory_bytes;

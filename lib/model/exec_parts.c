@@ -12,6 +12,41 @@ static void run_input(const struct dqg_exec *exec, const struct dqg_node *node, 
                         dqg_exec_rows(exec, out), out->columns);
 }
 
+/* A side of the tile, or a place in it, at a level that is some times as large or as small. */
+static size_t at_level(size_t size, size_t times, size_t divisor) {
+    return size * times / divisor;
+}
+
+/* The moments that a norm is given, after those of this tile were added to the sums. */
+static const double *share_moments(const struct dqg_exec *exec, const struct dqg_node *node) {
+    struct dqg_norm_share *share = exec->share;
+    const struct dqg_value *x = dqg_exec_value(exec, node->x);
+    size_t times = 1, shrink = 1, first = share->next;
+    share->next += node->heads;
+    /* Levels double both sides, or halve them. */
+    while (times * times * share->height * share->width < x->rows) {
+        times *= 2;
+    }
+    while (share->height * share->width > x->rows * shrink * shrink) {
+        shrink *= 2;
+    }
+    if (share->sums != NULL) {
+        struct dqg_group_moments args = {.x = dqg_exec_floats(exec, node->x),
+                                         .ldx = x->ld,
+                                         .channels = x->columns,
+                                         .groups = node->heads,
+                                         .width = at_level(share->width, times, shrink),
+                                         .first_row = at_level(share->first_row, times, shrink),
+                                         .first_column = at_level(share->first_column, times, shrink),
+                                         .rows = at_level(share->rows, times, shrink),
+                                         .columns = at_level(share->columns, times, shrink),
+                                         .work = share->work,
+                                         .sums = share->sums + 3 * first};
+        dqg_op_group_moments(&exec->ops, &args);
+    }
+    return share->given != NULL ? share->given + 2 * first : NULL;
+}
+
 static void run_group_norm(const struct dqg_exec *exec, const struct dqg_node *node) {
     const struct dqg_value *x = dqg_exec_value(exec, node->x);
     struct dqg_group_norm args = {
@@ -34,6 +69,7 @@ static void run_group_norm(const struct dqg_exec *exec, const struct dqg_node *n
         args.shift = dqg_exec_floats(exec, node->modulation) + node->shift_column;
         args.ld_modulation = dqg_exec_value(exec, node->modulation)->ld;
     }
+    args.given = exec->share != NULL ? share_moments(exec, node) : NULL;
     dqg_op_group_norm(&exec->ops, &args);
 }
 

@@ -85,10 +85,19 @@ const char *dqg_model_find_metadata(const struct dqg_model *model, const char *k
     return NULL;
 }
 
+const struct dqg_model *dqg_model_autoencoder(const struct dqg_model *model) {
+    const struct dqg_model *found = model->hyper.reduction > 0 ? model : NULL;
+    for (size_t i = 0; i < model->part_count && found == NULL; i++) {
+        found = model->parts[i]->hyper.reduction > 0 ? model->parts[i] : NULL;
+    }
+    return found;
+}
+
 dqg_status dqg_model_need_denoiser(struct dqg_context *context, const struct dqg_model *model) {
-    if (model->hyper.vocabulary > 0) {
+    if (strcmp(model->family->role, "denoiser") != 0) {
         return dqg_fail(context, DQG_ERROR_UNSUPPORTED,
-                        "the model is a text encoder (%s), which makes no images: dqg_model_encode_tokens() runs it",
+                        "a %s model cannot be sampled, it is no denoiser: text encoders are run by "
+                        "dqg_model_encode_tokens(), autoencoders by dqg_model_decode() and dqg_model_encode()",
                         model->family->name);
     }
     return DQG_OK;
@@ -108,7 +117,8 @@ dqg_status dqg_model_graph(struct dqg_context *context, const struct dqg_model *
                                 .keep_keys = config->keep_keys,
                                 .attention = config->attention,
                                 .perturbation = config->perturbation,
-                                .text = config->text};
+                                .text = config->text,
+                                .stage = config->stage};
     graph->height = config->height > 0 ? config->height : hyper->height;
     graph->width = config->width > 0 ? config->width : hyper->width;
     if (config->entropy_scale) {

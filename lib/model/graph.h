@@ -151,6 +151,15 @@ struct dqg_text_form {
     bool counted; /* keys after the first io.lengths are hidden */
 };
 
+/* Which part of a network a graph is. Autoencoders have two in each direction, see autoencoder.h. */
+enum dqg_stage {
+    DQG_STAGE_WHOLE,
+    DQG_STAGE_DECODE_LATENT,
+    DQG_STAGE_DECODE_IMAGE,
+    DQG_STAGE_ENCODE_IMAGE,
+    DQG_STAGE_ENCODE_LATENT
+};
+
 /* For which evaluations a graph is made. Zeros are the defaults. */
 struct dqg_graph_config {
     size_t samples;
@@ -164,6 +173,7 @@ struct dqg_graph_config {
     size_t active_tokens;                        /* of a sample, that are computed; 0: all. See dqg_graph_active(). */
     bool keep_keys; /* self-attention can keep keys and values, for graphs of other active_tokens */
     struct dqg_text_form text;
+    enum dqg_stage stage;
 };
 
 struct dqg_graph {
@@ -184,6 +194,7 @@ struct dqg_graph {
     size_t train_tokens; /* self-attention keeps the entropy it had with so many; 0: as it comes */
     struct dqg_span_list blocks, branches;
     enum dqg_attention_mode attention;
+    enum dqg_stage stage;
     bool fewer_samples;  /* see struct dqg_graph_config */
     struct dqg_text_form text;
     size_t memory_bytes; /* of the arena of values */

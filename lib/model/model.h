@@ -21,6 +21,11 @@ struct dqg_hyper {
     size_t positions;      /* most tokens of a prompt; 0: any number */
     size_t projection;     /* columns of its pooled row after the projection, or 0 */
     enum dqg_activation activation;
+    /* Of autoencoders: sides of a picture to those of its latent; channels of what encoding hands on at that size, 0
+     * without an encoder; the largest value that a latent may approach, 0 for any; pictures are -1..1, else 0..1. */
+    size_t reduction, encoded;
+    double latent_limit;
+    bool signed_picture;
 };
 
 struct dqg_family;
@@ -62,7 +67,7 @@ struct dqg_rename {
 struct dqg_family {
     const char *name;
     const char *role;   /* of such a network in a model of several: "denoiser", "vae", "clip", "t5" */
-    const char *marker; /* a tensor that every one has, in the family's own names */
+    const char *marker; /* a tensor that every one has, in the family's own names; NULL: there is none */
     /* Do tensors with these names, the family's own, make one? */
     bool (*detect)(const struct dqg_source *source);
     /* The family's own name of a tensor that others call name; false where it has none. NULL: nobody calls them
@@ -127,10 +132,13 @@ dqg_status dqg_model_need(struct dqg_context *context, const struct dqg_model *m
 /* The value of a metadata key, or NULL. */
 const char *dqg_model_find_metadata(const struct dqg_model *model, const char *key);
 
-/* Fails for networks that are not what a run evaluates: text encoders. */
-dqg_status dqg_model_need_denoiser(struct dqg_context *context, const struct dqg_model *model);
-
 /* ---- evaluation ---- */
+
+/* The autoencoder that a model is or holds, or NULL. */
+const struct dqg_model *dqg_model_autoencoder(const struct dqg_model *model);
+
+/* Fails where the model is no denoiser, which takes a sample and a time. */
+dqg_status dqg_model_need_denoiser(struct dqg_context *context, const struct dqg_model *model);
 
 /* Build, fuse and plan the graph. */
 dqg_status dqg_model_graph(struct dqg_context *context, const struct dqg_model *model,

@@ -50,7 +50,13 @@ static void take_moments(void *argument, size_t index, size_t lane) {
                                     (float *)(task->ops->scratch + lane * task->ops->lane_bytes));
 }
 
-/* Mean and 1 / sqrt(variance + epsilon) of one group of one sample. */
+/* Mean and 1 / sqrt(variance + epsilon) of one group of one sample: as given, or of the blocks. */
+static void use_given(const struct dqg_group_norm *args, size_t sample, size_t group, double *mean, double *inverse) {
+    const double *given = args->given + (sample * args->groups + group) * 2;
+    *mean = given[0];
+    *inverse = 1 / sqrt(given[1] + (double)args->epsilon);
+}
+
 static void combine(const struct group_norm_task *task, size_t sample, size_t group, double *mean, double *inverse) {
     const struct dqg_group_norm *args = task->args;
     const float *moments = task->moments + (sample * task->blocks * args->groups + group) * 2;
@@ -75,7 +81,9 @@ static void make_factors(void *argument, size_t sample, size_t lane) {
     double mean = 0, inverse = 0;
     (void)lane;
     for (size_t c = 0; c < args->channels; c++) {
-        if (c % width == 0) {
+        if (c % width == 0 && args->given != NULL) {
+            use_given(args, sample, c / width, &mean, &inverse);
+        } else if (c % width == 0) {
             combine(task, sample, c / width, &mean, &inverse);
         }
         double factor = args->weight != NULL ? inverse * (double)args->weight[c] : inverse;
@@ -115,12 +123,43 @@ void dqg_op_group_norm(const struct dqg_ops *ops, const struct dqg_group_norm *a
     task.offset = task.factor + args->samples * args->channels;
     task.moments = task.offset + args->samples * args->channels;
     task.ranges = task.moments + args->samples * task.blocks * args->groups * 2;
-    dqg_parallel(ops->context, args->samples * task.blocks, take_moments, &task);
+    if (args->given == NULL) {
+        dqg_parallel(ops->context, args->samples * task.blocks, take_moments, &task);
+    }
     dqg_parallel(ops->context, args->samples, make_factors, &task);
     dqg_parallel(ops->context, args->samples * task.blocks, apply_factors, &task);
     for (size_t i = 0; args->range != NULL && i < args->samples * task.blocks; i++) {
         float *range = args->range + i / task.blocks * 2;
         range[0] = i % task.blocks == 0 ? task.ranges[2 * i] : fminf(range[0], task.ranges[2 * i]);
         range[1] = i % task.blocks == 0 ? task.ranges[2 * i + 1] : fmaxf(range[1], task.ranges[2 * i + 1]);
+    }
+}
+
+/* ---- moments of a part of an image ---- */
+
+struct group_moments_task {
+    const struct dqg_ops *ops;
+    const struct dqg_group_moments *args;
+};
+
+static void take_row(void *argument, size_t row, size_t lane) {
+    const struct group_moments_task *task = argument;
+    const struct dqg_group_moments *args = task->args;
+    size_t pixel = (args->first_row + row) * args->width + args->first_column;
+    task->ops->kernels->moments_f32(args->work + row * args->groups * 2, args->x + pixel * args->ldx, args->ldx,
+                                    args->columns, args->groups, args->channels / args->groups,
+                                    (float *)(task->ops->scratch + lane * task->ops->lane_bytes));
+}
+
+void dqg_op_group_moments(const struct dqg_ops *ops, const struct dqg_group_moments *args) {
+    struct group_moments_task task = {ops, args};
+    double count = (double)(args->columns * (args->channels / args->groups));
+    dqg_parallel(ops->context, args->rows, take_row, &task);
+    for (size_t i = 0; i < args->rows * args->groups; i++) { /* in order: the same sums for any number of lanes */
+        double *sum = args->sums + i % args->groups * 3, apart = (double)args->work[2 * i] - sum[1];
+        double total = sum[0] + count;
+        sum[1] += apart * count / total;
+        sum[2] += (double)args->work[2 * i + 1] + apart * apart * sum[0] * count / total;
+        sum[0] = total;
     }
 }

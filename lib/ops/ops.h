@@ -83,6 +83,7 @@ struct dqg_group_norm {
     float *y;                   /* [samples * pixels][ldy]; may be x */
     const float *weight, *bias; /* [channels], or NULL */
     const float *scale, *shift; /* [samples][ld_modulation], or both NULL: * (1 + scale) + shift */
+    const double *given;        /* [samples][groups][2]: mean and variance to take for its own, or NULL */
     float *range;               /* [samples][2], or NULL: of y, as affine_f32_f32 says; y may be NULL then */
     float *work;
     size_t ldx, ldy, ld_modulation;
@@ -93,6 +94,17 @@ struct dqg_group_norm {
 void dqg_op_group_norm(const struct dqg_ops *ops, const struct dqg_group_norm *args);
 size_t dqg_op_group_norm_work(size_t samples, size_t pixels, size_t channels, size_t groups);
 size_t dqg_op_group_norm_scratch(size_t channels);
+
+/* Moments of the groups of a part of an image, for norms of images that are not in memory as a whole. */
+struct dqg_group_moments {
+    const float *x; /* [pixels of the image][ldx] */
+    size_t ldx, channels, groups;
+    size_t width;                                /* of the image */
+    size_t first_row, first_column, rows, columns; /* the part */
+    float *work;                                 /* [rows][groups][2] */
+    double *sums; /* [groups][3]: values, their mean, sum of squared differences from it; the part is added */
+};
+void dqg_op_group_moments(const struct dqg_ops *ops, const struct dqg_group_moments *args);
 
 /* Rows of floats to int8. */
 void dqg_op_quantize(const struct dqg_ops *ops, const float *x, size_t ldx, struct dqg_rows out, size_t rows,

@@ -110,6 +110,7 @@ static dqg_status prepare(struct dqg_run *run, const struct dqg_run_config *conf
     DQG_TRY(dqg_run_set_noise(run, config));
     DQG_TRY(dqg_run_set_clocks(run, config->time_axes));
     DQG_TRY(dqg_run_check_variance(run, &run->scheduler->sched));
+    DQG_TRY(dqg_model_need_denoiser(run->context, run->model));
     run->network = (struct dqg_graph_config){.attention = config->attention,
                                              .bf16 = config->bf16,
                                              .entropy_scale = config->entropy_scale,

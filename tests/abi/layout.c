@@ -69,7 +69,7 @@ MEMBER(dqg_option_info, maximum, 48);
 MEMBER(dqg_option_info, default_value, 56);
 MEMBER(dqg_option_info, default_text, 64);
 
-RECORD(dqg_model_info, 56);
+RECORD(dqg_model_info, 64);
 MEMBER(dqg_model_info, struct_size, 0);
 MEMBER(dqg_model_info, channels, 4);
 MEMBER(dqg_model_info, height, 8);
@@ -81,6 +81,17 @@ MEMBER(dqg_model_info, operators, 28);
 MEMBER(dqg_model_info, parameters, 32);
 MEMBER(dqg_model_info, weight_bytes, 40);
 MEMBER(dqg_model_info, family, 48);
+MEMBER(dqg_model_info, reduction, 56);
+MEMBER(dqg_model_info, reserved, 60);
+
+RECORD(dqg_picture_spec, 40);
+MEMBER(dqg_picture_spec, struct_size, 0);
+MEMBER(dqg_picture_spec, flags, 4);
+MEMBER(dqg_picture_spec, scale, 8);
+MEMBER(dqg_picture_spec, shift, 16);
+MEMBER(dqg_picture_spec, seed, 24);
+MEMBER(dqg_picture_spec, tile, 32);
+MEMBER(dqg_picture_spec, overlap, 36);
 
 RECORD(dqg_tensor_info, 104);
 MEMBER(dqg_tensor_info, struct_size, 0);
