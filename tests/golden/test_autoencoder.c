@@ -1,0 +1,337 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Autoencoders of reduced widths against diffusers: under its names and the authors', whole and in tiles, with 4-bit
+ * weights. Weights follow from names and places, as in make_autoencoder_golden.py.
+ */
+#include <math.h>
+#include <stdbool.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "check.h"
+#include "npy.h"
+#include "tiny_model.h"
+
+enum { MOST_BYTES = 16 << 20, HEADER_BYTES = 1 << 16 };
+
+static const double limit = 1e-4;     /* largest relative error of the float path */
+static const float seam = 1.0f / 255; /* largest difference that tiles may make */
+
+/* ---- the model ---- */
+
+static void make_weights(const char *name, int rank, const long *shape, float *out, size_t count) {
+    uint32_t seed = 2166136261u;
+    double fan = 1;
+    for (const char *c = name; *c != '\0'; c++) {
+        seed = (seed ^ (uint8_t)*c) * 16777619u;
+    }
+    for (int i = 1; i < rank; i++) {
+        fan *= (double)shape[i];
+    }
+    size_t length = strlen(name);
+    double offset = length > 7 && strcmp(name + length - 7, ".weight") == 0 ? 1 : 0;
+    for (size_t i = 0; i < count; i++) {
+        uint32_t h = (uint32_t)i * 2654435769u + seed;
+        h = (h ^ (h >> 16)) * 0x7feb352du;
+        h = (h ^ (h >> 15)) * 0x846ca68bu;
+        h ^= h >> 16;
+        double v = (double)(h >> 8) / 8388608 - 1;
+        out[i] = (float)(rank == 1 ? v * 0.2 + offset : v * sqrt(3.0 / fan));
+    }
+}
+
+/* A safetensors file of the case; side: only names that begin with it, which is cut off, or NULL. */
+static unsigned char *make_file(const char *name, int original, const char *side, size_t *bytes) {
+    char path[128], line[256], names[2][96];
+    unsigned char *file = calloc(1, MOST_BYTES);
+    char *header = (char *)file + 8;
+    size_t data = 0, used = 1;
+    snprintf(path, sizeof path, "tests/golden/autoencoder/%s.txt", name);
+    FILE *list = fopen(path, "r");
+    assert_non_null(list);
+    header[0] = '{';
+    while (fgets(line, sizeof line, list) != NULL) {
+        long shape[4] = {1, 1, 1, 1};
+        int rank =
+            sscanf(line, "%95s %95s %ld %ld %ld %ld", names[0], names[1], &shape[0], &shape[1], &shape[2], &shape[3]) -
+            2;
+        size_t count = (size_t)(shape[0] * shape[1] * shape[2] * shape[3]);
+        const char *stored = names[original];
+        if (side != NULL && strncmp(stored, side, strlen(side)) != 0) {
+            continue;
+        }
+        stored += side != NULL ? strlen(side) : 0;
+        /* The authors' attention is made of convolutions. */
+        if (original && rank == 2) {
+            rank = 4;
+        }
+        used += (size_t)sprintf(header + used, "%s\"%s\":{\"dtype\":\"F32\",\"shape\":[", used > 1 ? "," : "", stored);
+        for (int i = 0; i < rank; i++) {
+            used += (size_t)sprintf(header + used, i > 0 ? ",%ld" : "%ld", shape[i]);
+        }
+        used += (size_t)sprintf(header + used, "],\"data_offsets\":[%zu,%zu]}", data, data + count * sizeof(float));
+        make_weights(names[0], rank, shape, (float *)(void *)(file + 8 + HEADER_BYTES + data), count);
+        data += count * sizeof(float);
+    }
+    fclose(list);
+    header[used++] = '}';
+    memset(header + used, ' ', HEADER_BYTES - used);
+    uint64_t length = HEADER_BYTES;
+    memcpy(file, &length, sizeof length);
+    *bytes = 8 + HEADER_BYTES + data;
+    return file;
+}
+
+static dqg_model *load(dqg_context *context, const char *name, int original, const char *side) {
+    size_t bytes;
+    dqg_model *model;
+    unsigned char *file = make_file(name, original, side, &bytes);
+    if (dqg_model_load_memory(context, file, bytes, NULL, &model) != DQG_OK) {
+        fail_msg("%s: %s", name, dqg_context_error(context));
+    }
+    free(file);
+    return model;
+}
+
+/* ---- comparisons ---- */
+
+static double relative(const float *a, const float *b, size_t count) {
+    double difference = 0, norm = 0;
+    for (size_t i = 0; i < count; i++) {
+        difference += ((double)a[i] - b[i]) * ((double)a[i] - b[i]);
+        norm += (double)b[i] * b[i];
+    }
+    return sqrt(difference / norm);
+}
+
+static dqg_tensor_view view_of(const struct npy *array, float *data) {
+    return view_f32(data, array->shape[0], array->shape[1], array->shape[2], array->shape[3]);
+}
+
+static dqg_picture_spec plain_spec(void) {
+    dqg_picture_spec spec;
+    DQG_INIT(&spec);
+    spec.scale = 1;
+    return spec;
+}
+
+static double check_direction(dqg_context *context, const dqg_model *model, const char *base, int decode) {
+    struct npy in, expected;
+    char path[128];
+    snprintf(path, sizeof path, "tests/golden/autoencoder/%s_%s.npy", base, decode ? "z" : "x");
+    assert_int_equal(npy_read(path, &in), 0);
+    snprintf(path, sizeof path, "tests/golden/autoencoder/%s_%s.npy", base, decode ? "dec" : "enc");
+    assert_int_equal(npy_read(path, &expected), 0);
+    float *out = malloc((size_t)expected.count * sizeof *out);
+    dqg_tensor_view from = view_of(&in, in.data), to = view_of(&expected, out);
+    dqg_picture_spec spec = plain_spec();
+    dqg_status status = decode ? dqg_model_decode(context, model, &from, &spec, &to, NULL)
+                               : dqg_model_encode(context, model, &from, &spec, &to, NULL);
+    if (status != DQG_OK) {
+        fail_msg("%s: %s", base, dqg_context_error(context));
+    }
+    double error = relative(out, expected.data, (size_t)expected.count);
+    free(out);
+    free(in.data);
+    free(expected.data);
+    return error;
+}
+
+/* Both directions, two shapes, under both kinds of names. */
+static void check_case(const char *name, const char *shape_a, const char *shape_b) {
+    const char *shapes[] = {shape_a, shape_b};
+    dqg_context *context;
+    assert_ok(dqg_context_create(NULL, &context));
+    for (int original = 0; original < 2; original++) {
+        dqg_model *model = load(context, name, original, NULL);
+        for (int i = 0; i < 2; i++) {
+            char base[64];
+            snprintf(base, sizeof base, "%s_%s", name, shapes[i]);
+            double decoded = check_direction(context, model, base, 1),
+                   encoded = check_direction(context, model, base, 0);
+            printf("%-12s relative error of decoding %.2e, of encoding %.2e\n", base, decoded, encoded);
+            assert_true(decoded < limit && encoded < limit);
+        }
+        dqg_model_release(model);
+    }
+    dqg_context_destroy(context);
+}
+
+static void test_kl_of_4_channels(void **state) {
+    (void)state;
+    check_case("kl4", "8x8", "5x7");
+}
+
+static void test_kl_of_16_channels(void **state) {
+    (void)state;
+    check_case("kl16", "8x8", "5x7");
+}
+
+static void test_tiny(void **state) {
+    (void)state;
+    check_case("tiny4", "4x4", "3x5");
+}
+
+static void test_tiny_with_pooling(void **state) {
+    (void)state;
+    check_case("tiny32", "4x4", "3x5");
+}
+
+/* Files of a decoder or an encoder alone, whose names begin with a place. */
+static void test_tiny_halves(void **state) {
+    (void)state;
+    dqg_context *context;
+    float some[4 * 4 * 4 * 64] = {0};
+    dqg_tensor_view latent = view_f32(some, 1, 4, 4, 4), picture = view_f32(some, 1, 3, 32, 32);
+    assert_ok(dqg_context_create(NULL, &context));
+    dqg_model *decoder = load(context, "tiny4", 1, "decoder."), *encoder = load(context, "tiny4", 1, "encoder.");
+    assert_true(check_direction(context, decoder, "tiny4_4x4", 1) < limit);
+    assert_true(check_direction(context, encoder, "tiny4_3x5", 0) < limit);
+    assert_fails(context, dqg_model_encode(context, decoder, &picture, NULL, &latent, NULL), DQG_ERROR_UNSUPPORTED);
+    assert_fails(context, dqg_model_decode(context, encoder, &latent, NULL, &picture, NULL), DQG_ERROR_UNSUPPORTED);
+    dqg_model_release(decoder);
+    dqg_model_release(encoder);
+    dqg_context_destroy(context);
+}
+
+/* ---- tiles ---- */
+
+/* Smooth latents or pictures, brighter at one side, that no two tiles see alike. */
+static void fill_scene(float *x, int64_t channels, int64_t height, int64_t width, float middle, float range) {
+    for (int64_t c = 0; c < channels; c++) {
+        for (int64_t i = 0; i < height * width; i++) {
+            double v = (double)(i / width) / (double)height, h = (double)(i % width) / (double)width;
+            double wave = sin(9 * v + (double)c) * cos(13 * h - (double)c) + 0.7 * sin(60 * v * h) + 1.5 * (h - v);
+            x[c * height * width + i] = middle + range * (float)(wave / 3);
+        }
+    }
+}
+
+struct scene {
+    float *in, *whole, *tiled;
+    dqg_tensor_view from, to;
+    size_t count;
+};
+
+static float largest_difference(const struct scene *scene) {
+    float largest = 0;
+    for (size_t i = 0; i < scene->count; i++) {
+        largest = fmaxf(largest, fabsf(scene->whole[i] - scene->tiled[i]));
+    }
+    return largest;
+}
+
+static dqg_status convert(dqg_context *context, const dqg_model *model, int decode, struct scene *scene,
+                          const dqg_picture_spec *spec, float *out, dqg_memory_info *memory) {
+    scene->to.data = out;
+    return decode ? dqg_model_decode(context, model, &scene->from, spec, &scene->to, memory)
+                  : dqg_model_encode(context, model, &scene->from, spec, &scene->to, memory);
+}
+
+static void check_tiles(const char *name, int64_t channels, int64_t times, int decode, int64_t height, int64_t width) {
+    dqg_context *context;
+    dqg_memory_info whole, tiled;
+    dqg_picture_spec spec = plain_spec();
+    struct scene scene = {0};
+    int64_t in_channels = decode ? channels : 3, in_times = decode ? 1 : times;
+    int64_t out_channels = decode ? 3 : channels, out_times = decode ? times : 1;
+    size_t in = (size_t)(in_channels * height * width * in_times * in_times);
+    scene.count = (size_t)(out_channels * height * width * out_times * out_times);
+    scene.in = malloc(in * sizeof(float));
+    scene.whole = malloc(scene.count * sizeof(float));
+    scene.tiled = malloc(scene.count * sizeof(float));
+    scene.from = view_f32(scene.in, 1, in_channels, height * in_times, width * in_times);
+    scene.to = view_f32(NULL, 1, out_channels, height * out_times, width * out_times);
+    fill_scene(scene.in, in_channels, height * in_times, width * in_times, decode ? 0 : 0.5f, decode ? 2 : 0.5f);
+    assert_ok(dqg_context_create(NULL, &context));
+    dqg_model *model = load(context, name, 0, NULL);
+    DQG_INIT(&whole);
+    DQG_INIT(&tiled);
+    assert_ok(convert(context, model, decode, &scene, &spec, scene.whole, &whole));
+    spec.tile = 16;
+    assert_ok(convert(context, model, decode, &scene, &spec, scene.tiled, &tiled));
+    printf("%-7s %s in tiles of 16: largest difference %.2f / 255, memory %.1f of %.1f MB\n", name,
+           decode ? "decoded" : "encoded", 255 * (double)largest_difference(&scene), 1e-6 * (double)tiled.run_bytes,
+           1e-6 * (double)whole.run_bytes);
+    assert_true(largest_difference(&scene) <= seam);
+    assert_true(tiled.run_bytes < whole.run_bytes);
+    dqg_model_release(model);
+    dqg_context_destroy(context);
+    free(scene.in);
+    free(scene.whole);
+    free(scene.tiled);
+}
+
+static void test_tiles(void **state) {
+    (void)state;
+    check_tiles("kl16", 16, 4, 1, 50, 44);
+    check_tiles("kl16", 16, 4, 0, 50, 44);
+    check_tiles("kl4", 4, 2, 1, 64, 48);
+    check_tiles("kl4", 4, 2, 0, 64, 48);
+    check_tiles("tiny4", 4, 8, 1, 50, 44);
+    check_tiles("tiny4", 4, 8, 0, 50, 44);
+}
+
+/* ---- 4 bits ---- */
+
+static void write_file(const char *path, const char *name) {
+    size_t bytes;
+    unsigned char *data = make_file(name, 0, NULL, &bytes);
+    FILE *file = fopen(path, "wb");
+    assert_non_null(file);
+    assert_int_equal(fwrite(data, 1, bytes, file), bytes);
+    fclose(file);
+    free(data);
+}
+
+/* Widths are a quarter of real ones and less, so that rounding weighs more than there. */
+static void check_quantized(const char *name, const char *base, const char *pattern) {
+    char directory[128], from[192], to[192];
+    dqg_context *context;
+    dqg_quantizer *quantizer;
+    dqg_model *model;
+    const char *report;
+    assert_int_equal(tiny_dir_make(directory, sizeof directory), 0);
+    write_file(tiny_path(from, sizeof from, directory, "float.safetensors"), name);
+    tiny_path(to, sizeof to, directory, "small.dqg");
+    assert_ok(dqg_context_create(NULL, &context));
+    assert_ok(dqg_quantizer_create(context, NULL, &quantizer));
+    assert_ok(dqg_quantizer_run(quantizer, from, to));
+    assert_ok(dqg_quantizer_report(quantizer, DQG_REPORT_TEXT, &report));
+    assert_non_null(strstr(report, "int4:32"));
+    assert_ok(dqg_model_load(context, to, NULL, &model));
+    dqg_tensor_info info;
+    int32_t halves = 0;
+    for (int32_t i = 0; DQG_INIT(&info), dqg_model_tensor_at(model, i, &info) == DQG_OK; i++) {
+        bool end = strstr(info.name, pattern) != NULL && info.rank > 1;
+        assert_true(!end || info.dtype == DQG_DTYPE_F16);
+        halves += end;
+    }
+    assert_true(halves > 0);
+    double decoded = check_direction(context, model, base, 1), encoded = check_direction(context, model, base, 0);
+    printf("%s at 4 bits: relative error of decoding %.3f, of encoding %.3f\n", base, decoded, encoded);
+    assert_true(decoded < 0.14 && encoded < 0.14); /* a cosine of 0.99 */
+    dqg_model_release(model);
+    dqg_quantizer_destroy(quantizer);
+    dqg_context_destroy(context);
+    tiny_dir_remove(directory);
+}
+
+static void test_quantized(void **state) {
+    (void)state;
+    check_quantized("kl4", "kl4_8x8", "conv_in");
+    check_quantized("tiny4", "tiny4_4x4", "coder.0.w");
+}
+
+int main(void) {
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_kl_of_4_channels),
+        cmocka_unit_test(test_kl_of_16_channels),
+        cmocka_unit_test(test_tiny),
+        cmocka_unit_test(test_tiny_with_pooling),
+        cmocka_unit_test(test_tiny_halves),
+        cmocka_unit_test(test_tiles),
+        cmocka_unit_test(test_quantized),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
