@@ -597,8 +597,8 @@ DQG_API void dqg_model_release(dqg_model *model);
  *   patch_size   height and width of a run must be multiples of it
  *   layers       blocks of the network
  *   operators    operators of one evaluation: the finest grain of dqg_run_advance() and of the tap
- *   reduction    sides of a picture to those of its latent, of the autoencoder that the model is or that its file holds;
- *                0: there is none
+ *   reduction    sides of a picture to those of its latent, of the autoencoder that the model is or its file holds; 0:
+ *                there is none
  */
 typedef struct dqg_model_info {
     uint32_t struct_size;
@@ -809,10 +809,10 @@ DQG_API dqg_status dqg_model_memory(dqg_context *context, const dqg_model *model
  * How an autoencoder is used. Zeros are the defaults.
  *
  *   flags    DQG_PICTURE_SAMPLE
- *   scale, shift   of the diffusion model's latents, which are (z - shift) * scale of the autoencoder's z. Scale 0: both
+ *   scale    of the diffusion model's latents, which are (z - shift) * scale of the autoencoder's z. 0: scale and shift
  *            as the file's metadata scaling_factor and shift_factor say; else 1 and 0 for TAESD, which works on latents
- *            as they are, and 0.18215 and 0, Stable Diffusion's, for other models of 4 channels. SDXL: 0.13025 and 0;
- *            SD3: 1.5305 and 0.0609; FLUX: 0.3611 and 0.1159
+ *            as they are, and 0.18215 and 0, Stable Diffusion's, for other models of 4 channels
+ *   shift    SDXL has scale 0.13025 and shift 0, SD3 1.5305 and 0.0609, FLUX 0.3611 and 0.1159
  *   seed     with DQG_PICTURE_SAMPLE: of picture 0; picture i has seed + i
  *   tile     side of a tile in latent pixels; 0: the picture is made in one piece
  *   overlap  latent pixels that a tile sees beyond its own on each side, up to 64; 0: 8
