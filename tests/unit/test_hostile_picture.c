@@ -6,6 +6,7 @@
 #include <stdio.h>
 
 #include "check.h"
+#include "failing_alloc.h"
 #include "model_fixture.h"
 
 enum { MOST_TENSORS = 512 };
@@ -232,11 +233,43 @@ static void wrong_sides(void **state) {
     dqg_model_release(model);
 }
 
+/* Every request for memory of a decoding in tiles fails once; nothing is lost. */
+static void failing_memory(void **state) {
+    (void)state;
+    static struct failing_alloc memory;
+    static float in[4 * 4 * 4], out[3 * 32 * 32];
+    dqg_allocator allocator;
+    dqg_context *context;
+    dqg_model *model;
+    dqg_picture_spec spec;
+    dqg_tensor_view latent = view_f32(in, 1, 4, 4, 4), picture = view_f32(out, 1, 3, 32, 32);
+    failing_alloc_init(&memory, &allocator);
+    assert_ok(dqg_context_create(&allocator, &context));
+    make_tiny(decoder_layers, 4, 3);
+    assert_ok(dqg_measure_model(context, sizes.tensors, sizes.count, &model));
+    DQG_INIT(&spec);
+    spec.tile = 2;
+    spec.overlap = 1;
+    dqg_status status = DQG_ERROR_MEMORY;
+    int64_t failures = 0;
+    for (; status == DQG_ERROR_MEMORY && failures < 1000; failures++) {
+        memory.fail_at = failures + 1;
+        status = dqg_model_decode(context, model, &latent, &spec, &picture, NULL);
+    }
+    memory.fail_at = 0;
+    assert_ok(status);
+    assert_true(failures > 8);
+    dqg_model_release(model);
+    dqg_context_destroy(context);
+    assert_int_equal(failing_alloc_errors(&memory), 0);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(published_sizes),
         cmocka_unit_test(wrong_arguments),
         cmocka_unit_test(wrong_sides),
+        cmocka_unit_test(failing_memory),
     };
     return cmocka_run_group_tests(tests, model_fixture_setup, model_fixture_teardown);
 }
