@@ -8,7 +8,7 @@
  *   x += fc2(gelu(fc1(norm2(x))))
  *   rows = final_norm(x), pooled = projection(final_norm(x) of the end token)
  */
-#include "model/text.h"
+#include "model/text_parts.h"
 
 enum { HEAD_WIDTH = 64, QUICK_WIDTH = 768 /* CLIP-L: of the published models the only one with quick GELU */ };
 
@@ -94,9 +94,9 @@ static dqg_status configure(struct dqg_context *context, struct dqg_model *model
     const struct dqg_weight *positions = dqg_text_find(model, positions_name, 0, ".weight");
     const struct dqg_weight *fc1 = dqg_text_find(model, LAYER "mlp.fc1", 0, ".weight");
     const struct dqg_weight *projection = dqg_model_find(model, "text_projection.weight");
-    if (tokens == NULL || positions == NULL || fc1 == NULL || tokens->size.columns > 1 << 16 ||
-        tokens->size.rows < 2 || tokens->size.rows > 1 << 24 || positions->size.rows < 1 ||
-        positions->size.rows > 1 << 16 || fc1->size.rows < 1 || fc1->size.rows > 1 << 18) {
+    if (tokens == NULL || positions == NULL || fc1 == NULL || tokens->size.columns > 1 << 16 || tokens->size.rows < 2 ||
+        tokens->size.rows > 1 << 24 || positions->size.rows < 1 || positions->size.rows > 1 << 16 ||
+        fc1->size.rows < 1 || fc1->size.rows > 1 << 18) {
         return dqg_fail(context, DQG_ERROR_FORMAT,
                         "this looks like a CLIP text encoder, but token_embedding, position_embedding or the first "
                         "layer is missing or has an impossible shape");

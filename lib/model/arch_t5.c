@@ -10,7 +10,7 @@
  *
  * Norms are RMS norms. The sums x grow beyond the range of 16-bit floats in published models; they are 32-bit here.
  */
-#include "model/text.h"
+#include "model/text_parts.h"
 
 enum { BUCKETS = 32, OWN_TOKENS = 512 /* in training; for the figures of a model's description */ };
 
@@ -182,7 +182,8 @@ static dqg_status build(const struct dqg_model *model, struct dqg_graph *graph) 
 }
 
 /* The table of tokens has a scale for each row, so that 8 bits do. The inputs of wo have outliers that int8 rows would
- * be scaled to: it stays on the float path. The first layer is worth 8 bits more than the others: its error is in all. */
+ * be scaled to: it stays on the float path. The first layer is worth 8 bits more than the others: its error is in all.
+ */
 static const char *const rules[][2] = {
     {"shared.weight", "int8"},
     {"*.relative_attention_bias.weight", "f16"},

@@ -129,7 +129,8 @@ static struct dqg_hyper configure(struct dqg_checkpoint *checkpoint, size_t inde
     *parameters = 0;
     for (size_t i = 0; i < view.tensor_count; i++) {
         struct dqg_weight *weight = &model.weights[i];
-        *weight = (struct dqg_weight){.name = view.tensors[i].name, .dtype = DQG_DTYPE_F16, .rank = view.tensors[i].rank};
+        *weight =
+            (struct dqg_weight){.name = view.tensors[i].name, .dtype = DQG_DTYPE_F16, .rank = view.tensors[i].rank};
         memcpy(weight->shape, view.tensors[i].shape, sizeof weight->shape);
         if (!dqg_matrix_size(weight->dtype, 0, weight->rank, weight->shape, &weight->size)) {
             weight->size = (struct dqg_matrix_size){0};

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* Names and layers of text encoders; see text.h. Called by arch_clip.c and arch_t5.c. */
-#include "model/text.h"
+/* Names and layers of text encoders; see text_parts.h. Called by arch_clip.c and arch_t5.c. */
+#include "model/text_parts.h"
 
 enum { NAME_MAX_BYTES = 160 };
 

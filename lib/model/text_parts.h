@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* What the families of text encoders share: names by other programs, layers with learned weights. Used by arch_*.c. */
-#ifndef DQG_TEXT_H
-#define DQG_TEXT_H
+#ifndef DQG_TEXT_PARTS_H
+#define DQG_TEXT_PARTS_H
 
 #include "model/model.h"
 
