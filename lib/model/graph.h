@@ -185,9 +185,9 @@ struct dqg_graph {
     int32_t value_count, value_capacity;
     size_t samples, channels, height, width, patch;
     size_t out_channels;
-    size_t tokens;         /* of a sample */
+    size_t tokens;         /* of a sample: of its image */
     size_t context_tokens; /* of a sample: rows of the context */
-    size_t active_tokens;  /* of them, that are computed; 0: all */
+    size_t active_tokens;  /* of the image, that are computed; 0: all */
     bool keep_keys;
     bool selects;        /* dqg_graph_active() was called */
     size_t kept_floats;  /* keys and values that self-attention keeps */

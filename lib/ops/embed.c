@@ -129,8 +129,8 @@ static void unpatchify_sample(void *argument, size_t index, size_t lane) {
     (void)lane;
     for (size_t i = 0; i < count; i++) {
         size_t token = args->tokens != NULL ? (size_t)args->tokens[index * count + i] : i;
-        unpatch(image + (token / grid * args->width + token % grid) * patch,
-                task->in + (index * count + i) * columns, args);
+        unpatch(image + (token / grid * args->width + token % grid) * patch, task->in + (index * count + i) * columns,
+                args);
     }
 }
 

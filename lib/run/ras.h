@@ -40,8 +40,8 @@ struct dqg_ras {
 
     /* In the run's block */
     int64_t *resets;
-    float *kept;     /* keys and values of self-attention: struct dqg_exec_io */
-    int32_t *active; /* [samples][active_count], ascending */
+    float *kept;                /* keys and values of self-attention: struct dqg_exec_io */
+    int32_t *active;            /* [samples][active_count], ascending */
     int32_t *left_out;          /* [images][tokens] how many steps did */
     struct dqg_ras_rank *ranks; /* [images][tokens] of the selection under way */
     char *cached;               /* likewise */

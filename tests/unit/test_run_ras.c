@@ -392,9 +392,9 @@ static void test_refused(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_all_tokens), cmocka_unit_test(test_steps),     cmocka_unit_test(test_held_velocity),
-        cmocka_unit_test(test_same_bits),  cmocka_unit_test(test_restore),   cmocka_unit_test(test_fork),
-        cmocka_unit_test(test_cancel),     cmocka_unit_test(test_changes),   cmocka_unit_test(test_memory),
+        cmocka_unit_test(test_all_tokens), cmocka_unit_test(test_steps),   cmocka_unit_test(test_held_velocity),
+        cmocka_unit_test(test_same_bits),  cmocka_unit_test(test_restore), cmocka_unit_test(test_fork),
+        cmocka_unit_test(test_cancel),     cmocka_unit_test(test_changes), cmocka_unit_test(test_memory),
         cmocka_unit_test(test_refused),    cmocka_unit_test(test_guided),
     };
     return cmocka_run_group_tests(tests, model_fixture_setup, model_fixture_teardown);
