@@ -140,8 +140,8 @@ static unsigned char *read_file(const char *path, size_t *size) {
 
 /* Digits of shapes and letters of names in the header replaced: refused with words, or a model that encodes. */
 static void test_damaged(void **state) {
-    static const char *const paths[] = {"tests/golden/text/clip_deep.safetensors",
-                                        "tests/golden/text/t5_odd.safetensors"};
+    static const char *const paths[] = {"tests/golden/encoders/clip_deep.safetensors",
+                                        "tests/golden/encoders/t5_odd.safetensors"};
     (void)state;
     for (size_t p = 0; p < 2; p++) {
         size_t size;
@@ -172,8 +172,8 @@ static int setup(void **state) {
     failing_alloc_init(&memory, &allocator);
     assert_ok(dqg_context_create(&allocator, &context));
     assert_ok(dqg_context_set_threads(context, 1));
-    assert_ok(dqg_model_load(context, "tests/golden/text/clip_deep.safetensors", NULL, &clip));
-    assert_ok(dqg_model_load(context, "tests/golden/text/t5_odd.safetensors", NULL, &t5));
+    assert_ok(dqg_model_load(context, "tests/golden/encoders/clip_deep.safetensors", NULL, &clip));
+    assert_ok(dqg_model_load(context, "tests/golden/encoders/t5_odd.safetensors", NULL, &t5));
     file = tiny_dit_build(32, 1, 2, 2, 4, 4, 3, 0, 1, &size);
     assert_ok(dqg_model_load_memory(context, file, size, NULL, &dit));
     free(file);
