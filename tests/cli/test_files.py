@@ -29,7 +29,7 @@ class Quantize(Case):
         self.assertNotIn('blocks.1.mlp', self.dqgen('info', TINY).stdout)
 
     def test_info_text_encoders(self):
-        wide = pathlib.Path(TINY).parent.parent / 'text' / 'clip_wide.safetensors'
+        wide = pathlib.Path(TINY).parent.parent / 'encoders' / 'clip_wide.safetensors'
         info = json.loads(self.dqgen('info', wide, '--json').stdout)
         self.assertEqual(info['family'], 'clip')
         self.assertEqual([(t['role'], t['columns'], t['tokens'], t['projection']) for t in info['text_encoders']],
