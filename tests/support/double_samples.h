@@ -33,6 +33,9 @@ static inline void double_normals(uint64_t seed, uint32_t stream, double *out, s
 }
 
 #define dqg_rng_normal double_normals
+#ifdef __clang__
+#pragma clang diagnostic ignored "-Wkeyword-macro" /* which is the purpose of this file */
+#endif
 #define float double
 #define DOUBLE_SAMPLES
 

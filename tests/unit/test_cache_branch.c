@@ -125,7 +125,7 @@ static int evaluate(struct session *session, int32_t step, float *out, const cha
     return operators;
 }
 
-static const struct dqg_cache_config none = {DQG_CACHE_NONE};
+static const struct dqg_cache_config none = {.kind = DQG_CACHE_NONE};
 
 /* Steps of a cached network against an uncached one into which the value of the last full step is put by hand. */
 static void check(int32_t branch, const char *node, int operators, int left_out) {
