@@ -175,29 +175,13 @@ dqg_status dqg_options_set_float(dqg_options *options, int32_t key, double value
     return DQG_OK;
 }
 
-/* Is text one of "a|b|c"? */
-static bool is_choice(const char *choices, const char *text) {
-    size_t length = strlen(text);
-    while (true) {
-        const char *bar = strchr(choices, '|');
-        size_t size = bar != NULL ? (size_t)(bar - choices) : strlen(choices);
-        if (size == length && strncmp(choices, text, size) == 0) {
-            return true;
-        }
-        if (bar == NULL) {
-            return false;
-        }
-        choices = bar + 1;
-    }
-}
-
 dqg_status dqg_options_set_text(dqg_options *options, int32_t key, const char *value) {
     const struct dqg_option_row *row = NULL;
     struct dqg_option_value *slot = NULL;
     DQG_TRY(find(options, key, DQG_TYPE_TEXT, &row, &slot));
     struct dqg_context *context = options->context;
     DQG_TRY(dqg_need(context, value, "value"));
-    if (strcmp(value, row->default_text) != 0 && !is_choice(row->choices, value)) {
+    if (strcmp(value, row->default_text) != 0 && dqg_choice(row->choices, value) < 0) {
         return dqg_fail(context, DQG_ERROR_RANGE, "option '%s': '%s' is not among %s", row->name, value, row->choices);
     }
     char *copy = dqg_strdup(&context->alloc, value);

@@ -18,24 +18,11 @@ static enum dqg_noise noise_source(const char *name) {
                                              : DQG_NOISE_NATIVE;
 }
 
-/* Which of the names "a|b|c" a text is; 0 where it is none. */
-static int32_t choice(const char *names, const char *text) {
-    size_t length = strlen(text);
-    for (int32_t index = 0; names != NULL; index++) {
-        if (strncmp(names, text, length) == 0 && (names[length] == '|' || names[length] == '\0')) {
-            return index;
-        }
-        names = strchr(names, '|');
-        names = names != NULL ? names + 1 : NULL;
-    }
-    return 0;
-}
-
 static struct dqg_cache_config cache_options(const dqg_options *options) {
     struct dqg_option_value polynomial = dqg_option(options, DQG_RUN_CACHE_POLYNOMIAL);
     struct dqg_option_value steps = dqg_option(options, DQG_RUN_CACHE_STEPS);
     return (struct dqg_cache_config){
-        .kind = (enum dqg_cache_kind)choice(dqg_cache_names, dqg_option(options, DQG_RUN_CACHE).text),
+        .kind = (enum dqg_cache_kind)dqg_choice(dqg_cache_names, dqg_option(options, DQG_RUN_CACHE).text),
         .threshold = dqg_option(options, DQG_RUN_CACHE_THRESHOLD).number,
         .polynomial = polynomial.floats,
         .polynomial_count = polynomial.count,
@@ -56,7 +43,7 @@ static struct dqg_ras_config ras_options(const dqg_options *options) {
         .range_count = range.count,
         .resets = resets.ints,
         .reset_count = resets.count,
-        .metric = (enum dqg_ras_metric)choice(dqg_ras_metrics, dqg_option(options, DQG_RUN_RAS_METRIC).text),
+        .metric = (enum dqg_ras_metric)dqg_choice(dqg_ras_metrics, dqg_option(options, DQG_RUN_RAS_METRIC).text),
         .high = dqg_option(options, DQG_RUN_RAS_HIGH).number,
         .starvation = dqg_option(options, DQG_RUN_RAS_STARVATION).number,
     };

@@ -4,20 +4,6 @@
 #include "run/run.h"
 #include "tensor/view.h"
 
-/* Position of a text in "a|b|c", which the option table has checked. */
-static int32_t choice(const char *names, const char *text) {
-    size_t length = strlen(text);
-    int32_t index = 0;
-    for (const char *at = names; at != NULL; index++) {
-        if (strncmp(at, text, length) == 0 && (at[length] == '|' || at[length] == '\0')) {
-            return index;
-        }
-        at = strchr(at, '|');
-        at = at != NULL ? at + 1 : NULL;
-    }
-    return 0;
-}
-
 static struct dqg_search_config read_options(const dqg_options *options) {
     const char *interpolant = dqg_option(options, DQG_SEARCH_INTERPOLANT).text;
     const char *diffusion = dqg_option(options, DQG_SEARCH_DIFFUSION).text;
@@ -25,8 +11,8 @@ static struct dqg_search_config read_options(const dqg_options *options) {
         .method = dqg_option(options, DQG_SEARCH_METHOD).text,
         .budget = (int32_t)dqg_option(options, DQG_SEARCH_BUDGET).integer,
         .steps = (int32_t)dqg_option(options, DQG_SEARCH_STEPS).integer,
-        .interpolant = (enum dqg_particle_path)choice(dqg_interpolant_names, interpolant),
-        .diffusion = (enum dqg_diffusion)choice(dqg_diffusion_names, diffusion),
+        .interpolant = (enum dqg_particle_path)dqg_choice(dqg_interpolant_names, interpolant),
+        .diffusion = (enum dqg_diffusion)dqg_choice(dqg_diffusion_names, diffusion),
         .diffusion_scale = dqg_option(options, DQG_SEARCH_DIFFUSION_SCALE).number,
         .finish = (int32_t)dqg_option(options, DQG_SEARCH_FINISH).integer,
         .chains = (int32_t)dqg_option(options, DQG_SEARCH_CHAINS).integer,

@@ -14,23 +14,10 @@ const char dqg_lambda_names[] = "log-snr|log-sigma";
 /* Place of a name in "a|b|c"; none is the first. */
 static dqg_status find_choice(struct dqg_context *context, const char *what, const char *name, const char *names,
                               int32_t *index) {
-    *index = 0;
-    if (name == NULL || name[0] == '\0') {
-        return DQG_OK;
-    }
-    size_t length = strlen(name);
-    for (const char *at = names;; (*index)++) {
-        const char *end = strchr(at, '|');
-        size_t size = end != NULL ? (size_t)(end - at) : strlen(at);
-        if (size == length && memcmp(at, name, size) == 0) {
-            return DQG_OK;
-        }
-        if (end == NULL) {
-            return dqg_fail(context, DQG_ERROR_NAME, "scheduler: no %s is called '%s'; there are %s", what, name,
-                            names);
-        }
-        at += size + 1;
-    }
+    *index = name != NULL && name[0] != '\0' ? dqg_choice(names, name) : 0;
+    return *index >= 0 ? DQG_OK
+                       : dqg_fail(context, DQG_ERROR_NAME, "scheduler: no %s is called '%s'; there are %s", what, name,
+                                  names);
 }
 
 static dqg_status find_choices(struct dqg_context *context, struct dqg_sched_parts *parts) {

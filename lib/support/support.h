@@ -142,6 +142,9 @@ size_t dqg_vformat(char *buffer, size_t size, const char *format, va_list args);
 bool dqg_parse_double(const char *text, size_t length, double *value);
 bool dqg_parse_int64(const char *text, size_t length, int64_t *value);
 
+/* Position of a text in "a|b|c", or -1. */
+int32_t dqg_choice(const char *choices, const char *text);
+
 /* '*' any text, '?' one character. */
 bool dqg_match(const char *pattern, const char *text);
 

@@ -228,6 +228,21 @@ bool dqg_parse_double(const char *text, size_t length, double *value) {
     return true;
 }
 
+int32_t dqg_choice(const char *choices, const char *text) {
+    size_t length = strlen(text);
+    for (int32_t index = 0;; index++) {
+        const char *bar = strchr(choices, '|');
+        size_t size = bar != NULL ? (size_t)(bar - choices) : strlen(choices);
+        if (size == length && memcmp(choices, text, size) == 0) {
+            return index;
+        }
+        if (bar == NULL) {
+            return -1;
+        }
+        choices = bar + 1;
+    }
+}
+
 bool dqg_match(const char *pattern, const char *text) {
     const char *star = NULL;  /* where to resume in the pattern */
     const char *retry = NULL; /* and in the text */
