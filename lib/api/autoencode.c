@@ -24,15 +24,13 @@ struct call {
 };
 
 static bool metadata_number(const struct dqg_model *model, const char *key, double *number) {
-    for (size_t i = 0; i < model->metadata_count; i++) {
-        if (strcmp(model->metadata[i].key, key) == 0) {
-            const char *text = model->metadata[i].value;
-            struct dqg_json json;
-            dqg_json_init(&json, text, strlen(text));
-            return dqg_json_number(&json, number) && isfinite(*number);
-        }
+    const char *text = dqg_model_find_metadata(model, key);
+    struct dqg_json json;
+    if (text == NULL) {
+        return false;
     }
-    return false;
+    dqg_json_init(&json, text, strlen(text));
+    return dqg_json_number(&json, number) && isfinite(*number);
 }
 
 static dqg_status find_scale(struct call *call) {

@@ -30,14 +30,12 @@ static const char *block_name(char buffer[64], size_t block, const char *part) {
 
 /* An integer of the metadata, or fallback where it is absent; 0 where it is not a positive number. */
 static size_t metadata_size(const struct dqg_model *model, const char *key, size_t fallback) {
-    for (size_t i = 0; i < model->metadata_count; i++) {
-        if (strcmp(model->metadata[i].key, key) == 0) {
-            int64_t value;
-            const char *text = model->metadata[i].value;
-            return dqg_parse_int64(text, strlen(text), &value) && value > 0 && value <= 1 << 20 ? (size_t)value : 0;
-        }
+    const char *text = dqg_model_find_metadata(model, key);
+    int64_t value;
+    if (text == NULL) {
+        return fallback;
     }
-    return fallback;
+    return dqg_parse_int64(text, strlen(text), &value) && value > 0 && value <= 1 << 20 ? (size_t)value : 0;
 }
 
 /* The published sizes; other models name their heads in the metadata. */
@@ -189,18 +187,14 @@ static int32_t linear(const struct dqg_model *model, struct dqg_graph *graph, co
     const struct dqg_weight *weight = dqg_model_find(model, name);
     dqg_format(name, sizeof name, "%s.bias", prefix);
     const struct dqg_weight *bias = dqg_model_find(model, name);
-    const char *kept = dqg_arena_copy(&graph->context->alloc, &graph->arena, prefix, strlen(prefix));
-    graph->failed = graph->failed || kept == NULL;
-    return dqg_graph_linear(graph, kept, x, weight, bias->codes);
+    return dqg_graph_linear(graph, dqg_graph_name(graph, prefix), x, weight, bias->codes);
 }
 
 /* A name that lives as long as the graph. */
 static const char *keep(struct dqg_graph *graph, size_t block, const char *part) {
     char name[64];
     block_name(name, block, part);
-    const char *kept = dqg_arena_copy(&graph->context->alloc, &graph->arena, name, strlen(name));
-    graph->failed = graph->failed || kept == NULL;
-    return kept;
+    return dqg_graph_name(graph, name);
 }
 
 static int32_t build_block(const struct dqg_model *model, struct dqg_graph *graph, size_t block, int32_t x, int32_t c) {

@@ -21,6 +21,16 @@ void dqg_graph_free(struct dqg_graph *graph) {
     *graph = (struct dqg_graph){0};
 }
 
+void *dqg_graph_keep(struct dqg_graph *graph, const void *record, size_t size) {
+    void *kept = dqg_arena_alloc(&graph->context->alloc, &graph->arena, size);
+    graph->failed = graph->failed || kept == NULL;
+    return kept != NULL ? memcpy(kept, record, size) : NULL;
+}
+
+const char *dqg_graph_name(struct dqg_graph *graph, const char *name) {
+    return dqg_graph_keep(graph, name, strlen(name) + 1);
+}
+
 int32_t dqg_graph_append(struct dqg_graph *graph, struct dqg_node node, size_t rows, size_t columns) {
     if (graph->node_count >= graph->node_capacity / 2) {
         DQG_ASSERT(!"the builder announced fewer nodes than it makes");
@@ -115,12 +125,10 @@ int32_t dqg_graph_conv(struct dqg_graph *graph, const char *name, int32_t x, con
     if (is_pointwise(shape) && addend == DQG_NO_VALUE) {
         return dqg_graph_linear(graph, name, x, weight, bias);
     }
-    struct dqg_conv_shape *kept = dqg_arena_alloc(&graph->context->alloc, &graph->arena, sizeof *kept);
+    const struct dqg_conv_shape *kept = dqg_graph_keep(graph, shape, sizeof *shape);
     if (kept == NULL) {
-        graph->failed = true;
         return x;
     }
-    *kept = *shape;
     struct dqg_node node = dqg_node_make(DQG_NODE_CONV, name, x);
     node.weight = weight;
     node.bias = bias;

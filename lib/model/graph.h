@@ -217,6 +217,10 @@ void dqg_graph_free(struct dqg_graph *graph);
 /* Begin block index of the network, 0 up. False: leave it out. A builder that calls this offers guidance by perturbed
  * evaluations. */
 bool dqg_graph_begin_block(struct dqg_graph *graph, size_t index);
+/* Copies that live as long as the graph; NULL where there is no memory, which the graph notes. */
+void *dqg_graph_keep(struct dqg_graph *graph, const void *record, size_t size);
+const char *dqg_graph_name(struct dqg_graph *graph, const char *name);
+
 /* Append an operator and the value that it makes: what all calls below come to. */
 int32_t dqg_graph_append(struct dqg_graph *graph, struct dqg_node node, size_t rows, size_t columns);
 

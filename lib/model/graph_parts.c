@@ -2,16 +2,6 @@
 /* Building a graph, continued: what an evaluation is given, norms of images and heads, rows and images rearranged. */
 #include "model/graph.h"
 
-/* A copy that lives as long as the graph. */
-static void *keep(struct dqg_graph *graph, const void *record, size_t size) {
-    void *kept = dqg_arena_alloc(&graph->context->alloc, &graph->arena, size);
-    if (kept == NULL) {
-        graph->failed = true;
-        return NULL;
-    }
-    return memcpy(kept, record, size);
-}
-
 /* ---- inputs and outputs ---- */
 
 int32_t dqg_graph_numbers(struct dqg_graph *graph, const char *name, enum dqg_graph_input input, size_t count,
@@ -72,7 +62,7 @@ int32_t dqg_graph_group_norm(struct dqg_graph *graph, const char *name, int32_t 
 
 int32_t dqg_graph_heads(struct dqg_graph *graph, const char *name, int32_t qkv, const struct dqg_heads *form) {
     struct dqg_node node = dqg_node_make(DQG_NODE_HEADS, name, qkv);
-    node.form = keep(graph, form, sizeof *form);
+    node.form = dqg_graph_keep(graph, form, sizeof *form);
     return dqg_graph_append(graph, node, graph->values[qkv].rows, graph->values[qkv].columns);
 }
 
@@ -113,7 +103,7 @@ static int32_t resized(struct dqg_graph *graph, enum dqg_node_kind kind, const c
                                      .out_height = out_height,
                                      .out_width = out_width};
     DQG_ASSERT(graph->samples * height * width == graph->values[x].rows);
-    node.image = keep(graph, &sizes, sizeof sizes);
+    node.image = dqg_graph_keep(graph, &sizes, sizeof sizes);
     return dqg_graph_append(graph, node, graph->samples * out_height * out_width, sizes.channels);
 }
 

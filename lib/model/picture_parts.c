@@ -6,10 +6,8 @@ enum { CHECK_SIDE = 2 /* of the latent of a graph that is built to be checked */
 
 const char *dqg_picture_name(struct dqg_picture *picture, const char *prefix, const char *part) {
     char name[256];
-    struct dqg_graph *graph = picture->graph;
     dqg_format(name, sizeof name, "%s%s%s", prefix, part[0] != '\0' ? "." : "", part);
-    const char *kept = dqg_arena_copy(&graph->context->alloc, &graph->arena, name, strlen(name));
-    graph->failed = graph->failed || kept == NULL;
+    const char *kept = dqg_graph_name(picture->graph, name);
     return kept != NULL ? kept : "";
 }
 

@@ -69,9 +69,7 @@ const struct dqg_weight *dqg_text_find(const struct dqg_model *model, const char
 const char *dqg_text_keep(struct dqg_graph *graph, const char *format, size_t number) {
     char name[NAME_MAX_BYTES];
     make_name(name, format, number, "");
-    const char *kept = dqg_arena_copy(&graph->context->alloc, &graph->arena, name, strlen(name));
-    graph->failed = graph->failed || kept == NULL;
-    return kept;
+    return dqg_graph_name(graph, name);
 }
 
 dqg_status dqg_text_need(struct dqg_context *context, const struct dqg_model *model, const char *format, size_t number,

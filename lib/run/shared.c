@@ -62,12 +62,8 @@ dqg_status dqg_scheduler_make_interpolant(struct dqg_context *context, const dqg
 }
 
 static const char *metadata(const struct dqg_model *model, const char *key) {
-    for (size_t i = 0; i < model->metadata_count; i++) {
-        if (strcmp(model->metadata[i].key, key) == 0) {
-            return model->metadata[i].value;
-        }
-    }
-    return "";
+    const char *value = dqg_model_find_metadata(model, key);
+    return value != NULL ? value : "";
 }
 
 void dqg_scheduler_defaults(const struct dqg_model *model, struct dqg_sched_config *config) {
