@@ -42,15 +42,6 @@ static void box_muller(const uint32_t draw[2], float out[2]) {
     out[1] = (float)(radius * sin(angle));
 }
 
-void dqg_rng_four(uint64_t seed, uint64_t block, uint32_t stream, uint32_t use, float out[4]) {
-    const uint32_t key[2] = {(uint32_t)seed, (uint32_t)(seed >> 32)};
-    const uint32_t counter[4] = {(uint32_t)block, (uint32_t)(block >> 32), stream, use};
-    uint32_t draw[4];
-    dqg_philox(counter, key, draw);
-    box_muller(draw, out);
-    box_muller(draw + 2, out + 2);
-}
-
 /* Marsaglia and Tsang, "A simple method for generating gamma variables", 2000; shapes below 1 by a power of a uniform.
  */
 double dqg_rng_gamma(uint64_t seed, uint32_t stream, double shape) {

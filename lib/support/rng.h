@@ -24,9 +24,6 @@ void dqg_rng_normal_from(uint64_t seed, uint32_t stream, uint64_t first, float *
 /* What numbers are drawn for: the last word of the counter, so that different uses never share a draw. */
 enum { DQG_RNG_PLAIN = 0, DQG_RNG_GAMMA = 1, DQG_RNG_PATH = 256 /* to 511: an octave each */ };
 
-/* The normals number 4 block ... 4 block + 3 of a use, in double. Those of DQG_RNG_PLAIN are dqg_rng_normal(). */
-void dqg_rng_four(uint64_t seed, uint64_t block, uint32_t stream, uint32_t use, float out[4]);
-
 /* One variable of the Gamma distribution with this shape > 0 and scale 1. */
 double dqg_rng_gamma(uint64_t seed, uint32_t stream, double shape);
 
