@@ -102,6 +102,8 @@ static void copy_rows(const struct dqg_exec *exec, const struct dqg_node *node, 
     const struct dqg_value *from = dqg_exec_value(exec, x), *out = dqg_exec_value(exec, node->out);
     const struct dqg_row_copy args = {.y = dqg_exec_floats(exec, node->out),
                                       .x = dqg_exec_floats(exec, x),
+                                      .ldy = out->ld,
+                                      .ldx = from->ld,
                                       .samples = exec->samples,
                                       .y_rows = dqg_exec_sample_rows(exec, out->rows),
                                       .y_first = to,

@@ -122,10 +122,6 @@ struct dqg_glu {
 };
 void dqg_op_glu(const struct dqg_ops *ops, const struct dqg_glu *args);
 
-/* y = x, from rows of ldx to rows of ldy. */
-void dqg_op_copy_columns(const struct dqg_ops *ops, float *y, size_t ldy, const float *x, size_t ldx, size_t rows,
-                         size_t columns);
-
 /* y = a + b * factor, contiguous; y may be a or b. */
 void dqg_op_add(const struct dqg_ops *ops, float *y, const float *a, const float *b, size_t count, float factor);
 
@@ -169,11 +165,16 @@ void dqg_op_heads(const struct dqg_ops *ops, const struct dqg_heads *args);
 
 /* count rows of each sample, from x_first of x_rows to y_first of y_rows. */
 struct dqg_row_copy {
-    float *y;       /* [samples][y_rows][columns] */
-    const float *x; /* [samples][x_rows][columns] */
+    float *y;       /* [samples][y_rows][ldy] */
+    const float *x; /* [samples][x_rows][ldx] */
+    size_t ldy, ldx;
     size_t samples, y_rows, y_first, x_rows, x_first, count, columns;
 };
 void dqg_op_copy_rows(const struct dqg_ops *ops, const struct dqg_row_copy *args);
+
+/* y = x, all rows from ldx to ldy. */
+void dqg_op_copy_columns(const struct dqg_ops *ops, float *y, size_t ldy, const float *x, size_t ldx, size_t rows,
+                         size_t columns);
 
 /* Images in NHWC to another height and width by the nearest pixel; or to half of both by averages of four pixels. */
 struct dqg_resize {

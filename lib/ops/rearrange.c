@@ -17,17 +17,26 @@ struct rows_task {
 static void copy_sample_chunk(void *argument, size_t index, size_t lane) {
     const struct rows_task *task = argument;
     const struct dqg_row_copy *args = task->args;
-    size_t sample = index / task->chunks, row = index % task->chunks * CHUNK_ROWS;
-    size_t rows = dqg_min_size(CHUNK_ROWS, args->count - row);
+    size_t sample = index / task->chunks, first = index % task->chunks * CHUNK_ROWS;
+    size_t rows = dqg_min_size(CHUNK_ROWS, args->count - first);
+    float *y = args->y + (sample * args->y_rows + args->y_first + first) * args->ldy;
+    const float *x = args->x + (sample * args->x_rows + args->x_first + first) * args->ldx;
     (void)lane;
-    memcpy(args->y + (sample * args->y_rows + args->y_first + row) * args->columns,
-           args->x + (sample * args->x_rows + args->x_first + row) * args->columns,
-           rows * args->columns * sizeof(float));
+    for (size_t row = 0; row < rows; row++) {
+        memcpy(y + row * args->ldy, x + row * args->ldx, args->columns * sizeof *y);
+    }
 }
 
 void dqg_op_copy_rows(const struct dqg_ops *ops, const struct dqg_row_copy *args) {
     struct rows_task task = {args, (args->count + CHUNK_ROWS - 1) / CHUNK_ROWS};
     dqg_parallel(ops->context, args->samples * task.chunks, copy_sample_chunk, &task);
+}
+
+void dqg_op_copy_columns(const struct dqg_ops *ops, float *y, size_t ldy, const float *x, size_t ldx, size_t rows,
+                         size_t columns) {
+    const struct dqg_row_copy args = {
+        .y = y, .x = x, .ldy = ldy, .ldx = ldx, .samples = 1, .count = rows, .columns = columns};
+    dqg_op_copy_rows(ops, &args);
 }
 
 /* ---- images ---- */

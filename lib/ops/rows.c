@@ -71,27 +71,6 @@ void dqg_op_glu(const struct dqg_ops *ops, const struct dqg_glu *args) {
     dqg_parallel(ops->context, (args->rows + CHUNK_ROWS - 1) / CHUNK_ROWS, glu_chunk, &task);
 }
 
-struct copy_task {
-    float *y;
-    const float *x;
-    size_t ldy, ldx, rows, columns;
-};
-
-static void copy_chunk(void *argument, size_t index, size_t lane) {
-    const struct copy_task *task = argument;
-    size_t end = dqg_min_size((index + 1) * CHUNK_ROWS, task->rows);
-    (void)lane;
-    for (size_t row = index * CHUNK_ROWS; row < end; row++) {
-        memcpy(task->y + row * task->ldy, task->x + row * task->ldx, task->columns * sizeof(float));
-    }
-}
-
-void dqg_op_copy_columns(const struct dqg_ops *ops, float *y, size_t ldy, const float *x, size_t ldx, size_t rows,
-                         size_t columns) {
-    struct copy_task task = {y, x, ldy, ldx, rows, columns};
-    dqg_parallel(ops->context, (rows + CHUNK_ROWS - 1) / CHUNK_ROWS, copy_chunk, &task);
-}
-
 struct move_task {
     const struct dqg_row_move *args;
     bool gather;
