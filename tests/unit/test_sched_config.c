@@ -3,27 +3,10 @@
  * How a scheduler is put together: the tables and their names, defaults, what is refused and what the refusal says,
  * identity, and what is left behind when memory runs out.
  */
-#include <math.h>
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <string.h>
 
-#include <cmocka.h>
-
-#include "analytic.h"
-#include "sched/pieces.h"
-
-static struct dqg_context context;
-
-static int setup(void **state) {
-    (void)state;
-    analytic_context(&context);
-    return 0;
-}
+#include "sched_check.h"
 
 /* ---- tables ---- */
 
@@ -408,5 +391,5 @@ int main(void) {
         cmocka_unit_test(test_identity),
         cmocka_unit_test(test_memory),
     };
-    return cmocka_run_group_tests(tests, setup, NULL);
+    return cmocka_run_group_tests(tests, sched_setup, NULL);
 }

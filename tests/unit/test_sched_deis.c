@@ -3,37 +3,12 @@
  * DEIS: coefficients, end points and orders of its multistep forms on continuous VP, its Runge-Kutta forms, the spacing
  * in a root of the time, and the schedule itself. Numbers were computed elsewhere in double.
  */
-#include <math.h>
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
 #include <stdlib.h>
-#include <string.h>
 
-#include <cmocka.h>
-
-#include "analytic.h"
-#include "sched/pieces.h"
+#include "sched_check.h"
 
 static const struct analytic_gaussian gaussian = {1, 0.5};
 static const double exact_end = 1.746794463249; /* from 1.5 at t = 1 to t = 0.001 */
-static struct dqg_context context;
-
-static int setup(void **state) {
-    (void)state;
-    analytic_context(&context);
-    return 0;
-}
-
-static struct dqg_sched make(const struct dqg_sched_config *config) {
-    struct dqg_sched sched;
-    dqg_error_clear(&context);
-    dqg_status status = dqg_sched_init(&context, config, &sched);
-    assert_string_equal(context.error, "");
-    assert_int_equal(status, DQG_OK);
-    return sched;
-}
 
 /* n steps from t = 1 to t = 0.001; the step to sigma 0 that follows is not taken. */
 static struct dqg_sched_config continuous(const char *solver, const char *spacing, int32_t n) {
@@ -49,7 +24,7 @@ static struct dqg_sched_config continuous(const char *solver, const char *spacin
 static double end_of(const char *solver, int32_t points, const char *spacing, int32_t n) {
     struct dqg_sched_config config = continuous(solver, spacing, n);
     config.order = points;
-    struct dqg_sched sched = make(&config);
+    struct dqg_sched sched = sched_make(&config);
     float x = (float)(1.5 * hypot(1, sched.points[0].sigma));
     struct analytic_job job = {
         .sched = &sched, .denoiser = analytic_gaussian_x0, .model = &gaussian, .x = &x, .n = 1, .steps = n};
@@ -71,7 +46,7 @@ static void test_schedule(void **state) {
     (void)state;
     struct dqg_sched_config config = continuous("deis-t", "time-power", 10);
     config.timestep_scale = 999;
-    struct dqg_sched sched = make(&config);
+    struct dqg_sched sched = sched_make(&config);
     assert_close("ln(alpha / sigma) at t = 1", -log(sched.points[0].sigma), -5.024978406659, 1e-12);
     assert_close("ln(alpha / sigma) at t = 0.001", -log(sched.points[10].sigma), 4.557714932730, 1e-12);
     for (int32_t i = 0; i <= 10; i++) {
@@ -84,7 +59,7 @@ static void test_schedule(void **state) {
     static const double sigmas[] = {1000, 1, 0};
     config.sigmas = sigmas;
     config.sigma_count = 3;
-    sched = make(&config);
+    sched = sched_make(&config);
     assert_true(sched.points[0].timestep == 999);
     assert_true(dqg_levels_time(&sched.levels, 1000) > 1);
     dqg_sched_free(&context.alloc, &sched);
@@ -104,7 +79,7 @@ static void test_whole_timesteps(void **state) {
     for (int32_t steps = 1; steps <= 1000; steps += 111) {
         struct dqg_sched_config config = continuous("deis-t", "time-power", steps - 1);
         config.schedule = "linear";
-        struct dqg_sched sched = make(&config);
+        struct dqg_sched sched = sched_make(&config);
         for (int32_t i = 0; i < steps; i++) {
             double t = sched.points[i].timestep;
             assert_true(t == floor(t) && t >= steps - 1 - i && t <= 999 &&
@@ -129,7 +104,7 @@ static void test_coefficients(void **state) {
     (void)state;
     static const double expected[4] = {-0.6734659139891, 0.5250572990963, -0.2577020386186, 0.0497521557487};
     struct dqg_sched_config config = continuous("deis-t", "time-power", 10);
-    struct dqg_sched sched = make(&config);
+    struct dqg_sched sched = sched_make(&config);
     double weights[4];
     coefficients(&sched, 5, weights);
     for (int j = 0; j < 4; j++) {
@@ -182,7 +157,7 @@ static void test_polynomials(void **state) {
     (void)state;
     for (int in_log = 0; in_log < 2; in_log++) {
         struct dqg_sched_config config = continuous(in_log ? "deis" : "lms", "time-power", 10);
-        struct dqg_sched sched = make(&config);
+        struct dqg_sched sched = sched_make(&config);
         for (int32_t step = 0; step < 10; step++) {
             double weights[4], from = sched.points[step].sigma, to = sched.points[step + 1].sigma;
             int32_t order = step + 1 < sched.order ? step + 1 : sched.order;
@@ -256,7 +231,7 @@ static void test_runge_kutta(void **state) {
         for (int j = 0; j < 2; j++) {
             struct dqg_sched_config config = continuous(rows[i].solver, "exponential", rows[i].steps << j);
             config.steps--; /* with the step to sigma 0, which has one evaluation */
-            struct dqg_sched sched = make(&config);
+            struct dqg_sched sched = sched_make(&config);
             assert_int_equal(dqg_sched_evaluations(&sched), rows[i].stages);
             double start = sched.points[0].sigma * 1.2;
             float x = (float)start;
@@ -281,5 +256,5 @@ int main(void) {
         cmocka_unit_test(test_sums),        cmocka_unit_test(test_polynomials),     cmocka_unit_test(test_ends),
         cmocka_unit_test(test_runge_kutta),
     };
-    return cmocka_run_group_tests(tests, setup, NULL);
+    return cmocka_run_group_tests(tests, sched_setup, NULL);
 }

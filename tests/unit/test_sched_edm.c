@@ -3,28 +3,11 @@
  * The EDM schedule and its predictions, spacings that came with it, the shift of flows by resolution, and the noise of
  * PFGM++. Tables without a word on their source were computed with SciPy from the formulas in docs/schedulers.md.
  */
-#include <math.h>
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
-#include <string.h>
-
-#include <cmocka.h>
-
-#include "analytic.h"
-#include "sched/pieces.h"
+#include "sched_check.h"
 #include "support/rng.h"
 
 static const struct analytic_gaussian gaussian = {1, 0.5};
-static struct dqg_context context;
 static struct dqg_sched sched;
-
-static int setup(void **state) {
-    (void)state;
-    analytic_context(&context);
-    return 0;
-}
 
 static int teardown(void **state) {
     (void)state;
@@ -34,10 +17,7 @@ static int teardown(void **state) {
 
 static void make(const struct dqg_sched_config *config) {
     dqg_sched_free(&context.alloc, &sched);
-    dqg_error_clear(&context);
-    dqg_status status = dqg_sched_init(&context, config, &sched);
-    assert_string_equal(context.error, "");
-    assert_int_equal(status, DQG_OK);
+    sched = sched_make(config);
 }
 
 static struct dqg_sched_config edm_config(int32_t steps) {
@@ -528,5 +508,5 @@ int main(void) {
         cmocka_unit_test(test_pfgm_prior),
         cmocka_unit_test(test_pfgm_ends),
     };
-    return cmocka_run_group_tests(tests, setup, teardown);
+    return cmocka_run_group_tests(tests, sched_setup, teardown);
 }

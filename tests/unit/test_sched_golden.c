@@ -3,39 +3,18 @@
  * Solvers against end points computed elsewhere in double: a scalar Gaussian on continuous VP, k, discrete and flow
  * grids. Built twice: with samples in float, hence limits near 1e-6, and in double, to all digits given.
  */
-#include <math.h>
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
 #include <stdlib.h>
-#include <string.h>
 
-#include <cmocka.h>
-
-#include "analytic.h"
-#include "sched/pieces.h"
+#include "sched_check.h"
 
 enum { MOST = 200 };
 
 static const struct analytic_gaussian gaussian = {1, 0.5};
 static const char *const vp_predictions[] = {"epsilon", "v", "x0"};
 
-static struct dqg_context context;
-
-static int setup(void **state) {
-    (void)state;
-    analytic_context(&context);
-    return 0;
-}
-
 /* Cosine noise. Returns the final x. */
 static double end_of(const struct dqg_sched_config *config, double x) {
-    struct dqg_sched sched;
-    dqg_error_clear(&context);
-    dqg_status status = dqg_sched_init(&context, config, &sched);
-    assert_string_equal(context.error, "");
-    assert_int_equal(status, DQG_OK);
+    struct dqg_sched sched = sched_make(config);
     float sample = (float)x;
     int32_t draws = 0;
     struct analytic_job job = {.sched = &sched,
@@ -61,31 +40,6 @@ static void assert_end(const char *what, double value, double expected, double l
 }
 
 /* ---- continuous VP: ln a(t) = -0.25 t^2 (20 - 0.1) - 0.05 t from t = 1 to 0.001 ---- */
-
-static double continuous_alpha(double t) {
-    return exp(-0.25 * t * t * (20 - 0.1) - 0.05 * t);
-}
-
-static double continuous_sigma(double t) {
-    double a = continuous_alpha(t);
-    return sqrt(1 - a * a) / a;
-}
-
-/* Even in the square root of t. */
-static void square_grid(int32_t n, double *sigmas) {
-    for (int32_t i = 0; i <= n; i++) {
-        double root = 1 + i * (sqrt(1e-3) - 1) / n;
-        sigmas[i] = continuous_sigma(root * root);
-    }
-}
-
-/* Even in lambda = -ln sigma. */
-static void lambda_grid(int32_t n, double *sigmas) {
-    double first = log(continuous_sigma(1)), last = log(continuous_sigma(1e-3));
-    for (int32_t i = 0; i <= n; i++) {
-        sigmas[i] = exp(first + i * (last - first) / n);
-    }
-}
 
 static double continuous_end(const char *solver, int32_t order, const char *prediction, void (*grid)(int32_t, double *),
                              int32_t n) {
@@ -317,5 +271,5 @@ int main(void) {
         cmocka_unit_test(test_continuous), cmocka_unit_test(test_karras),         cmocka_unit_test(test_discrete),
         cmocka_unit_test(test_flow),       cmocka_unit_test(test_flow_ancestral),
     };
-    return cmocka_run_group_tests(tests, setup, NULL);
+    return cmocka_run_group_tests(tests, sched_setup, NULL);
 }

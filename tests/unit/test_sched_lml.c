@@ -3,29 +3,12 @@
  * The LML correction of updates: numbers computed elsewhere in double, what it must keep, that it is nothing when it is
  * off, and that it looks at each sample alone.
  */
-#include <math.h>
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
 #include <stdlib.h>
-#include <string.h>
 
-#include <cmocka.h>
-
-#include "analytic.h"
-#include "sched/pieces.h"
+#include "sched_check.h"
 #include "support/rng.h"
 
 enum { LARGE = 16384 };
-
-static struct dqg_context context;
-
-static int setup(void **state) {
-    (void)state;
-    analytic_context(&context);
-    return 0;
-}
 
 /* The corrected update of n after p, as a step of length 1 from 0. */
 static void correct(const struct dqg_lml *lml, const float *n, const float *p, float *out, size_t count,
@@ -201,5 +184,5 @@ int main(void) {
         cmocka_unit_test(test_numbers), cmocka_unit_test(test_large),  cmocka_unit_test(test_samples_are_alone),
         cmocka_unit_test(test_solvers), cmocka_unit_test(test_freeze),
     };
-    return cmocka_run_group_tests(tests, setup, NULL);
+    return cmocka_run_group_tests(tests, sched_setup, NULL);
 }

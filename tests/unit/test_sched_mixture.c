@@ -3,39 +3,9 @@
  * A mixture in the plane on continuous VP, with samples in double: median distance of 1024 end points to the exact
  * ones, against figures computed elsewhere.
  */
-#include "analytic.h"
+#include "sched_check.h"
 
 enum { MOST = 100 };
-
-static struct dqg_context context;
-
-static int setup(void **state) {
-    (void)state;
-    analytic_context(&context);
-    return 0;
-}
-
-/* ln a(t) = -0.25 t^2 (20 - 0.1) - 0.05 t */
-static double continuous_sigma(double t) {
-    double a = exp(-0.25 * t * t * (20 - 0.1) - 0.05 * t);
-    return sqrt(1 - a * a) / a;
-}
-
-/* From t = 1 to 0.001, even in the square root of t. */
-static void square_grid(int32_t n, double *sigmas) {
-    for (int32_t i = 0; i <= n; i++) {
-        double root = 1 + i * (sqrt(1e-3) - 1) / n;
-        sigmas[i] = continuous_sigma(root * root);
-    }
-}
-
-/* Even in lambda = -ln sigma. */
-static void lambda_grid(int32_t n, double *sigmas) {
-    double first = log(continuous_sigma(1)), last = log(continuous_sigma(1e-3));
-    for (int32_t i = 0; i <= n; i++) {
-        sigmas[i] = exp(first + i * (last - first) / n);
-    }
-}
 
 /* ---- points ---- */
 
@@ -155,5 +125,5 @@ static void test_mixture(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {cmocka_unit_test(test_mixture)};
-    return cmocka_run_group_tests(tests, setup, NULL);
+    return cmocka_run_group_tests(tests, sched_setup, NULL);
 }

@@ -3,39 +3,13 @@
  * Options that adjust solvers: what is refused, buffers of lower orders, lower orders at the end, churn, the variable
  * that DPM-Solver++ extrapolates in, plans that end above zero.
  */
-#include <math.h>
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
-#include <string.h>
-
-#include <cmocka.h>
-
-#include "analytic.h"
-#include "sched/pieces.h"
+#include "sched_check.h"
 
 static const struct analytic_gaussian gaussian = {1, 0.5};
-static struct dqg_context context;
-
-static int setup(void **state) {
-    (void)state;
-    analytic_context(&context);
-    return 0;
-}
-
-static struct dqg_sched make(const struct dqg_sched_config *config) {
-    struct dqg_sched sched;
-    dqg_error_clear(&context);
-    dqg_status status = dqg_sched_init(&context, config, &sched);
-    assert_string_equal(context.error, "");
-    assert_int_equal(status, DQG_OK);
-    return sched;
-}
 
 /* Cosine noise; the number of evaluations is left in *evaluations. */
 static double end_of(const struct dqg_sched_config *config, double x, int32_t *evaluations) {
-    struct dqg_sched sched = make(config);
+    struct dqg_sched sched = sched_make(config);
     float sample = (float)x;
     int32_t draws = 0;
     struct analytic_job job = {.sched = &sched,
@@ -122,7 +96,7 @@ static void test_every_order(void **state) {
                 config.schedule = flow ? "flow" : "scaled-linear";
                 config.eta = DQG_ETA_OWN;
                 config.order = order;
-                struct dqg_sched sched = make(&config);
+                struct dqg_sched sched = sched_make(&config);
                 int32_t buffers = dqg_sched_buffers(&sched);
                 assert_int_equal(buffers, solver->buffers + order - solver->order);
                 assert_true(buffers >= 0 && buffers <= DQG_SOLVER_BUFFERS);
@@ -156,7 +130,7 @@ static void test_identities(void **state) {
     configs[7].churn_range_count = 2;
     configs[9].uncorrected = 1;
     for (size_t i = 0; i < 10; i++) {
-        struct dqg_sched sched = make(&configs[i]);
+        struct dqg_sched sched = sched_make(&configs[i]);
         identity[i] = sched.identity;
         dqg_sched_free(&context.alloc, &sched);
         for (size_t j = 0; j < i; j++) {
@@ -165,7 +139,7 @@ static void test_identities(void **state) {
     }
     configs[0].order = 2;
     configs[0].lower_order_final = "on";
-    struct dqg_sched sched = make(&configs[0]);
+    struct dqg_sched sched = sched_make(&configs[0]);
     assert_true(sched.identity == identity[0]);
     dqg_sched_free(&context.alloc, &sched);
 }
@@ -183,7 +157,7 @@ static void test_lower_order(void **state) {
         struct dqg_sched_config config = analytic_config();
         config.solver = rows[i].solver;
         config.steps = rows[i].steps;
-        struct dqg_sched sched = make(&config);
+        struct dqg_sched sched = sched_make(&config);
         assert_true(sched.lower_final == rows[i].lower);
         dqg_sched_free(&context.alloc, &sched);
     }
@@ -234,7 +208,7 @@ static void test_churn(void **state) {
         int32_t evaluations;
         assert_near(end_of(&config, 12, &evaluations), x, 3e-6);
         assert_int_equal(evaluations, heun ? 7 : 4);
-        struct dqg_sched sched = make(&config);
+        struct dqg_sched sched = sched_make(&config);
         struct dqg_sched_state at = {.step = 1};
         struct dqg_sched_point point = dqg_sched_request(&sched, &at);
         assert_near(point.sigma, heun ? 4.8 : 4 * sqrt(2), 1e-12);
@@ -284,7 +258,7 @@ static void test_pndm(void **state) {
     config.schedule = "scaled-linear";
     config.spacing = "leading";
     config.steps_offset = 1;
-    struct dqg_sched sched = make(&config);
+    struct dqg_sched sched = sched_make(&config);
     static const double timesteps[] = {901, 851, 851, 801};
     for (int32_t phase = 0; phase < 4; phase++) {
         struct dqg_sched_state at = {.phase = phase};
@@ -313,7 +287,7 @@ static void test_two_halves(void **state) {
         double half = end_of(&config, 1.3, &evaluations);
         config.sigmas = whole + 2;
         assert_near(end_of(&config, half, &evaluations), end, 1e-6);
-        struct dqg_sched sched = make(&config);
+        struct dqg_sched sched = sched_make(&config);
         assert_true(sched.points[2].sigma == 0.1 && sched.points[2].timestep == 1000 * 0.1);
         dqg_sched_free(&context.alloc, &sched);
     }
@@ -325,5 +299,5 @@ int main(void) {
         cmocka_unit_test(test_lower_order), cmocka_unit_test(test_churn),       cmocka_unit_test(test_lambda),
         cmocka_unit_test(test_pndm),        cmocka_unit_test(test_two_halves),
     };
-    return cmocka_run_group_tests(tests, setup, NULL);
+    return cmocka_run_group_tests(tests, sched_setup, NULL);
 }

@@ -4,33 +4,16 @@
  * equalities between solvers to 1e-10. The models are a scalar Gaussian, whose paths are known, and for orders of
  * solvers without history a mixture in the plane.
  */
-#include "analytic.h"
-#include "sched/pieces.h"
+#include "sched_check.h"
 
 enum { MOST = 400 };
 
 static const struct analytic_gaussian gaussian = {1, 0.5};
-static struct dqg_context context;
-
-static int setup(void **state) {
-    (void)state;
-    analytic_context(&context);
-    return 0;
-}
-
-static struct dqg_sched make(const struct dqg_sched_config *config) {
-    struct dqg_sched sched;
-    dqg_error_clear(&context);
-    dqg_status status = dqg_sched_init(&context, config, &sched);
-    assert_string_equal(context.error, "");
-    assert_int_equal(status, DQG_OK);
-    return sched;
-}
 
 /* Where x ends; after each of the first steps it is put back onto the exact path. error: distance to that in the end.
  */
 static double end_of(const struct dqg_sched_config *config, double start, int32_t exact_steps, double *error) {
-    struct dqg_sched sched = make(config);
+    struct dqg_sched sched = sched_make(config);
     struct dqg_sched_state state = {0};
     double history[DQG_SOLVER_BUFFERS], x = start, exact = start;
     for (int32_t j = 0; j < DQG_SOLVER_BUFFERS; j++) {
@@ -66,7 +49,7 @@ static double end_of(const struct dqg_sched_config *config, double start, int32_
 
 /* Distance to the exact end of one path of the mixture in the plane. */
 static double mixture_error(const struct dqg_sched_config *config, double first, double last) {
-    struct dqg_sched sched = make(config);
+    struct dqg_sched sched = sched_make(config);
     double scale = hypot(sched.points[0].alpha, sched.points[0].sigma) / hypot(1, first);
     double end_scale = hypot(sched.points[sched.steps].alpha, sched.points[sched.steps].sigma) / hypot(1, last);
     double x[2] = {3 * scale, -2 * scale}, exact[2] = {3, -2};
@@ -229,7 +212,7 @@ static struct dqg_sched_config ten_levels(const char *solver, double last) {
 
 /* In the variance-preserving coordinates of the last point. */
 static double scaled_end(const struct dqg_sched_config *config) {
-    struct dqg_sched sched = make(config);
+    struct dqg_sched sched = sched_make(config);
     double scale = hypot(sched.points[0].alpha, sched.points[0].sigma);
     double end_scale = hypot(sched.points[10].alpha, sched.points[10].sigma);
     dqg_sched_free(&context.alloc, &sched);
@@ -336,7 +319,7 @@ static void test_second_form(void **state) {
     config.eta = 1;
     config.spacing = "trailing";
     config.steps = 1000;
-    struct dqg_sched sched = make(&config);
+    struct dqg_sched sched = sched_make(&config);
     struct dqg_sched_state at = {0};
     double x = 1.5, shifted = 1.5 + offset;
     for (int32_t step = 0; step < 1000; step++) {
@@ -370,7 +353,7 @@ static void test_affine_estimates(void **state) {
     config.lower_order_final = "off";
     config.sigmas = sigmas;
     config.sigma_count = 5;
-    struct dqg_sched sched = make(&config);
+    struct dqg_sched sched = sched_make(&config);
     double history, x = 3, exact = 3;
     struct dqg_sched_state at = {.history = {&history}};
     for (int i = 0; i < 4; i++) {
@@ -394,5 +377,5 @@ int main(void) {
         cmocka_unit_test(test_affine_estimates), cmocka_unit_test(test_uncorrected),
         cmocka_unit_test(test_second_form),
     };
-    return cmocka_run_group_tests(tests, setup, NULL);
+    return cmocka_run_group_tests(tests, sched_setup, NULL);
 }

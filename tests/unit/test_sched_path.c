@@ -3,29 +3,12 @@
  * Noise along a Brownian path: moments, additivity, which intervals solvers ask for, and that more steps of a
  * stochastic solver come nearer to one end point, which white noise does not. And the Gamma variables of rng.c.
  */
-#include <math.h>
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
-#include <string.h>
-
-#include <cmocka.h>
-
-#include "analytic.h"
-#include "sched/pieces.h"
+#include "sched_check.h"
 #include "support/rng.h"
 
 enum { SAMPLES = 20000, PATHS = 400 };
 
-static struct dqg_context context;
 static float a[SAMPLES], b[SAMPLES], c[SAMPLES];
-
-static int setup(void **state) {
-    (void)state;
-    analytic_context(&context);
-    return 0;
-}
 
 static double mean_product(const float *x, const float *y) {
     double sum = 0;
@@ -217,5 +200,5 @@ int main(void) {
         cmocka_unit_test(test_moments),   cmocka_unit_test(test_additivity), cmocka_unit_test(test_refinement),
         cmocka_unit_test(test_intervals), cmocka_unit_test(test_gamma),
     };
-    return cmocka_run_group_tests(tests, setup, NULL);
+    return cmocka_run_group_tests(tests, sched_setup, NULL);
 }

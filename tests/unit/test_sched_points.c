@@ -3,35 +3,15 @@
  * Which points a plan visits: beta schedules, spacings, shift and the host's own lists, against tables of published
  * values, and the coordinates that each solver is given them in.
  */
-#include <math.h>
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
-#include <string.h>
-
-#include <cmocka.h>
-
-#include "analytic.h"
-#include "sched/pieces.h"
+#include "sched_check.h"
 
 enum { MOST = 64 };
 
-static struct dqg_context context;
 static struct dqg_sched sched;
 
 static void make(const struct dqg_sched_config *config) {
     dqg_sched_free(&context.alloc, &sched);
-    dqg_error_clear(&context);
-    dqg_status status = dqg_sched_init(&context, config, &sched);
-    assert_string_equal(context.error, "");
-    assert_int_equal(status, DQG_OK);
-}
-
-static int setup(void **state) {
-    (void)state;
-    analytic_context(&context);
-    return 0;
+    sched = sched_make(config);
 }
 
 static int teardown(void **state) {
@@ -600,5 +580,5 @@ int main(void) {
         cmocka_unit_test(test_lists_stand_alone),
         cmocka_unit_test(test_step_counts),
     };
-    return cmocka_run_group_tests(tests, setup, teardown);
+    return cmocka_run_group_tests(tests, sched_setup, teardown);
 }

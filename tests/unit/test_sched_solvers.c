@@ -3,40 +3,15 @@
  * What must hold of solvers whatever the numbers: order of convergence, moments of what they draw, equalities between
  * them, and the outer contract (phases, repeated requests, saved states, empty samples).
  */
-#include <math.h>
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
 #include <stdlib.h>
-#include <string.h>
 
-#include <cmocka.h>
-
-#include "analytic.h"
-#include "sched/pieces.h"
+#include "sched_check.h"
 #include "support/rng.h"
 
 enum { SAMPLES = 20000 };
 
 static const struct analytic_gaussian gaussian = {1, 0.5};
-static struct dqg_context context;
 static float samples[SAMPLES], other_samples[SAMPLES];
-
-static int setup(void **state) {
-    (void)state;
-    analytic_context(&context);
-    return 0;
-}
-
-static struct dqg_sched make(const struct dqg_sched_config *config) {
-    struct dqg_sched sched;
-    dqg_error_clear(&context);
-    dqg_status status = dqg_sched_init(&context, config, &sched);
-    assert_string_equal(context.error, "");
-    assert_int_equal(status, DQG_OK);
-    return sched;
-}
 
 static int32_t run(const struct dqg_sched *sched, float *x, size_t n, int32_t steps, float *x0) {
     uint64_t seed = 11;
@@ -57,7 +32,7 @@ static int32_t run(const struct dqg_sched *sched, float *x, size_t n, int32_t st
 /* Distance to the exact path at the last point but one: the step to sigma = 0 is of first order in every solver. */
 static double path_error(struct dqg_sched_config config, int32_t steps) {
     config.steps = steps;
-    struct dqg_sched sched = make(&config);
+    struct dqg_sched sched = sched_make(&config);
     const struct dqg_sched_point *first = &sched.points[0];
     const struct dqg_sched_point *last = &sched.points[steps - 1];
     float x = (float)(1.5 * hypot(first->alpha, first->sigma));
@@ -104,7 +79,7 @@ static void test_order(void **state) {
 /* ---- moments ---- */
 
 static void check_moments(const struct dqg_sched_config *config, double limit) {
-    struct dqg_sched sched = make(config);
+    struct dqg_sched sched = sched_make(config);
     dqg_rng_normal(42, 0, samples, SAMPLES);
     dqg_combine(samples, sched.initial_scale, samples, 0, samples, SAMPLES);
     assert_true(run(&sched, samples, SAMPLES, 0, NULL) > 0);
@@ -157,7 +132,7 @@ static void test_fresh_noise(void **state) {
         config.timesteps = timesteps;
         config.timestep_count = 2;
         config.eta = i / 4.0;
-        struct dqg_sched sched = make(&config);
+        struct dqg_sched sched = sched_make(&config);
         const struct dqg_sched_point *from = &sched.points[0];
         const struct dqg_sched_point *to = &sched.points[1];
         for (size_t j = 0; j < SAMPLES; j++) {
@@ -191,9 +166,9 @@ static void test_flow_euler_is_ddim(void **state) {
         dqg_rng_normal(1, 0, samples, 64);
         memcpy(other_samples, samples, 64 * sizeof(float));
         config.solver = "euler";
-        struct dqg_sched euler = make(&config);
+        struct dqg_sched euler = sched_make(&config);
         config.solver = "ddim";
-        struct dqg_sched ddim = make(&config);
+        struct dqg_sched ddim = sched_make(&config);
         assert_int_equal(run(&euler, samples, 64, 0, NULL), config.steps);
         assert_int_equal(run(&ddim, other_samples, 64, 0, NULL), config.steps);
         assert_memory_equal(samples, other_samples, 64 * sizeof(float));
@@ -212,9 +187,9 @@ static void test_k_euler_is_ddim(void **state) {
         config.schedule = schedules[i % 3];
         config.prediction = dqg_predictions[i / 3].piece.name;
         config.steps = STEPS;
-        struct dqg_sched euler = make(&config);
+        struct dqg_sched euler = sched_make(&config);
         config.solver = "ddim";
-        struct dqg_sched ddim = make(&config);
+        struct dqg_sched ddim = sched_make(&config);
         for (int32_t steps = 1; steps <= STEPS; steps++) {
             dqg_rng_normal(2, 0, other_samples, N);
             dqg_combine(samples, 1 / ddim.points[0].alpha, other_samples, 0, other_samples, N);
@@ -240,7 +215,7 @@ static void test_predictions_agree(void **state) {
         config.schedule = i % 2 == 0 ? "scaled-linear" : "flow";
         config.prediction = "x0";
         config.eta = strcmp(config.solver, "ddim") == 0 && i % 2 == 0 ? 0.7 : 0;
-        struct dqg_sched reference = make(&config);
+        struct dqg_sched reference = sched_make(&config);
         dqg_rng_normal(3, 0, samples, N);
         dqg_combine(samples, reference.initial_scale, samples, 0, samples, N);
         memcpy(other_samples, samples, N * sizeof(float));
@@ -252,7 +227,7 @@ static void test_predictions_agree(void **state) {
             float x[N];
             memcpy(x, other_samples, sizeof(x));
             config.prediction = dqg_predictions[p].piece.name;
-            struct dqg_sched sched = make(&config);
+            struct dqg_sched sched = sched_make(&config);
             assert_true(run(&sched, x, N, 0, NULL) > 0);
             for (int j = 0; j < N; j++) {
                 assert_true(fabs(x[j] - samples[j]) < 1e-5);
@@ -273,7 +248,7 @@ static void test_estimates(void **state) {
         struct dqg_sched_config config = analytic_config();
         config.solver = dqg_solvers[i / 2].piece.name;
         config.schedule = i % 2 == 0 ? "linear" : "flow";
-        struct dqg_sched sched = make(&config);
+        struct dqg_sched sched = sched_make(&config);
         const struct dqg_sched_point *first = &sched.points[0];
         float x[N], start[N], x0[N];
         dqg_rng_normal(4, 0, x, N);
@@ -307,7 +282,7 @@ static void test_one_step(void **state) {
         config.schedule = i % 2 == 0 ? "linear" : "flow";
         config.spacing = "linspace";
         config.steps = 1;
-        struct dqg_sched sched = make(&config);
+        struct dqg_sched sched = sched_make(&config);
         float x = (float)sched.initial_scale, x0;
         assert_true(run(&sched, &x, 1, 0, &x0) <= dqg_sched_evaluations(&sched));
         if (i % 2 == 1) { /* at sigma = 1 the model knows nothing but the mean */
@@ -329,7 +304,7 @@ static void test_copied_states(void **state) {
         config.schedule = i % 2 == 0 ? "scaled-linear" : "flow";
         config.steps = STEPS;
         config.eta = DQG_ETA_OWN;
-        struct dqg_sched sched = make(&config);
+        struct dqg_sched sched = sched_make(&config);
         float memory[2][BUFFERS][N] = {{{0}}}, ends[N] = {0};
         int32_t evaluations = INT32_MAX;
         for (int32_t cut = -1; cut < evaluations; cut++) { /* first without a copy */
@@ -375,7 +350,7 @@ static void test_heun_phases(void **state) {
     struct dqg_sched_config config = analytic_config();
     config.solver = "heun";
     config.steps = 3;
-    struct dqg_sched sched = make(&config);
+    struct dqg_sched sched = sched_make(&config);
     assert_int_equal(dqg_sched_buffers(&sched), 1);
     assert_int_equal(dqg_sched_evaluations(&sched), 2);
     float x = 0.5f, x0, scratch, history = 0;
@@ -421,7 +396,7 @@ static void test_extremes(void **state) {
             continue;
         }
         config.schedule = vp ? "linear" : edm ? "edm" : "flow";
-        struct dqg_sched sched = make(&config);
+        struct dqg_sched sched = sched_make(&config);
         float x = (float)sched.initial_scale, x0;
         assert_true(run(&sched, &x, 1, 0, &x0) > 0);
         assert_true(isfinite(x) && isfinite(x0));
@@ -436,7 +411,7 @@ static void test_empty(void **state) {
         struct dqg_sched_config config = analytic_config();
         config.solver = dqg_solvers[i].piece.name;
         config.steps = 4;
-        struct dqg_sched sched = make(&config);
+        struct dqg_sched sched = sched_make(&config);
         assert_true(run(&sched, NULL, 0, 0, NULL) >= 4);
         dqg_sched_free(&context.alloc, &sched);
     }
@@ -447,7 +422,7 @@ static void test_bad_state(void **state) {
     (void)state;
 #ifdef NDEBUG
     struct dqg_sched_config config = analytic_config();
-    struct dqg_sched sched = make(&config);
+    struct dqg_sched sched = sched_make(&config);
     float x = 0, x0 = 0, scratch;
     static const struct dqg_sched_state bad[] = {{.step = 10}, {.step = -1}, {.phase = 1}, {.phase = -1}};
     for (size_t i = 0; i < DQG_COUNT_OF(bad); i++) {
@@ -459,7 +434,7 @@ static void test_bad_state(void **state) {
     config.schedule = "linear";
     config.solver = "ddim";
     config.eta = 1;
-    sched = make(&config);
+    sched = sched_make(&config);
     struct dqg_sched_state at = {0};
     assert_int_equal(dqg_sched_feed(&sched, &at, &x, &x, &x0, &scratch, 1, NULL, NULL), DQG_ERROR_INTERNAL);
     dqg_sched_free(&context.alloc, &sched);
@@ -478,5 +453,5 @@ int main(void) {
         cmocka_unit_test(test_extremes),        cmocka_unit_test(test_empty),
         cmocka_unit_test(test_bad_state),
     };
-    return cmocka_run_group_tests(tests, setup, NULL);
+    return cmocka_run_group_tests(tests, sched_setup, NULL);
 }

@@ -4,22 +4,13 @@
  * against as many samples of the mixture, by sliced 2-Wasserstein distance. Between two sets of true samples it is
  * about 0.05.
  */
-#include <math.h>
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
 #include <stdlib.h>
-#include <string.h>
 
-#include <cmocka.h>
-
-#include "analytic.h"
+#include "sched_check.h"
 #include "support/rng.h"
 
 enum { CHAINS = 20000, DIRECTIONS = 64 };
 
-static struct dqg_context context;
 static float start[2 * CHAINS], truth[2 * CHAINS], x[2 * CHAINS], projected[2][CHAINS];
 
 /* Samples of the mixture: components in their exact shares. */
@@ -36,7 +27,7 @@ static void draw_mixture(uint64_t seed, float *out) {
 
 static int setup(void **state) {
     (void)state;
-    analytic_context(&context);
+    sched_setup(state);
     draw_mixture(1, start);
     draw_mixture(2, truth);
     return 0;
