@@ -5,7 +5,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-#include "check.h"
+#include "context_check.h"
 #include "io/io.h"
 #include "model/text_parts.h"
 #include "npy.h"
@@ -13,8 +13,6 @@
 enum { PROMPTS_MAX = 4, IDS_MAX = 1024 };
 
 static const double limit = 1e-4; /* || a - b || / || b || */
-
-static dqg_context *context;
 
 static double relative(const float *a, const float *b, int64_t count) {
     double difference = 0.0, norm = 0.0;
@@ -306,21 +304,10 @@ static void test_quantized(void **state) {
     assert_true(quantized_error("t5_odd", "out", NULL, NULL, NULL) < 0.14);
 }
 
-static int setup(void **state) {
-    (void)state;
-    return dqg_context_create(NULL, &context);
-}
-
-static int teardown(void **state) {
-    (void)state;
-    dqg_context_destroy(context);
-    return 0;
-}
-
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_clip),    cmocka_unit_test(test_both_outputs), cmocka_unit_test(test_t5),
         cmocka_unit_test(test_buckets), cmocka_unit_test(test_openclip),     cmocka_unit_test(test_quantized),
     };
-    return cmocka_run_group_tests(tests, setup, teardown);
+    return cmocka_run_group_tests(tests, context_setup, context_teardown);
 }

@@ -6,22 +6,14 @@
 #include <stdlib.h>
 
 #include "analytic.h"
+#include "halton.h"
 
 static const double pi = 3.14159265358979323846;
 
-static double halton(size_t index, size_t base) {
-    double value = 0;
-    double share = 1.0 / (double)base;
-    for (; index > 0; index /= base, share /= (double)base) {
-        value += share * (double)(index % base);
-    }
-    return value;
-}
-
 void mixture_halton_normals(float *z, size_t pairs) {
     for (size_t i = 0; i < pairs; i++) {
-        double radius = sqrt(-2 * log(halton(i + 1, 2)));
-        double angle = 2 * pi * halton(i + 1, 3);
+        double radius = sqrt(-2 * log(halton(2, i + 1)));
+        double angle = 2 * pi * halton(3, i + 1);
         z[2 * i] = (float)(radius * cos(angle));
         z[2 * i + 1] = (float)(radius * sin(angle));
     }

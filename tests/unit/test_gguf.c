@@ -247,15 +247,6 @@ static void gives_original_names(void **state) {
 
 /* ---- what must be refused ---- */
 
-static dqg_status load(struct io_fixture *fixture, const struct builder *file) {
-    uint8_t *copy = malloc(file->size > 0 ? file->size : 1);
-    memcpy(copy, file->bytes, file->size);
-    dqg_status status = io_load_bytes(fixture, copy, file->size);
-    assert_int_equal(io_verify_bytes(fixture, copy, file->size), status);
-    free(copy);
-    return status;
-}
-
 /* A file of one tensor, with a data section of bytes zeros. */
 static dqg_status load_tensor(struct io_fixture *fixture, const char *name, uint32_t type, uint64_t offset,
                               uint32_t rank, const uint64_t *sizes, size_t bytes) {

@@ -5,22 +5,10 @@
  */
 #include <math.h>
 
+#include "context_check.h"
 #include "host_run.h"
 
 enum { STEPS = 6, SIZE = 2 * 3 * 5 };
-
-static dqg_context *context;
-
-static int setup(void **state) {
-    (void)state;
-    return dqg_context_create(NULL, &context);
-}
-
-static int teardown(void **state) {
-    (void)state;
-    dqg_context_destroy(context);
-    return 0;
-}
 
 static void ends(const struct host *host, float *out) {
     host_advance(host, -1);
@@ -175,5 +163,5 @@ int main(void) {
         cmocka_unit_test(times_of_parts), cmocka_unit_test(forks_and_schedulers), cmocka_unit_test(inversion),
         cmocka_unit_test(starts),         cmocka_unit_test(scaled_inputs),
     };
-    return cmocka_run_group_tests(tests, setup, teardown);
+    return cmocka_run_group_tests(tests, context_setup, context_teardown);
 }

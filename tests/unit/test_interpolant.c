@@ -4,6 +4,7 @@
  * numbers computed elsewhere, what sampling makes of them, rectified flow as a special case, saved states, refusals.
  */
 #include "check.h"
+#include "halton.h"
 #include "model_fixture.h"
 
 #include <math.h>
@@ -130,14 +131,6 @@ enum { LAW = MOST };
 static const double slack = 0;
 #endif
 static float x[MOST], b[MOST], s[MOST];
-
-static double halton(int32_t base, size_t index) {
-    double value = 0;
-    for (double f = 1.0 / base; index > 0; index /= (size_t)base, f /= base) {
-        value += f * (double)(index % (size_t)base);
-    }
-    return value;
-}
 
 /* n / 2 points that fill one of the two mixtures evenly: moments without the error of random draws */
 static void draw(const double *weight, const double (*mean)[2], const double *std, size_t n) {

@@ -6,24 +6,13 @@
 #include <math.h>
 #include <stdlib.h>
 
+#include "context_check.h"
 #include "host_run.h"
 #include "model_fixture.h"
 
 enum { STEPS = 6, SIZE = 2 * 3 * 5 };
 
 static const struct analytic_gaussian gaussian = {1, 0.5};
-static dqg_context *context;
-
-static int setup(void **state) {
-    (void)state;
-    return dqg_context_create(NULL, &context);
-}
-
-static int teardown(void **state) {
-    (void)state;
-    dqg_context_destroy(context);
-    return 0;
-}
 
 static void ends(const struct host *host, float *out) {
     host_advance(host, -1);
@@ -251,5 +240,5 @@ int main(void) {
         cmocka_unit_test(test_equal_plan),   cmocka_unit_test(test_changed_plan), cmocka_unit_test(test_parts),
 
     };
-    return cmocka_run_group_tests(tests, setup, teardown);
+    return cmocka_run_group_tests(tests, context_setup, context_teardown);
 }

@@ -5,6 +5,7 @@
  */
 #include <math.h>
 
+#include "context_check.h"
 #include "host_run.h"
 #include "model_fixture.h"
 
@@ -12,18 +13,6 @@ enum { COUNT = 6 };
 
 static const struct analytic_gaussian gaussian = {1, 0.5};
 static const float sample[COUNT] = {1.7f, 0.4f, 1.0f, -0.2f, 0.9f, 1.2f};
-static dqg_context *context;
-
-static int setup(void **state) {
-    (void)state;
-    return dqg_context_create(NULL, &context);
-}
-
-static int teardown(void **state) {
-    (void)state;
-    dqg_context_destroy(context);
-    return 0;
-}
 
 static dqg_scheduler *invert(dqg_scheduler *scheduler) {
     dqg_scheduler *inverse;
@@ -195,5 +184,5 @@ int main(void) {
         cmocka_unit_test(test_sprites),
 
     };
-    return cmocka_run_group_tests(tests, setup, teardown);
+    return cmocka_run_group_tests(tests, context_setup, context_teardown);
 }

@@ -5,24 +5,13 @@
  */
 #include <math.h>
 
+#include "context_check.h"
 #include "host_run.h"
 #include "support/rng.h"
 
 enum { CHAINS = 20000, SIZE = 2 * CHAINS, STEPS = 50 };
 
-static dqg_context *context;
 static float data[SIZE], noise[SIZE], out[SIZE];
-
-static int setup(void **state) {
-    (void)state;
-    return dqg_context_create(NULL, &context);
-}
-
-static int teardown(void **state) {
-    (void)state;
-    dqg_context_destroy(context);
-    return 0;
-}
 
 /* Samples of the mixture of analytic.h. */
 static void draw_mixture(float *x) {
@@ -199,5 +188,5 @@ int main(void) {
         cmocka_unit_test(test_elsewhere),
         cmocka_unit_test(test_scale_input),
     };
-    return cmocka_run_group_tests(tests, setup, teardown);
+    return cmocka_run_group_tests(tests, context_setup, context_teardown);
 }

@@ -6,23 +6,11 @@
 #include <math.h>
 #include <stdlib.h>
 
+#include "context_check.h"
 #include "host_run.h"
 #include "model_fixture.h"
 
 enum { STEPS = 5, MOST = 120 };
-
-static dqg_context *context;
-
-static int setup(void **state) {
-    (void)state;
-    return dqg_context_create(NULL, &context);
-}
-
-static int teardown(void **state) {
-    (void)state;
-    dqg_context_destroy(context);
-    return 0;
-}
 
 /* Solvers on both families, by a running number. */
 static dqg_scheduler *every_scheduler(int32_t index) {
@@ -352,5 +340,5 @@ int main(void) {
 
         cmocka_unit_test(test_waiting),
     };
-    return cmocka_run_group_tests(tests, setup, teardown);
+    return cmocka_run_group_tests(tests, context_setup, context_teardown);
 }

@@ -3,6 +3,7 @@
  * A mixture in the plane on continuous VP, with samples in double: median distance of 1024 end points to the exact
  * ones, against figures computed elsewhere.
  */
+#include "halton.h"
 #include "sched_check.h"
 
 enum { MOST = 100 };
@@ -11,18 +12,10 @@ enum { MOST = 100 };
 
 enum { POINTS = 1024 };
 
-static double halton(int32_t base, int32_t index) {
-    double value = 0;
-    for (double f = 1.0 / base; index > 0; index /= base, f /= base) {
-        value += f * (index % base);
-    }
-    return value;
-}
-
 static void mixture_starts(float *x) {
     for (int32_t i = 0; i < POINTS; i++) {
-        double radius = sqrt(-2 * log(halton(2, i + 1)));
-        double angle = 6.28318530717958647692 * halton(3, i + 1);
+        double radius = sqrt(-2 * log(halton(2, (size_t)i + 1)));
+        double angle = 6.28318530717958647692 * halton(3, (size_t)i + 1);
         x[2 * i] = (float)(radius * cos(angle));
         x[2 * i + 1] = (float)(radius * sin(angle));
     }

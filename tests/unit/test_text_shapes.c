@@ -6,12 +6,10 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-#include "check.h"
+#include "context_check.h"
 #include "model/model.h"
 
 enum { TENSORS_MAX = 1024 };
-
-static dqg_context *context;
 
 struct list {
     struct dqg_tensor_desc tensors[TENSORS_MAX];
@@ -209,22 +207,11 @@ static void test_t5(void **state) {
     check(&(struct expected){"t5", 109628544, 12, 12, 0, DQG_ACT_GELU_TANH}, 1);
 }
 
-static int setup(void **state) {
-    (void)state;
-    return dqg_context_create(NULL, &context);
-}
-
-static int teardown(void **state) {
-    (void)state;
-    dqg_context_destroy(context);
-    return 0;
-}
-
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_clip),
         cmocka_unit_test(test_together),
         cmocka_unit_test(test_t5),
     };
-    return cmocka_run_group_tests(tests, setup, teardown);
+    return cmocka_run_group_tests(tests, context_setup, context_teardown);
 }

@@ -261,15 +261,6 @@ static void reads_other_protocols(void **state) {
 
 /* ---- what must be refused ---- */
 
-static dqg_status load(struct io_fixture *fixture, const struct builder *file) {
-    uint8_t *copy = malloc(file->size > 0 ? file->size : 1);
-    memcpy(copy, file->bytes, file->size);
-    dqg_status status = io_load_bytes(fixture, copy, file->size);
-    assert_int_equal(io_verify_bytes(fixture, copy, file->size), status);
-    free(copy);
-    return status;
-}
-
 static dqg_status load_pickle(struct io_fixture *fixture, const struct builder *pickle) {
     struct zip_builder zip;
     make_archive(&zip, pickle, false);
