@@ -599,6 +599,11 @@ DQG_API void dqg_model_release(dqg_model *model);
  *   operators    operators of one evaluation: the finest grain of dqg_run_advance() and of the tap
  *   reduction    sides of a picture to those of its latent, of the autoencoder that the model is or its file holds; 0:
  *                there is none
+ *   context_columns, context_tokens  of the text it is conditioned on: columns of a row, rows in published use; or 0
+ *   pooled_columns  of the pooled row it takes; or 0
+ *   sizes           numbers that say sizes; or 0
+ *   extra_channels  of x, behind the latent's
+ *   flags           DQG_MODEL_GUIDED: takes the guidance scale as an input; DQG_MODEL_MASKED: takes a mask of its context
  */
 typedef struct dqg_model_info {
     uint32_t struct_size;
@@ -614,7 +619,16 @@ typedef struct dqg_model_info {
     const char *family;
     int32_t reduction;
     int32_t reserved;
+    uint32_t flags;
+    int32_t context_columns;
+    int32_t context_tokens;
+    int32_t pooled_columns;
+    int32_t sizes;
+    int32_t extra_channels;
 } dqg_model_info;
+
+/* Flags of dqg_model_info. */
+enum { DQG_MODEL_GUIDED = 1, DQG_MODEL_MASKED = 2 };
 
 /* Fill info; its struct_size must be set. Errors: DQG_ERROR_ARGUMENT. Any thread. */
 DQG_API dqg_status dqg_model_get_info(const dqg_model *model, dqg_model_info *info);
@@ -670,6 +684,45 @@ typedef int32_t (*dqg_tap_fn)(void *user, const char *name, const dqg_tensor_vie
 DQG_API dqg_status dqg_model_evaluate(dqg_context *context, const dqg_model *model, const dqg_tensor_view *x,
                                       const double *timesteps, const int32_t *labels, dqg_tap_fn tap, void *user,
                                       const dqg_tensor_view *output);
+
+/*
+ * What a network is told of its samples beside x and the time. dqg_model_get_info() says what a model takes; an input
+ * that it takes must be given, others must be left out.
+ *
+ *   flags     0
+ *   labels    (samples) class indices; -1 is the null class, as is NULL for all
+ *   guidance  (samples) the guidance scale, of networks that take it as an input (FLUX.1 dev: 3.5)
+ *   sizes     (samples, sizes) numbers. SDXL: original height and width, top and left of the crop, target height and
+ *             width. Its refiner: height, width, top, left, aesthetic score. PixArt of 1024 pixels: height, width,
+ *             height / width
+ *   context   (samples, tokens, context columns): rows of text encoders, any number of tokens
+ *   mask      (samples, tokens): 0 hides a row of the context, others count, at least one of a sample. NULL: all count
+ *   pooled    (samples, pooled columns): of a text encoder
+ *   extra     (samples, extra channels, height, width), seen behind the latent's channels. Inpainting: mask, latent of
+ *             the masked picture; instruct-pix2pix: latent of the picture; depth: the depth map
+ *
+ * Since 0.1.
+ */
+typedef struct dqg_inputs {
+    uint32_t struct_size;
+    uint32_t flags;
+    const int32_t *labels;
+    const double *guidance;
+    const double *sizes;
+    const dqg_tensor_view *context;
+    const dqg_tensor_view *mask;
+    const dqg_tensor_view *pooled;
+    const dqg_tensor_view *extra;
+} dqg_inputs;
+
+/*
+ * Evaluate the network once, without a scheduler: dqg_model_evaluate() for networks that take more than a class.
+ *   inputs  of n samples; NULL: none
+ * All else, and errors, as dqg_model_evaluate(). Since 0.1.
+ */
+DQG_API dqg_status dqg_model_denoise(dqg_context *context, const dqg_model *model, const dqg_tensor_view *x,
+                                     const double *timesteps, const dqg_inputs *inputs, dqg_tap_fn tap, void *user,
+                                     const dqg_tensor_view *output);
 
 /*
  * A text encoder: a CLIP or T5 network, in a file of its own or beside others.

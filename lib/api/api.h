@@ -44,4 +44,8 @@ dqg_status dqg_record_return(struct dqg_context *context, void *out, const void 
 /* Fails with the name of what is NULL. */
 dqg_status dqg_need(struct dqg_context *context, const void *pointer, const char *name);
 
+/* A model's own scheduler for a run with these options. */
+dqg_status dqg_scheduler_own(dqg_context *context, const dqg_model *model, const dqg_options *run,
+                             dqg_scheduler **scheduler);
+
 #endif

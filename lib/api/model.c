@@ -86,6 +86,12 @@ dqg_status dqg_model_get_info(const dqg_model *model, dqg_model_info *info) {
         .weight_bytes = model->weight_bytes,
         .family = model->family->name,
         .reduction = autoencoder != NULL ? (int32_t)autoencoder->hyper.reduction : 0,
+        .flags = (hyper->guided ? DQG_MODEL_GUIDED : 0u) | (hyper->masked ? DQG_MODEL_MASKED : 0u),
+        .context_columns = (int32_t)hyper->context_width,
+        .context_tokens = (int32_t)hyper->context_tokens,
+        .pooled_columns = (int32_t)hyper->pooled_width,
+        .sizes = (int32_t)hyper->size_count,
+        .extra_channels = (int32_t)hyper->extra_channels,
     };
     return dqg_record_return(NULL, info, &filled, sizeof filled);
 }
@@ -175,106 +181,6 @@ dqg_status dqg_model_read_tensor(dqg_context *context, const dqg_model *model, c
     }
     dqg_free(&context->alloc, scratch, scratch_bytes);
     dqg_free(&context->alloc, floats, float_bytes);
-    return status;
-}
-
-/* ---- evaluation ---- */
-
-/* The memory of one evaluation outside the graph's own. */
-struct evaluation {
-    size_t samples, in_size, out_size;
-    float *x, *out;
-};
-
-static dqg_status check_evaluation(struct dqg_context *context, const dqg_model *model, const dqg_tensor_view *x,
-                                   const double *timesteps, const int32_t *labels, const dqg_tensor_view *output) {
-    const struct dqg_hyper *hyper = &model->hyper;
-    int64_t shape[4];
-    DQG_TRY(dqg_model_need_denoiser(context, model));
-    DQG_TRY(dqg_need(context, x, "x"));
-    DQG_TRY(dqg_need(context, timesteps, "timesteps"));
-    DQG_TRY(dqg_need(context, labels, "labels"));
-    DQG_TRY(dqg_need(context, output, "output"));
-    memcpy(shape, x->shape, sizeof shape);
-    if (x->struct_size < sizeof *x || x->rank != 4 || shape[0] < 1 || shape[2] < 1 || shape[3] < 1 || shape[0] > 4096 ||
-        shape[2] > 65536 || shape[3] > 65536) {
-        return dqg_fail(context, DQG_ERROR_ARGUMENT, "x: the shape must be (samples, %zu, height, width)",
-                        hyper->channels);
-    }
-    shape[1] = (int64_t)hyper->channels;
-    DQG_TRY(dqg_view_check(context, x, "x", 4, shape));
-    if (output->struct_size >= sizeof *output && output->rank == 4 &&
-        output->shape[1] == (int64_t)hyper->out_channels) {
-        shape[1] = (int64_t)hyper->out_channels;
-    }
-    DQG_TRY(dqg_view_check(context, output, "output", 4, shape));
-    for (int64_t i = 0; i < shape[0]; i++) {
-        if (labels[i] < -1 || labels[i] >= (int32_t)hyper->classes) {
-            return dqg_fail(context, DQG_ERROR_RANGE, "label %d is outside -1..%zu", (int)labels[i],
-                            hyper->classes - 1);
-        }
-    }
-    return DQG_OK;
-}
-
-static dqg_status run_evaluation(struct dqg_exec *exec, const struct evaluation *evaluation, const double *timesteps,
-                                 const int32_t *labels) {
-    struct dqg_exec_io io = {.x = evaluation->x, .timesteps = timesteps, .labels = labels, .out = evaluation->out};
-    dqg_status status = DQG_PENDING;
-    while (status == DQG_PENDING) {
-        status = dqg_exec_next(exec, &io);
-    }
-    return status;
-}
-
-/* The first channels of each sample, where the caller wants no learned sigma. */
-static void keep_channels(struct evaluation *evaluation, size_t wanted) {
-    size_t from = evaluation->out_size / evaluation->samples;
-    for (size_t s = 1; s < evaluation->samples && wanted < from; s++) {
-        memmove(evaluation->out + s * wanted, evaluation->out + s * from, wanted * sizeof(float));
-    }
-}
-
-dqg_status dqg_model_evaluate(dqg_context *context, const dqg_model *model, const dqg_tensor_view *x,
-                              const double *timesteps, const int32_t *labels, dqg_tap_fn tap, void *user,
-                              const dqg_tensor_view *output) {
-    if (context == NULL) {
-        return DQG_ERROR_ARGUMENT;
-    }
-    dqg_error_clear(context);
-    DQG_TRY(dqg_need(context, model, "model"));
-    DQG_TRY(check_evaluation(context, model, x, timesteps, labels, output));
-    struct dqg_graph graph;
-    struct dqg_graph_config config = {
-        .samples = (size_t)x->shape[0], .height = (size_t)x->shape[2], .width = (size_t)x->shape[3]};
-    DQG_TRY(dqg_model_graph(context, model, &config, &graph));
-    size_t plane = graph.height * graph.width * graph.samples;
-    struct evaluation evaluation = {graph.samples, plane * graph.channels, plane * graph.out_channels, NULL, NULL};
-    struct dqg_exec exec = {0};
-    evaluation.x = dqg_malloc(&context->alloc, evaluation.in_size * sizeof(float));
-    evaluation.out = dqg_malloc(&context->alloc, evaluation.out_size * sizeof(float));
-    dqg_status status = DQG_OK;
-    if (evaluation.x == NULL || evaluation.out == NULL) {
-        status = dqg_fail_memory(context, "the evaluation", (evaluation.in_size + evaluation.out_size) * sizeof(float));
-    }
-    if (status >= 0) {
-        status = dqg_exec_init(context, &graph, &exec);
-    }
-    if (status >= 0) {
-        exec.tap = tap;
-        exec.tap_user = user;
-        dqg_view_read(x, evaluation.x);
-        status = run_evaluation(&exec, &evaluation, timesteps, labels);
-    }
-    if (status >= 0) {
-        keep_channels(&evaluation, (size_t)output->shape[1] * graph.height * graph.width);
-        dqg_view_write(output, evaluation.out);
-        status = DQG_OK;
-    }
-    dqg_exec_free(&exec);
-    dqg_free(&context->alloc, evaluation.x, evaluation.in_size * sizeof(float));
-    dqg_free(&context->alloc, evaluation.out, evaluation.out_size * sizeof(float));
-    dqg_graph_free(&graph);
     return status;
 }
 

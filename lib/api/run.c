@@ -111,7 +111,12 @@ dqg_status dqg_model_memory(dqg_context *context, const dqg_model *model, const 
         const dqg_scheduler *in;
         dqg_scheduler *out;
     } shared_scheduler = {scheduler};
-    DQG_TRY(dqg_run_memory(context, shared_model.out, shared_scheduler.out, &config, &filled.run_bytes));
+    dqg_scheduler *own = NULL;
+    DQG_TRY(scheduler != NULL ? DQG_OK : dqg_scheduler_own(context, model, options, &own));
+    dqg_status status = dqg_run_memory(context, shared_model.out, own != NULL ? own : shared_scheduler.out, &config,
+                                       &filled.run_bytes);
+    dqg_scheduler_release_(own);
+    DQG_TRY(status);
     return dqg_record_return(context, info, &filled, sizeof filled);
 }
 
@@ -128,7 +133,11 @@ dqg_status dqg_run_create(dqg_context *context, dqg_model *model, dqg_scheduler 
     DQG_TRY(dqg_need(context, model, "model"));
     DQG_TRY(dqg_options_check(context, options, DQG_OPTIONS_RUN));
     struct dqg_run_config config = read_options(options);
-    return dqg_run_make(context, model, scheduler, &config, run);
+    dqg_scheduler *own = NULL;
+    DQG_TRY(scheduler != NULL ? DQG_OK : dqg_scheduler_own(context, model, options, &own));
+    dqg_status status = dqg_run_make(context, model, own != NULL ? own : scheduler, &config, run);
+    dqg_scheduler_release_(own);
+    return status;
 }
 
 dqg_status dqg_run_create_custom(dqg_context *context, dqg_scheduler *scheduler, const int64_t *shape, int32_t rank,

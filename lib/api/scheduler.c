@@ -67,27 +67,77 @@ dqg_status dqg_scheduler_create(dqg_context *context, const dqg_options *options
     return dqg_scheduler_make(context, &config, scheduler);
 }
 
-static dqg_status fill_options(dqg_options *options, const struct dqg_sched_config *config) {
-    DQG_TRY(dqg_options_set_text(options, DQG_SCHEDULER_SOLVER, config->solver));
-    DQG_TRY(dqg_options_set_text(options, DQG_SCHEDULER_SCHEDULE, config->schedule));
-    DQG_TRY(dqg_options_set_text(options, DQG_SCHEDULER_SPACING, config->spacing));
-    DQG_TRY(dqg_options_set_text(options, DQG_SCHEDULER_PREDICTION, config->prediction));
-    DQG_TRY(dqg_options_set_int(options, DQG_SCHEDULER_STEPS, config->steps));
-    return dqg_options_set_float(options, DQG_SCHEDULER_TIMESTEP_SCALE, config->timestep_scale);
+/* ---- a model's own ---- */
+
+typedef const char *const option_pair[2];
+
+/* Of models trained by dqgen's own example; of diffusion transformers as published. */
+static option_pair own_flow[] = {{"steps", "30"}, {NULL, NULL}};
+static option_pair published[] = {{"solver", "ddim"},        {"schedule", "linear"}, {"spacing", "trailing"},
+                                  {"prediction", "epsilon"}, {"steps", "50"},        {NULL, NULL}};
+
+/* Of an image of a run. */
+static int64_t image_tokens(const dqg_model *model, const dqg_options *run) {
+    const struct dqg_hyper *hyper = &model->hyper;
+    int64_t height = dqg_option(run, DQG_RUN_HEIGHT).integer, width = dqg_option(run, DQG_RUN_WIDTH).integer;
+    height = height > 0 ? height : (int64_t)hyper->height;
+    width = width > 0 ? width : (int64_t)hyper->width;
+    return height / (int64_t)hyper->patch * (width / (int64_t)hyper->patch);
+}
+
+static dqg_status fill_options(dqg_options *options, const dqg_model *model) {
+    const char *prediction = dqg_model_find_metadata(model, "prediction");
+    const char *scale = dqg_model_find_metadata(model, "timestep_scale");
+    bool flow = prediction != NULL && strcmp(prediction, "flow_velocity") == 0;
+    option_pair *pairs = flow ? own_flow : model->hyper.scheduler != NULL ? model->hyper.scheduler : published;
+    for (size_t i = 0; pairs[i][0] != NULL; i++) {
+        DQG_TRY(dqg_options_parse(options, pairs[i][0], pairs[i][1]));
+    }
+    if (model->hyper.shift_by_size) {
+        DQG_TRY(dqg_options_set_int(options, DQG_SCHEDULER_IMAGE_TOKENS, image_tokens(model, NULL)));
+    }
+    if (prediction != NULL && (strcmp(prediction, "v") == 0 || strcmp(prediction, "x0") == 0)) {
+        DQG_TRY(dqg_options_set_text(options, DQG_SCHEDULER_PREDICTION, prediction));
+    }
+    double value;
+    if (scale != NULL && dqg_parse_double(scale, strlen(scale), &value) && value > 0) {
+        DQG_TRY(dqg_options_set_float(options, DQG_SCHEDULER_TIMESTEP_SCALE, value));
+    }
+    for (size_t i = 0; i < model->metadata_count; i++) {
+        const char *key = model->metadata[i].key;
+        if (strncmp(key, "scheduler.", strlen("scheduler.")) == 0) {
+            DQG_TRY(dqg_options_parse(options, key + strlen("scheduler."), model->metadata[i].value));
+        }
+    }
+    return DQG_OK;
 }
 
 dqg_status dqg_model_scheduler_options(dqg_context *context, const dqg_model *model, dqg_options **options) {
-    struct dqg_sched_config config;
     DQG_TRY(dqg_options_create(context, DQG_OPTIONS_SCHEDULER, options));
     dqg_status status = dqg_need(context, model, "model");
     if (status >= 0) {
-        dqg_scheduler_defaults(model, &config);
-        status = fill_options(*options, &config);
+        status = fill_options(*options, model);
     }
     if (status < 0) {
         dqg_options_destroy(*options);
         *options = NULL;
     }
+    return status;
+}
+
+dqg_status dqg_scheduler_own(dqg_context *context, const dqg_model *model, const dqg_options *run,
+                             dqg_scheduler **scheduler) {
+    dqg_options *options = NULL;
+    DQG_TRY(dqg_model_need_denoiser(context, model));
+    DQG_TRY(dqg_model_scheduler_options(context, model, &options));
+    dqg_status status = DQG_OK;
+    if (model->hyper.shift_by_size) {
+        status = dqg_options_set_int(options, DQG_SCHEDULER_IMAGE_TOKENS, image_tokens(model, run));
+    }
+    if (status >= 0) {
+        status = dqg_scheduler_create(context, options, scheduler);
+    }
+    dqg_options_destroy(options);
     return status;
 }
 

@@ -108,7 +108,7 @@ dqg_status dqg_model_graph(struct dqg_context *context, const struct dqg_model *
     const struct dqg_hyper *hyper = &model->hyper;
     *graph = (struct dqg_graph){.context = context,
                                 .samples = config->samples,
-                                .channels = hyper->channels,
+                                .channels = hyper->channels + hyper->extra_channels,
                                 .out_channels = hyper->out_channels,
                                 .patch = hyper->patch,
                                 .bf16 = config->bf16,
@@ -119,6 +119,7 @@ dqg_status dqg_model_graph(struct dqg_context *context, const struct dqg_model *
                                 .perturbation = config->perturbation,
                                 .text = config->text,
                                 .stage = config->stage};
+    graph->context_tokens = config->context_tokens > 0 ? config->context_tokens : hyper->context_tokens;
     graph->height = config->height > 0 ? config->height : hyper->height;
     graph->width = config->width > 0 ? config->width : hyper->width;
     if (config->entropy_scale) {

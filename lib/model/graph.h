@@ -164,6 +164,7 @@ enum dqg_stage {
 struct dqg_graph_config {
     size_t samples;
     size_t height, width; /* 0: the model's own */
+    size_t context_tokens; /* 0: the model's own */
     enum dqg_attention_mode attention;
     bool bf16;           /* products with float weights round both factors to bfloat16 */
     bool entropy_scale;  /* self-attention keeps its entropy when the number of tokens is not train_tokens */

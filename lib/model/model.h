@@ -26,6 +26,17 @@ struct dqg_hyper {
     size_t reduction, encoded;
     double latent_limit;
     bool signed_picture;
+    /* What a denoiser is given beside x and the time; 0: it takes none. */
+    size_t context_width;  /* columns of the context's rows */
+    size_t context_tokens; /* rows of it in published use */
+    size_t pooled_width;   /* of the pooled row */
+    size_t size_count;     /* numbers that say sizes */
+    size_t extra_channels; /* of x, behind the latent's */
+    bool masked;           /* the context has a mask */
+    bool guided;           /* the guidance scale is an input */
+    bool shift_by_size;    /* a flow whose shift follows the number of tokens */
+    const char *const (*scheduler)[2]; /* how it was trained, as options of schedulers and their values, NULL at the
+                                          end; or NULL */
 };
 
 struct dqg_family;

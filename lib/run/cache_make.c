@@ -77,15 +77,15 @@ bool dqg_cache_lay_out(struct dqg_cache *cache, char *base, size_t *used) {
     if (cache->kind == DQG_CACHE_NONE) {
         return true;
     }
-    return dqg_run_take(used, base, n, state, (void **)&cache->state) &&
-           dqg_run_take(used, base, n, state, (void **)&cache->next_state) &&
-           dqg_run_take(used, base, n, indicator * sizeof(float), (void **)&cache->indicator) &&
-           dqg_run_take(used, base, stages ? n : 0, indicator * sizeof(float), (void **)&cache->next_indicator) &&
-           dqg_run_take(used, base, n, stored * sizeof(float), (void **)&cache->stored) &&
-           dqg_run_take(used, base, stages ? n : 0, stored * sizeof(float), (void **)&cache->next_stored) &&
-           dqg_run_take(used, base, n, sizeof *cache->active, (void **)&cache->active) &&
-           dqg_run_take(used, base, (size_t)cache->step_count, sizeof *cache->steps, (void **)&cache->steps) &&
-           dqg_run_take(used, base, cache->cut.side_bytes, 1, (void **)&cache->side);
+    return dqg_carve(used, base, n, state, (void **)&cache->state) &&
+           dqg_carve(used, base, n, state, (void **)&cache->next_state) &&
+           dqg_carve(used, base, n, indicator * sizeof(float), (void **)&cache->indicator) &&
+           dqg_carve(used, base, stages ? n : 0, indicator * sizeof(float), (void **)&cache->next_indicator) &&
+           dqg_carve(used, base, n, stored * sizeof(float), (void **)&cache->stored) &&
+           dqg_carve(used, base, stages ? n : 0, stored * sizeof(float), (void **)&cache->next_stored) &&
+           dqg_carve(used, base, n, sizeof *cache->active, (void **)&cache->active) &&
+           dqg_carve(used, base, (size_t)cache->step_count, sizeof *cache->steps, (void **)&cache->steps) &&
+           dqg_carve(used, base, cache->cut.side_bytes, 1, (void **)&cache->side);
 }
 
 void dqg_cache_fill(struct dqg_cache *cache, const struct dqg_cache_config *config) {

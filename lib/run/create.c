@@ -9,18 +9,6 @@
 
 /* ---- layout ---- */
 
-bool dqg_run_take(size_t *used, char *base, size_t count, size_t element, void **out) {
-    size_t bytes;
-    size_t end;
-    if (!dqg_mul_size(count, element, &bytes) || bytes > SIZE_MAX - DQG_ALIGNMENT ||
-        !dqg_add_size(*used, dqg_round_up(bytes, DQG_ALIGNMENT), &end)) {
-        return false;
-    }
-    *out = base != NULL ? base + *used : NULL;
-    *used = end;
-    return true;
-}
-
 bool dqg_run_lay_out(struct dqg_run *run) {
     size_t used = 0;
     char *base = run->block;
@@ -31,25 +19,25 @@ bool dqg_run_lay_out(struct dqg_run *run) {
     size_t answers = run->copies + (run->perturbed.node_count > 0 ? run->conditions : 0);
     size_t out_ratio = run->model != NULL ? run->model->hyper.out_channels / run->model->hyper.channels : 0;
     bool fits =
-        dqg_run_take(&used, base, run->size, sizeof(float), (void **)&run->latent) &&
-        dqg_run_take(&used, base, run->size, sizeof(float), (void **)&run->x0) &&
-        dqg_run_take(&used, base, run->size, outputs * sizeof(float), (void **)&run->output) &&
-        dqg_run_take(&used, base, run->size, sizeof(float), (void **)&run->scratch) &&
-        dqg_run_take(&used, base, run->size, run->copies * sizeof(float), (void **)&run->net_in) &&
-        dqg_run_take(&used, base, run->size, answers * out_ratio * sizeof(float), (void **)&run->net_out) &&
-        dqg_run_take(&used, base, samples, sizeof(double), (void **)&run->timesteps) &&
-        dqg_run_take(&used, base, samples, sizeof(int32_t), (void **)&run->labels) &&
-        dqg_run_take(&used, base, records, sizeof(double), (void **)&run->weights) &&
-        dqg_run_take(&used, base, records, 1, (void **)&run->masked) &&
-        dqg_run_take(&used, base, records * plane, sizeof(float), (void **)&run->masks) &&
-        (!run->keeps_momentum || dqg_run_take(&used, base, run->size, sizeof(float), (void **)&run->momentum)) &&
-        dqg_run_take(&used, base, run->images, sizeof(uint64_t), (void **)&run->seeds) &&
-        dqg_run_take(&used, base, dqg_run_generators(run), sizeof *run->generators, (void **)&run->generators) &&
-        dqg_run_take(&used, base, (size_t)dqg_run_node_count(run), sizeof(int32_t), (void **)&run->node_us) &&
-        dqg_run_take(&used, base, run->clock_count, sizeof *run->clocks, (void **)&run->clocks);
+        dqg_carve(&used, base, run->size, sizeof(float), (void **)&run->latent) &&
+        dqg_carve(&used, base, run->size, sizeof(float), (void **)&run->x0) &&
+        dqg_carve(&used, base, run->size, outputs * sizeof(float), (void **)&run->output) &&
+        dqg_carve(&used, base, run->size, sizeof(float), (void **)&run->scratch) &&
+        dqg_carve(&used, base, run->size, run->copies * sizeof(float), (void **)&run->net_in) &&
+        dqg_carve(&used, base, run->size, answers * out_ratio * sizeof(float), (void **)&run->net_out) &&
+        dqg_carve(&used, base, samples, sizeof(double), (void **)&run->timesteps) &&
+        dqg_carve(&used, base, samples, sizeof(int32_t), (void **)&run->labels) &&
+        dqg_carve(&used, base, records, sizeof(double), (void **)&run->weights) &&
+        dqg_carve(&used, base, records, 1, (void **)&run->masked) &&
+        dqg_carve(&used, base, records * plane, sizeof(float), (void **)&run->masks) &&
+        (!run->keeps_momentum || dqg_carve(&used, base, run->size, sizeof(float), (void **)&run->momentum)) &&
+        dqg_carve(&used, base, run->images, sizeof(uint64_t), (void **)&run->seeds) &&
+        dqg_carve(&used, base, dqg_run_generators(run), sizeof *run->generators, (void **)&run->generators) &&
+        dqg_carve(&used, base, (size_t)dqg_run_node_count(run), sizeof(int32_t), (void **)&run->node_us) &&
+        dqg_carve(&used, base, run->clock_count, sizeof *run->clocks, (void **)&run->clocks);
     fits = fits && dqg_cache_lay_out(&run->cache, base, &used) && dqg_ras_lay_out(&run->ras, base, &used);
     for (int32_t i = 0; fits && i < dqg_sched_buffers(&run->scheduler->sched); i++) {
-        fits = dqg_run_take(&used, base, run->size, sizeof(float), (void **)&run->state.history[i]);
+        fits = dqg_carve(&used, base, run->size, sizeof(float), (void **)&run->state.history[i]);
     }
     run->block_bytes = used;
     return fits;
@@ -178,7 +166,7 @@ void dqg_run_free(struct dqg_run *run) {
     dqg_context_release_(context);
 }
 
-/* An empty run that holds its references; scheduler NULL makes the model's own. */
+/* An empty run that holds its references. */
 static dqg_status start(struct dqg_context *context, struct dqg_model *model, struct dqg_scheduler *scheduler,
                         struct dqg_run **out) {
     DQG_TRY(model != NULL ? dqg_model_need_denoiser(context, model) : DQG_OK);
@@ -189,18 +177,8 @@ static dqg_status start(struct dqg_context *context, struct dqg_model *model, st
     run->context = context;
     dqg_context_retain_(context);
     context->runs++;
-    if (scheduler != NULL) {
-        dqg_scheduler_retain_(scheduler);
-        run->scheduler = scheduler;
-    } else {
-        struct dqg_sched_config defaults;
-        dqg_scheduler_defaults(model, &defaults);
-        dqg_status status = dqg_scheduler_make(context, &defaults, &run->scheduler);
-        if (status < 0) {
-            dqg_run_free(run);
-            return status;
-        }
-    }
+    dqg_scheduler_retain_(scheduler);
+    run->scheduler = scheduler;
     if (model != NULL) {
         dqg_model_retain_(model);
         run->model = model;
@@ -252,7 +230,7 @@ static dqg_status complete(struct dqg_run *run, const struct dqg_run_config *con
 dqg_status dqg_run_make(struct dqg_context *context, struct dqg_model *model, struct dqg_scheduler *scheduler,
                         const struct dqg_run_config *config, struct dqg_run **out) {
     struct dqg_run *run = NULL;
-    if (scheduler != NULL && scheduler->sched.interpolant.struct_size > 0) {
+    if (scheduler->sched.interpolant.struct_size > 0) {
         return dqg_fail(context, DQG_ERROR_UNSUPPORTED,
                         "a scheduler of stochastic interpolants drives the host's own networks only: use "
                         "dqg_run_create_custom()");

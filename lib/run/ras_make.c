@@ -90,12 +90,12 @@ bool dqg_ras_lay_out(struct dqg_ras *ras, char *base, size_t *used) {
     if (ras->ratio == 0) {
         return true;
     }
-    return dqg_run_take(used, base, (size_t)ras->reset_count, sizeof *ras->resets, (void **)&ras->resets) &&
-           dqg_run_take(used, base, ras->kept_floats, sizeof *ras->kept, (void **)&ras->kept) &&
-           dqg_run_take(used, base, ras->samples * ras->active_count, sizeof *ras->active, (void **)&ras->active) &&
-           dqg_run_take(used, base, n, sizeof *ras->left_out, (void **)&ras->left_out) &&
-           dqg_run_take(used, base, n, sizeof *ras->ranks, (void **)&ras->ranks) &&
-           dqg_run_take(used, base, n, 1, (void **)&ras->cached);
+    return dqg_carve(used, base, (size_t)ras->reset_count, sizeof *ras->resets, (void **)&ras->resets) &&
+           dqg_carve(used, base, ras->kept_floats, sizeof *ras->kept, (void **)&ras->kept) &&
+           dqg_carve(used, base, ras->samples * ras->active_count, sizeof *ras->active, (void **)&ras->active) &&
+           dqg_carve(used, base, n, sizeof *ras->left_out, (void **)&ras->left_out) &&
+           dqg_carve(used, base, n, sizeof *ras->ranks, (void **)&ras->ranks) &&
+           dqg_carve(used, base, n, 1, (void **)&ras->cached);
 }
 
 void dqg_ras_drop(struct dqg_ras *ras) {

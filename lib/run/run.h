@@ -33,9 +33,6 @@ dqg_status dqg_scheduler_make(struct dqg_context *context, const struct dqg_sche
 dqg_status dqg_scheduler_make_inverse(struct dqg_context *context, const struct dqg_scheduler *scheduler,
                                       struct dqg_scheduler **inverse);
 
-/* How the model's metadata say that it is sampled. */
-void dqg_scheduler_defaults(const struct dqg_model *model, struct dqg_sched_config *config);
-
 /* Where random numbers come from. */
 enum dqg_noise { DQG_NOISE_NATIVE, DQG_NOISE_TORCH_CPU, DQG_NOISE_TORCH_CUDA };
 
@@ -131,7 +128,7 @@ struct dqg_run {
     struct dqg_work work;
 };
 
-/* What a run of this configuration allocates, without allocating it. scheduler NULL: the model's own. */
+/* What a run of this configuration allocates, without allocating it. */
 dqg_status dqg_run_memory(struct dqg_context *context, struct dqg_model *model, struct dqg_scheduler *scheduler,
                           const struct dqg_run_config *config, uint64_t *bytes);
 
@@ -156,9 +153,6 @@ dqg_status dqg_run_use_scheduler(struct dqg_run *run, struct dqg_scheduler *sche
 dqg_status dqg_run_set_ras(struct dqg_run *run, const struct dqg_ras_config *config);
 dqg_status dqg_run_check_ras(const struct dqg_run *run, const struct dqg_sched *sched);
 size_t dqg_run_kept_outputs(const struct dqg_run *run);
-
-/* Hand out an aligned piece of a block at base + *used; base NULL only counts. False on overflow. */
-bool dqg_run_take(size_t *used, char *base, size_t count, size_t element, void **out);
 
 /* Fails where nobody says what a learned variance is. */
 dqg_status dqg_run_check_variance(const struct dqg_run *run, const struct dqg_sched *sched);

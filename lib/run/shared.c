@@ -60,34 +60,3 @@ dqg_status dqg_scheduler_make_interpolant(struct dqg_context *context, const dqg
     DQG_TRY(dqg_interpolant_init(context, interpolant, &sched));
     return share(context, &sched, scheduler);
 }
-
-static const char *metadata(const struct dqg_model *model, const char *key) {
-    const char *value = dqg_model_find_metadata(model, key);
-    return value != NULL ? value : "";
-}
-
-void dqg_scheduler_defaults(const struct dqg_model *model, struct dqg_sched_config *config) {
-    const char *prediction = metadata(model, "prediction");
-    const char *scale = metadata(model, "timestep_scale");
-    double value;
-    *config = (struct dqg_sched_config){.solver = "euler",
-                                        .schedule = "flow",
-                                        .spacing = "linspace",
-                                        .prediction = "flow",
-                                        .steps = 30,
-                                        .shift = 1.0,
-                                        .eta = DQG_ETA_OWN,
-                                        .train_timesteps = 1000,
-                                        .timestep_scale = 1000.0};
-    if (dqg_parse_double(scale, strlen(scale), &value) && value > 0.0) {
-        config->timestep_scale = value;
-    }
-    if (strcmp(prediction, "flow_velocity") != 0) {
-        /* DiT as published: linear betas, epsilon. */
-        config->solver = "ddim";
-        config->schedule = "linear";
-        config->spacing = "trailing";
-        config->prediction = strcmp(prediction, "v") == 0 || strcmp(prediction, "x0") == 0 ? prediction : "epsilon";
-        config->steps = 50;
-    }
-}

@@ -84,6 +84,18 @@ struct dqg_arena_block {
     size_t used; /* this header included */
 };
 
+bool dqg_carve(size_t *used, char *base, size_t count, size_t element, void **out) {
+    size_t bytes;
+    size_t end;
+    if (!dqg_mul_size(count, element, &bytes) || bytes > SIZE_MAX - DQG_ALIGNMENT ||
+        !dqg_add_size(*used, dqg_round_up(bytes, DQG_ALIGNMENT), &end)) {
+        return false;
+    }
+    *out = base != NULL ? base + *used : NULL;
+    *used = end;
+    return true;
+}
+
 void *dqg_arena_alloc(const struct dqg_alloc *alloc, struct dqg_arena *arena, size_t size) {
     size_t header = dqg_round_up(sizeof(struct dqg_arena_block), ARENA_ALIGN);
     size_t need;

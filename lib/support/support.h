@@ -77,6 +77,9 @@ dqg_status dqg_alloc_init(struct dqg_alloc *alloc, const dqg_allocator *allocato
 void *dqg_malloc(const struct dqg_alloc *alloc, size_t size);
 void *dqg_calloc(const struct dqg_alloc *alloc, size_t count, size_t size); /* zeroed; NULL on overflow too */
 void dqg_free(const struct dqg_alloc *alloc, void *ptr, size_t size);       /* size as allocated; NULL is fine */
+
+/* Hand out an aligned piece of a block at base + *used; base NULL only counts. False on overflow. */
+bool dqg_carve(size_t *used, char *base, size_t count, size_t element, void **out);
 char *dqg_strdup(const struct dqg_alloc *alloc, const char *text);          /* free with strlen + 1 */
 void dqg_free_text(const struct dqg_alloc *alloc, char *text);
 

@@ -69,7 +69,7 @@ MEMBER(dqg_option_info, maximum, 48);
 MEMBER(dqg_option_info, default_value, 56);
 MEMBER(dqg_option_info, default_text, 64);
 
-RECORD(dqg_model_info, 64);
+RECORD(dqg_model_info, 88);
 MEMBER(dqg_model_info, struct_size, 0);
 MEMBER(dqg_model_info, channels, 4);
 MEMBER(dqg_model_info, height, 8);
@@ -83,6 +83,23 @@ MEMBER(dqg_model_info, weight_bytes, 40);
 MEMBER(dqg_model_info, family, 48);
 MEMBER(dqg_model_info, reduction, 56);
 MEMBER(dqg_model_info, reserved, 60);
+MEMBER(dqg_model_info, flags, 64);
+MEMBER(dqg_model_info, context_columns, 68);
+MEMBER(dqg_model_info, context_tokens, 72);
+MEMBER(dqg_model_info, pooled_columns, 76);
+MEMBER(dqg_model_info, sizes, 80);
+MEMBER(dqg_model_info, extra_channels, 84);
+
+RECORD(dqg_inputs, 64);
+MEMBER(dqg_inputs, struct_size, 0);
+MEMBER(dqg_inputs, flags, 4);
+MEMBER(dqg_inputs, labels, 8);
+MEMBER(dqg_inputs, guidance, 16);
+MEMBER(dqg_inputs, sizes, 24);
+MEMBER(dqg_inputs, context, 32);
+MEMBER(dqg_inputs, mask, 40);
+MEMBER(dqg_inputs, pooled, 48);
+MEMBER(dqg_inputs, extra, 56);
 
 RECORD(dqg_picture_spec, 40);
 MEMBER(dqg_picture_spec, struct_size, 0);

@@ -1,0 +1,187 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * What a denoiser is given beside x and the time: labels, guidance, sizes, the context with its mask, the pooled row.
+ * Called by the single evaluation (lib/api/denoise.c) and by runs (lib/run/conditions.c).
+ */
+#include "model/inputs.h"
+
+#include <math.h>
+
+#include "tensor/view.h"
+
+enum { MOST_TOKENS = 65536 };
+
+/* Added to the score of a hidden key: its share is 0 in floats, and a sample with hidden keys only has no NaN. */
+static const float hidden = -10000.0f;
+
+static const double most_number = 1e6; /* of sizes and guidance */
+
+bool dqg_given_lay_out(struct dqg_given *given, const struct dqg_hyper *hyper, size_t *used, char *base) {
+    size_t samples = given->samples, rows, guided = hyper->guided ? samples : 0;
+    size_t extra;
+    return dqg_mul_size(samples, hyper->context_width > 0 ? given->tokens : 0, &rows) &&
+           dqg_mul_size(samples, given->plane * hyper->extra_channels, &extra) &&
+           dqg_carve(used, base, samples, sizeof *given->labels, (void **)&given->labels) &&
+           dqg_carve(used, base, rows, hyper->context_width * sizeof *given->context, (void **)&given->context) &&
+           dqg_carve(used, base, hyper->masked ? rows : 0, sizeof *given->mask, (void **)&given->mask) &&
+           dqg_carve(used, base, samples, hyper->pooled_width * sizeof *given->pooled, (void **)&given->pooled) &&
+           dqg_carve(used, base, extra, sizeof *given->extra, (void **)&given->extra) &&
+           dqg_carve(used, base, guided, sizeof *given->guidance, (void **)&given->guidance) &&
+           dqg_carve(used, base, samples, hyper->size_count * sizeof *given->sizes, (void **)&given->sizes);
+}
+
+void dqg_given_clear(struct dqg_given *given, const struct dqg_hyper *hyper) {
+    size_t rows = given->samples * given->tokens;
+    for (size_t i = 0; i < given->samples; i++) {
+        given->labels[i] = -1;
+    }
+    memset(given->context, 0, rows * hyper->context_width * sizeof *given->context);
+    memset(given->mask, 0, (hyper->masked ? rows : 0) * sizeof *given->mask);
+    memset(given->pooled, 0, given->samples * hyper->pooled_width * sizeof *given->pooled);
+    memset(given->extra, 0, given->samples * hyper->extra_channels * given->plane * sizeof *given->extra);
+    memset(given->guidance, 0, (hyper->guided ? given->samples : 0) * sizeof *given->guidance);
+    memset(given->sizes, 0, given->samples * hyper->size_count * sizeof *given->sizes);
+}
+
+/* ---- checks ---- */
+
+static dqg_status fail_presence(struct dqg_context *context, bool given, const char *name) {
+    return dqg_fail(context, DQG_ERROR_ARGUMENT,
+                    given ? "inputs->%s: this network takes none, leave it NULL"
+                          : "inputs->%s: this network needs it (dqg_model_get_info() says what a model takes)",
+                    name);
+}
+
+static dqg_status check_presence(struct dqg_context *context, const struct dqg_hyper *hyper, const dqg_inputs *inputs,
+                                 bool whole) {
+    const struct {
+        const char *name;
+        bool given, taken;
+    } members[] = {
+        {"context", inputs->context != NULL, hyper->context_width > 0},
+        {"extra", inputs->extra != NULL, hyper->extra_channels > 0},
+        {"pooled", inputs->pooled != NULL, hyper->pooled_width > 0},
+        {"guidance", inputs->guidance != NULL, hyper->guided},
+        {"sizes", inputs->sizes != NULL, hyper->size_count > 0},
+    };
+    for (size_t i = 0; i < DQG_COUNT_OF(members); i++) {
+        if (members[i].given ? !members[i].taken : members[i].taken && whole) {
+            return fail_presence(context, members[i].given, members[i].name);
+        }
+    }
+    return inputs->mask != NULL && !hyper->masked ? fail_presence(context, true, "mask") : DQG_OK;
+}
+
+static dqg_status check_labels(struct dqg_context *context, const struct dqg_hyper *hyper, const int32_t *labels,
+                               size_t samples) {
+    for (size_t i = 0; labels != NULL && i < samples; i++) {
+        if (labels[i] < -1 || labels[i] >= (int32_t)hyper->classes) {
+            return dqg_fail(context, DQG_ERROR_RANGE, "label %d is outside -1..%lld", (int)labels[i],
+                            (long long)hyper->classes - 1);
+        }
+    }
+    return DQG_OK;
+}
+
+static dqg_status check_numbers(struct dqg_context *context, const char *name, const double *numbers, size_t count) {
+    for (size_t i = 0; numbers != NULL && i < count; i++) {
+        if (!(fabs(numbers[i]) <= most_number)) {
+            return dqg_fail(context, DQG_ERROR_RANGE, "inputs->%s[%zu]: %g is outside -%g..%g", name, i, numbers[i],
+                            most_number, most_number);
+        }
+    }
+    return DQG_OK;
+}
+
+static dqg_status check_context(struct dqg_context *context, const struct dqg_hyper *hyper, const dqg_inputs *inputs,
+                                size_t samples, size_t tokens) {
+    const dqg_tensor_view *view = inputs->context;
+    if (view == NULL) {
+        return inputs->mask == NULL ? DQG_OK
+                                    : dqg_fail(context, DQG_ERROR_ARGUMENT,
+                                               "inputs->mask: without a context there is nothing to hide");
+    }
+    if (view->struct_size < sizeof *view || view->rank != 3 || view->shape[1] < 1 || view->shape[1] > MOST_TOKENS) {
+        return dqg_fail(context, DQG_ERROR_ARGUMENT, "inputs->context: the shape must be (%zu, tokens, %zu)", samples,
+                        hyper->context_width);
+    }
+    int64_t shape[3] = {(int64_t)samples, tokens > 0 ? (int64_t)tokens : view->shape[1],
+                        (int64_t)hyper->context_width};
+    DQG_TRY(dqg_view_check(context, view, "inputs->context", 3, shape));
+    return inputs->mask != NULL ? dqg_view_check(context, inputs->mask, "inputs->mask", 2, shape) : DQG_OK;
+}
+
+dqg_status dqg_inputs_check(struct dqg_context *context, const struct dqg_hyper *hyper, const dqg_inputs *inputs,
+                            const struct dqg_inputs_form *form) {
+    size_t samples = form->samples;
+    const int64_t pooled[2] = {(int64_t)samples, (int64_t)hyper->pooled_width};
+    const int64_t extra[4] = {(int64_t)samples, (int64_t)hyper->extra_channels, (int64_t)form->height,
+                              (int64_t)form->width};
+    if (inputs->struct_size < sizeof *inputs || inputs->flags != 0) {
+        return dqg_fail(context, DQG_ERROR_ARGUMENT, "inputs: not inputs (use DQG_INIT, then fill it in)");
+    }
+    DQG_TRY(check_presence(context, hyper, inputs, form->whole));
+    DQG_TRY(check_labels(context, hyper, inputs->labels, samples));
+    DQG_TRY(check_numbers(context, "guidance", inputs->guidance, samples));
+    DQG_TRY(check_numbers(context, "sizes", inputs->sizes, samples * hyper->size_count));
+    DQG_TRY(check_context(context, hyper, inputs, samples, form->tokens));
+    if (inputs->pooled != NULL) {
+        DQG_TRY(dqg_view_check(context, inputs->pooled, "inputs->pooled", 2, pooled));
+    }
+    return inputs->extra != NULL ? dqg_view_check(context, inputs->extra, "inputs->extra", 4, extra) : DQG_OK;
+}
+
+/* ---- copies ---- */
+
+/* Truth values of a mask to what is added to scores, in place. */
+static void hide(float *mask, size_t count) {
+    for (size_t i = 0; i < count; i++) {
+        mask[i] = mask[i] != 0 ? 0 : hidden;
+    }
+}
+
+void dqg_given_read(struct dqg_given *given, const struct dqg_hyper *hyper, const dqg_inputs *inputs, size_t first,
+                    size_t samples) {
+    size_t rows = samples * given->tokens, row = first * given->tokens;
+    if (inputs->labels != NULL) {
+        memcpy(given->labels + first, inputs->labels, samples * sizeof *inputs->labels);
+    }
+    if (inputs->context != NULL) {
+        dqg_view_read(inputs->context, given->context + row * hyper->context_width);
+        memset(given->mask + row, 0, (hyper->masked ? rows : 0) * sizeof *given->mask);
+    }
+    if (inputs->mask != NULL) {
+        dqg_view_read(inputs->mask, given->mask + row);
+        hide(given->mask + row, rows);
+    }
+    if (inputs->pooled != NULL) {
+        dqg_view_read(inputs->pooled, given->pooled + first * hyper->pooled_width);
+    }
+    if (inputs->extra != NULL) {
+        dqg_view_read(inputs->extra, given->extra + first * hyper->extra_channels * given->plane);
+    }
+    if (inputs->guidance != NULL) {
+        memcpy(given->guidance + first, inputs->guidance, samples * sizeof *inputs->guidance);
+    }
+    if (inputs->sizes != NULL) {
+        memcpy(given->sizes + first * hyper->size_count, inputs->sizes,
+               samples * hyper->size_count * sizeof *inputs->sizes);
+    }
+}
+
+void dqg_given_join(const struct dqg_given *given, const struct dqg_hyper *hyper, const float *x, float *out) {
+    size_t own = hyper->channels * given->plane, extra = hyper->extra_channels * given->plane;
+    for (size_t i = 0; i < given->samples; i++) {
+        memcpy(out + i * (own + extra), x + i * own, own * sizeof *x);
+        memcpy(out + i * (own + extra) + own, given->extra + i * extra, extra * sizeof *x);
+    }
+}
+
+void dqg_given_io(const struct dqg_given *given, struct dqg_exec_io *io) {
+    io->labels = given->labels;
+    io->context = given->context;
+    io->mask = given->mask;
+    io->pooled = given->pooled;
+    io->guidance = given->guidance;
+    io->sizes = given->sizes;
+}
