@@ -415,7 +415,8 @@ enum {
     DQG_RUN_SEED = 301,          /* int: image i starts from seed + i */
     DQG_RUN_SEEDS = 302,         /* ints: a seed for each image; overrides seed */
     DQG_RUN_CLASSES = 303,       /* ints: class of each image; one value serves all; -1 is "no class" */
-    DQG_RUN_GUIDANCE = 304,      /* float: classifier-free guidance scale; 1 switches guidance off */
+    DQG_RUN_GUIDANCE = 304,      /* float: classifier-free guidance scale; 1 switches guidance off. Networks that take
+                                    the scale as an input (DQG_MODEL_GUIDED) are told it, and evaluated once */
     DQG_RUN_CFG_CHANNELS = 305,  /* int: guide the first channels only and copy the rest; 0 guides all */
     DQG_RUN_HEIGHT = 306,        /* int: latent rows; 0 takes the model's own */
     DQG_RUN_WIDTH = 307,         /* int: latent columns; 0 takes the model's own */
@@ -479,6 +480,7 @@ enum {
     DQG_RUN_RAS_STARVATION = 354, /* float: rank times exp(this) for each step that left the token out. Below 0 lets
                                      those left out for a high rank return, above 0 those left out for a low one */
     DQG_RUN_TEMPERATURE = 355, /* float: the initial noise is multiplied by this; below 1: less variety */
+    DQG_RUN_CONTEXT_TOKENS = 356, /* int: rows of the context of a network that takes text; 0: the model's own number */
 
     DQG_QUANTIZER_BITS = 400,          /* int: 2 to 6, 8 or 16 bits for matrices that no rule names */
     DQG_QUANTIZER_GROUP = 401,         /* int: inputs that share a group scale: 32, 64 or 128 */
@@ -1344,6 +1346,22 @@ typedef struct dqg_condition {
  * Source: arXiv 2206.01714.
  */
 DQG_API dqg_status dqg_run_set_condition(dqg_run *run, int32_t image, int32_t index, const dqg_condition *condition);
+
+/* Index of what the unconditional evaluation is given: of the negative prompt. */
+enum { DQG_UNCONDITIONAL = -1 };
+
+/*
+ * Say what else a condition is: context, mask, pooled row, sizes, extra channels of networks that take them. Members of
+ * inputs are those of one image (samples is 1), copied; those left NULL keep their value, and guidance must be NULL.
+ * A context has DQG_RUN_CONTEXT_TOKENS rows. A new run has contexts, pooled rows and extra channels of zeros, and sizes
+ * of a picture as large as its own, not cropped. What is given here is part of the run's saved state. An evaluation
+ * under way starts again.
+ *   image  0..count-1, or -1 for all images
+ *   index  0..DQG_RUN_CONDITIONS - 1, or DQG_UNCONDITIONAL
+ * Errors: DQG_ERROR_ARGUMENT (also for what the network does not take), DQG_ERROR_RANGE, DQG_ERROR_STATE (a run without
+ * a model, or without an unconditional evaluation). On failure nothing is changed. Since 0.1.
+ */
+DQG_API dqg_status dqg_run_set_inputs(dqg_run *run, int32_t image, int32_t index, const dqg_inputs *inputs);
 
 /*
  * What a host with its own network wants to be mixed. All views have one shape, (samples, ...), rank 1..DQG_MAX_RANK.

@@ -11,7 +11,7 @@ struct evaluation {
     struct dqg_exec exec;
     void *block;
     size_t bytes;
-    float *x, *joined, *out; /* joined: x with extra channels */
+    float *latent, *x, *out; /* x: the latent with extra channels */
     struct dqg_given given;
 };
 
@@ -28,8 +28,8 @@ static dqg_status check_images(struct dqg_context *context, const struct dqg_hyp
     }
     shape[1] = (int64_t)channels;
     DQG_TRY(dqg_view_check(context, x, "x", 4, shape));
-    bool whole = output->struct_size >= sizeof *output && output->rank == 4 &&
-                 output->shape[1] == (int64_t)hyper->out_channels;
+    bool whole =
+        output->struct_size >= sizeof *output && output->rank == 4 && output->shape[1] == (int64_t)hyper->out_channels;
     shape[1] = (int64_t)(whole ? hyper->out_channels : hyper->channels);
     return dqg_view_check(context, output, "output", 4, shape);
 }
@@ -37,11 +37,10 @@ static dqg_status check_images(struct dqg_context *context, const struct dqg_hyp
 static dqg_status allocate(struct evaluation *e, const struct dqg_hyper *hyper) {
     const struct dqg_graph *graph = &e->graph;
     size_t plane = graph->height * graph->width * graph->samples;
-    size_t joined = hyper->extra_channels > 0 ? plane : 0;
     for (int pass = 0; pass < 2; pass++) {
         size_t used = 0;
-        if (!dqg_carve(&used, e->block, plane, hyper->channels * sizeof(float), (void **)&e->x) ||
-            !dqg_carve(&used, e->block, joined, graph->channels * sizeof(float), (void **)&e->joined) ||
+        if (!dqg_carve(&used, e->block, plane, hyper->channels * sizeof(float), (void **)&e->latent) ||
+            !dqg_carve(&used, e->block, plane, graph->channels * sizeof(float), (void **)&e->x) ||
             !dqg_carve(&used, e->block, plane, graph->out_channels * sizeof(float), (void **)&e->out) ||
             !dqg_given_lay_out(&e->given, hyper, &used, e->block)) {
             return dqg_fail(e->context, DQG_ERROR_LIMIT, "an evaluation of this size does not fit the address space");
@@ -69,10 +68,11 @@ static dqg_status evaluate(struct evaluation *e, const struct dqg_hyper *hyper, 
                            const double *timesteps, const dqg_tensor_view *output) {
     struct dqg_exec_io io = {.x = e->x, .timesteps = timesteps, .out = e->out};
     dqg_status status = DQG_PENDING;
-    dqg_view_read(x, e->x);
-    if (hyper->extra_channels > 0) {
-        dqg_given_join(&e->given, hyper, e->x, e->joined);
-        io.x = e->joined;
+    size_t plane = e->graph.height * e->graph.width;
+    dqg_view_read(x, e->latent);
+    for (size_t s = 0; s < e->graph.samples; s++) {
+        dqg_given_join(&e->given, hyper, s, e->latent + s * hyper->channels * plane,
+                       e->x + s * e->graph.channels * plane);
     }
     dqg_given_io(&e->given, &io);
     while (status == DQG_PENDING) {
@@ -101,18 +101,17 @@ dqg_status dqg_model_denoise(dqg_context *context, const dqg_model *model, const
     const struct dqg_inputs_form form = {
         .samples = (size_t)x->shape[0], .height = (size_t)x->shape[2], .width = (size_t)x->shape[3], .whole = true};
     DQG_TRY(dqg_inputs_check(context, hyper, inputs, &form));
-    struct evaluation e = {.context = context, .given.samples = form.samples, .given.plane = form.height * form.width};
+    struct evaluation e = {
+        .context = context, .given.samples = form.samples, .given.height = form.height, .given.width = form.width};
     e.given.tokens = inputs->context != NULL ? (size_t)inputs->context->shape[1] : 0;
-    struct dqg_graph_config config = {.samples = form.samples,
-                                      .height = form.height,
-                                      .width = form.width,
-                                      .context_tokens = e.given.tokens};
+    struct dqg_graph_config config = {
+        .samples = form.samples, .height = form.height, .width = form.width, .context_tokens = e.given.tokens};
     DQG_TRY(dqg_model_graph(context, model, &config, &e.graph));
     dqg_status status = allocate(&e, hyper);
     if (status >= 0) {
         e.exec.tap = tap;
         e.exec.tap_user = user;
-        dqg_given_clear(&e.given, hyper);
+        dqg_given_clear(&e.given);
         dqg_given_read(&e.given, hyper, inputs, 0, e.given.samples);
         status = evaluate(&e, hyper, x, timesteps, output);
     }

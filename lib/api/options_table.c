@@ -122,6 +122,8 @@ const struct dqg_option_row dqg_option_rows[] = {
     INT(CONDITIONS, RUN, "conditions", 1, 16, 1, "classes that each image has at once"),
     FLOATS(CONDITION_WEIGHTS, RUN, "condition-weights", -100, 100, "weight of each condition; not set: all 1"),
     INT(HEIGHT, RUN, "height", 0, 65536, 0, "latent rows; 0: the model's own"),
+    INT(CONTEXT_TOKENS, RUN, "context-tokens", 0, 65536, 0,
+        "rows of text that a network is conditioned on; 0: the model's own number"),
     INT(WIDTH, RUN, "width", 0, 65536, 0, "latent columns; 0: the model's own"),
     TEXT(ATTENTION, RUN, "attention", dqg_attention_names, "auto",
          "numbers in attention; auto: int8 where it is faster and weights are quantized"),

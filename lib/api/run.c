@@ -81,6 +81,7 @@ static struct dqg_run_config read_options(const dqg_options *options) {
         .guidance = dqg_option_guidance(options),
         .height = (int32_t)dqg_option(options, DQG_RUN_HEIGHT).integer,
         .width = (int32_t)dqg_option(options, DQG_RUN_WIDTH).integer,
+        .context_tokens = (int32_t)dqg_option(options, DQG_RUN_CONTEXT_TOKENS).integer,
         .attention = attention_mode(dqg_option(options, DQG_RUN_ATTENTION).text),
         .memory_limit = (uint64_t)dqg_option(options, DQG_RUN_MEMORY_LIMIT).integer,
         .bf16 = strcmp(dqg_option(options, DQG_RUN_FLOAT_COMPUTE).text, "bf16") == 0,
@@ -113,8 +114,8 @@ dqg_status dqg_model_memory(dqg_context *context, const dqg_model *model, const 
     } shared_scheduler = {scheduler};
     dqg_scheduler *own = NULL;
     DQG_TRY(scheduler != NULL ? DQG_OK : dqg_scheduler_own(context, model, options, &own));
-    dqg_status status = dqg_run_memory(context, shared_model.out, own != NULL ? own : shared_scheduler.out, &config,
-                                       &filled.run_bytes);
+    dqg_status status =
+        dqg_run_memory(context, shared_model.out, own != NULL ? own : shared_scheduler.out, &config, &filled.run_bytes);
     dqg_scheduler_release_(own);
     DQG_TRY(status);
     return dqg_record_return(context, info, &filled, sizeof filled);

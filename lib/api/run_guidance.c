@@ -63,6 +63,17 @@ dqg_status dqg_run_set_guidance(dqg_run *run, const dqg_options *options) {
     return dqg_run_change_guidance(run, &guidance);
 }
 
+static dqg_status check_place(dqg_run *run, int32_t image, int32_t index, int32_t first) {
+    if (image < -1 || (image >= 0 && (size_t)image >= run->images)) {
+        return dqg_fail(run->context, DQG_ERROR_RANGE, "image: %d is outside -1..%zu", (int)image, run->images - 1);
+    }
+    if (index < first || (index >= 0 && (size_t)index >= run->conditions)) {
+        return dqg_fail(run->context, DQG_ERROR_RANGE, "index: %d is outside %d..%zu, the conditions of this run",
+                        (int)index, (int)first, run->conditions - 1);
+    }
+    return DQG_OK;
+}
+
 dqg_status dqg_run_set_condition(dqg_run *run, int32_t image, int32_t index, const dqg_condition *condition) {
     const uint32_t known = DQG_CONDITION_CLASS | DQG_CONDITION_WEIGHT | DQG_CONDITION_MASK;
     DQG_TRY(begin_change(run));
@@ -71,14 +82,15 @@ dqg_status dqg_run_set_condition(dqg_run *run, int32_t image, int32_t index, con
         return dqg_fail(run->context, DQG_ERROR_ARGUMENT,
                         "condition: not a condition (use DQG_INIT, then fill it in and say with flags what counts)");
     }
-    if (image < -1 || (image >= 0 && (size_t)image >= run->images)) {
-        return dqg_fail(run->context, DQG_ERROR_RANGE, "image: %d is outside -1..%zu", (int)image, run->images - 1);
-    }
-    if (index < 0 || (size_t)index >= run->conditions) {
-        return dqg_fail(run->context, DQG_ERROR_RANGE, "index: %d is outside 0..%zu, the conditions of this run",
-                        (int)index, run->conditions - 1);
-    }
+    DQG_TRY(check_place(run, image, index, 0));
     return dqg_run_change_condition(run, image, index, condition);
+}
+
+dqg_status dqg_run_set_inputs(dqg_run *run, int32_t image, int32_t index, const dqg_inputs *inputs) {
+    DQG_TRY(begin_change(run));
+    DQG_TRY(dqg_need(run->context, inputs, "inputs"));
+    DQG_TRY(check_place(run, image, index, DQG_UNCONDITIONAL));
+    return dqg_run_change_inputs(run, image, index, inputs);
 }
 
 /* ---- the host's own loop ---- */

@@ -17,30 +17,64 @@ static const float hidden = -10000.0f;
 static const double most_number = 1e6; /* of sizes and guidance */
 
 bool dqg_given_lay_out(struct dqg_given *given, const struct dqg_hyper *hyper, size_t *used, char *base) {
-    size_t samples = given->samples, rows, guided = hyper->guided ? samples : 0;
-    size_t extra;
-    return dqg_mul_size(samples, hyper->context_width > 0 ? given->tokens : 0, &rows) &&
-           dqg_mul_size(samples, given->plane * hyper->extra_channels, &extra) &&
-           dqg_carve(used, base, samples, sizeof *given->labels, (void **)&given->labels) &&
-           dqg_carve(used, base, rows, hyper->context_width * sizeof *given->context, (void **)&given->context) &&
-           dqg_carve(used, base, hyper->masked ? rows : 0, sizeof *given->mask, (void **)&given->mask) &&
-           dqg_carve(used, base, samples, hyper->pooled_width * sizeof *given->pooled, (void **)&given->pooled) &&
-           dqg_carve(used, base, extra, sizeof *given->extra, (void **)&given->extra) &&
-           dqg_carve(used, base, guided, sizeof *given->guidance, (void **)&given->guidance) &&
-           dqg_carve(used, base, samples, hyper->size_count * sizeof *given->sizes, (void **)&given->sizes);
+    size_t samples = given->samples, rows, extra, guided = hyper->guided ? samples : 0, first = *used;
+    bool fits = dqg_mul_size(samples, hyper->context_width > 0 ? given->tokens : 0, &rows) &&
+                dqg_mul_size(samples, given->height * given->width * hyper->extra_channels, &extra) &&
+                dqg_carve(used, base, samples, sizeof *given->labels, (void **)&given->labels) &&
+                dqg_carve(used, base, rows, hyper->context_width * sizeof *given->context, (void **)&given->context) &&
+                dqg_carve(used, base, hyper->masked ? rows : 0, sizeof *given->mask, (void **)&given->mask) &&
+                dqg_carve(used, base, samples, hyper->pooled_width * sizeof *given->pooled, (void **)&given->pooled) &&
+                dqg_carve(used, base, extra, sizeof *given->extra, (void **)&given->extra) &&
+                dqg_carve(used, base, guided, sizeof *given->guidance, (void **)&given->guidance) &&
+                dqg_carve(used, base, samples, hyper->size_count * sizeof *given->sizes, (void **)&given->sizes);
+    given->bytes = *used - first;
+    return fits;
 }
 
-void dqg_given_clear(struct dqg_given *given, const struct dqg_hyper *hyper) {
-    size_t rows = given->samples * given->tokens;
+void dqg_given_clear(struct dqg_given *given) {
+    memset(given->labels, 0, given->bytes);
     for (size_t i = 0; i < given->samples; i++) {
         given->labels[i] = -1;
     }
-    memset(given->context, 0, rows * hyper->context_width * sizeof *given->context);
-    memset(given->mask, 0, (hyper->masked ? rows : 0) * sizeof *given->mask);
-    memset(given->pooled, 0, given->samples * hyper->pooled_width * sizeof *given->pooled);
-    memset(given->extra, 0, given->samples * hyper->extra_channels * given->plane * sizeof *given->extra);
-    memset(given->guidance, 0, (hyper->guided ? given->samples : 0) * sizeof *given->guidance);
-    memset(given->sizes, 0, given->samples * hyper->size_count * sizeof *given->sizes);
+}
+
+void dqg_given_set_sizes(struct dqg_given *given, const struct dqg_hyper *hyper, size_t reduction,
+                         size_t unconditional) {
+    double height = (double)(given->height * reduction), width = (double)(given->width * reduction);
+    for (size_t i = 0; i < given->samples; i++) {
+        const double sdxl[] = {height, width, 0, 0, height, width};
+        const double refiner[] = {height, width, 0, 0, i < unconditional ? 6 : 2.5};
+        const double pixart[] = {height, width, height / width};
+        const double *numbers = hyper->size_count == 6   ? sdxl
+                                : hyper->size_count == 5 ? refiner
+                                : hyper->size_count == 3 ? pixart
+                                                         : NULL;
+        if (numbers != NULL) {
+            memcpy(given->sizes + i * hyper->size_count, numbers, hyper->size_count * sizeof *numbers);
+        }
+    }
+}
+
+/* Planes of another size by the nearest pixel. */
+static void resample(const struct dqg_given *to, const struct dqg_given *from, size_t planes) {
+    for (size_t plane = 0; plane < planes; plane++) {
+        for (size_t i = 0; i < to->height * to->width; i++) {
+            size_t row = i / to->width * from->height / to->height, column = i % to->width * from->width / to->width;
+            to->extra[plane * to->height * to->width + i] =
+                from->extra[(plane * from->height + row) * from->width + column];
+        }
+    }
+}
+
+void dqg_given_copy(struct dqg_given *to, const struct dqg_given *from, const struct dqg_hyper *hyper) {
+    size_t samples = to->samples, rows = hyper->context_width > 0 ? samples * to->tokens : 0;
+    memcpy(to->labels, from->labels, samples * sizeof *to->labels);
+    memcpy(to->context, from->context, rows * hyper->context_width * sizeof *to->context);
+    memcpy(to->mask, from->mask, (hyper->masked ? rows : 0) * sizeof *to->mask);
+    memcpy(to->pooled, from->pooled, samples * hyper->pooled_width * sizeof *to->pooled);
+    memcpy(to->guidance, from->guidance, (hyper->guided ? samples : 0) * sizeof *to->guidance);
+    memcpy(to->sizes, from->sizes, samples * hyper->size_count * sizeof *to->sizes);
+    resample(to, from, samples * hyper->extra_channels);
 }
 
 /* ---- checks ---- */
@@ -97,16 +131,15 @@ static dqg_status check_context(struct dqg_context *context, const struct dqg_hy
                                 size_t samples, size_t tokens) {
     const dqg_tensor_view *view = inputs->context;
     if (view == NULL) {
-        return inputs->mask == NULL ? DQG_OK
-                                    : dqg_fail(context, DQG_ERROR_ARGUMENT,
-                                               "inputs->mask: without a context there is nothing to hide");
+        return inputs->mask == NULL
+                   ? DQG_OK
+                   : dqg_fail(context, DQG_ERROR_ARGUMENT, "inputs->mask: without a context there is nothing to hide");
     }
     if (view->struct_size < sizeof *view || view->rank != 3 || view->shape[1] < 1 || view->shape[1] > MOST_TOKENS) {
         return dqg_fail(context, DQG_ERROR_ARGUMENT, "inputs->context: the shape must be (%zu, tokens, %zu)", samples,
                         hyper->context_width);
     }
-    int64_t shape[3] = {(int64_t)samples, tokens > 0 ? (int64_t)tokens : view->shape[1],
-                        (int64_t)hyper->context_width};
+    int64_t shape[3] = {(int64_t)samples, tokens > 0 ? (int64_t)tokens : view->shape[1], (int64_t)hyper->context_width};
     DQG_TRY(dqg_view_check(context, view, "inputs->context", 3, shape));
     return inputs->mask != NULL ? dqg_view_check(context, inputs->mask, "inputs->mask", 2, shape) : DQG_OK;
 }
@@ -158,7 +191,7 @@ void dqg_given_read(struct dqg_given *given, const struct dqg_hyper *hyper, cons
         dqg_view_read(inputs->pooled, given->pooled + first * hyper->pooled_width);
     }
     if (inputs->extra != NULL) {
-        dqg_view_read(inputs->extra, given->extra + first * hyper->extra_channels * given->plane);
+        dqg_view_read(inputs->extra, given->extra + first * hyper->extra_channels * given->height * given->width);
     }
     if (inputs->guidance != NULL) {
         memcpy(given->guidance + first, inputs->guidance, samples * sizeof *inputs->guidance);
@@ -169,12 +202,11 @@ void dqg_given_read(struct dqg_given *given, const struct dqg_hyper *hyper, cons
     }
 }
 
-void dqg_given_join(const struct dqg_given *given, const struct dqg_hyper *hyper, const float *x, float *out) {
-    size_t own = hyper->channels * given->plane, extra = hyper->extra_channels * given->plane;
-    for (size_t i = 0; i < given->samples; i++) {
-        memcpy(out + i * (own + extra), x + i * own, own * sizeof *x);
-        memcpy(out + i * (own + extra) + own, given->extra + i * extra, extra * sizeof *x);
-    }
+void dqg_given_join(const struct dqg_given *given, const struct dqg_hyper *hyper, size_t sample, const float *latent,
+                    float *out) {
+    size_t plane = given->height * given->width, own = hyper->channels * plane, extra = hyper->extra_channels * plane;
+    memcpy(out, latent, own * sizeof *out);
+    memcpy(out + own, given->extra + sample * extra, extra * sizeof *out);
 }
 
 void dqg_given_io(const struct dqg_given *given, struct dqg_exec_io *io) {

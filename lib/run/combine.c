@@ -11,9 +11,14 @@ static size_t part_of(const struct dqg_run *run, size_t image) {
     return run->clock_count > 0 ? image : 0;
 }
 
-static double scale_in_force(const struct dqg_run *run, size_t image) {
+double dqg_run_guidance_scale(const struct dqg_run *run, size_t image) {
     struct dqg_sched_point point = dqg_run_point(run, part_of(run, image));
     return dqg_guidance_scale(&run->guidance, dqg_sched_level(&run->scheduler->sched, &point));
+}
+
+/* 1 where the network itself is told the scale. */
+static double scale_in_force(const struct dqg_run *run, size_t image) {
+    return run->model->hyper.guided ? 1 : dqg_run_guidance_scale(run, image);
 }
 
 static bool perturbs(const struct dqg_run *run, size_t image) {
@@ -36,7 +41,7 @@ bool dqg_run_asks_network(const struct dqg_run *run) {
 bool dqg_run_asks_unconditional(const struct dqg_run *run) {
     bool asks = !run->balanced;
     for (size_t image = 0; image < run->images; image++) {
-        asks = asks || (run->any_class && scale_in_force(run, image) != 1);
+        asks = asks || (run->conditioned && scale_in_force(run, image) != 1);
     }
     return asks && run->copies > run->conditions;
 }

@@ -1,14 +1,15 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The conditions of a run: for each image one or more classes with a weight and perhaps a mask, and how their answers
- * become one (Liu et al. 2022, "Compositional visual generation with composable diffusion models", arXiv 2206.01714):
- * c = u + sum of shares times (c_i - u). Called by create.c, combine.c and state.c.
+ * The conditions of a run: for each image one or more, a class or what else the network takes (struct dqg_given), with
+ * a weight and perhaps a mask, and how their answers become one (Liu et al. 2022, "Compositional visual generation with
+ * composable diffusion models", arXiv 2206.01714): c = u + sum of shares times (c_i - u). Called by create.c, combine.c
+ * and state.c.
  */
 #include <math.h>
 
 #include "run/run.h"
 
-enum { MOST_CONDITIONS = 16 };
+enum { MOST_CONDITIONS = 16, LATENT_SIDE = 8 /* of a picture's, where no autoencoder says it */ };
 
 /* Shares that add up to 1 but for this need no unconditional. */
 static const double balance_error = 1e-6;
@@ -63,16 +64,23 @@ static dqg_status check_channels(const struct dqg_run *run, const struct dqg_gui
     return DQG_OK;
 }
 
+/* Something that an unconditional evaluation would be without. */
+static bool takes_more(const struct dqg_hyper *hyper) {
+    return hyper->context_width > 0 || hyper->pooled_width > 0;
+}
+
 dqg_status dqg_run_set_conditions(struct dqg_run *run, const struct dqg_run_config *config) {
-    bool any_class = false;
+    const struct dqg_hyper *hyper = &run->model->hyper;
+    bool conditioned = takes_more(hyper);
     DQG_TRY(check_counts(run, config));
     DQG_TRY(check_channels(run, &config->guidance));
     for (int32_t i = 0; i < config->class_count; i++) {
         DQG_TRY(check_class(run->context, run->model, config->classes[i]));
-        any_class = any_class || config->classes[i] >= 0;
+        conditioned = conditioned || config->classes[i] >= 0;
     }
     bool weighted = config->condition_weight_count > 0 && config->condition_weights[0] != 1;
-    bool unconditional = config->conditions > 1 || weighted || (any_class && config->guidance.scale != 1);
+    bool unconditional =
+        config->conditions > 1 || weighted || (conditioned && !hyper->guided && config->guidance.scale != 1);
     run->conditions = (size_t)config->conditions;
     run->copies = run->conditions + (unconditional ? 1 : 0);
     run->guidance = config->guidance;
@@ -93,35 +101,36 @@ static bool is_balanced(const struct dqg_run *run) {
     return true;
 }
 
-static void summarize(struct dqg_run *run) {
+void dqg_run_summarize(struct dqg_run *run) {
     run->balanced = is_balanced(run);
-    run->any_class = false;
+    run->conditioned = takes_more(&run->model->hyper);
     for (size_t i = 0; i < record_count(run); i++) {
-        run->any_class = run->any_class || run->labels[i] >= 0;
+        run->conditioned = run->conditioned || run->given.labels[i] >= 0;
     }
 }
 
 void dqg_run_fill_conditions(struct dqg_run *run, const struct dqg_run_config *config) {
     size_t records = record_count(run);
     bool each = config->class_count > config->conditions;
-    for (size_t i = 0; i < run->copies * run->images; i++) {
-        run->labels[i] = -1;
-    }
+    const struct dqg_model *autoencoder = dqg_model_autoencoder(run->model);
+    dqg_given_clear(&run->given);
+    dqg_given_set_sizes(&run->given, &run->model->hyper,
+                        autoencoder != NULL ? autoencoder->hyper.reduction : LATENT_SIDE, records);
     for (size_t i = 0; i < records; i++) {
         size_t condition = i / run->images;
         if (config->class_count > 0) {
-            run->labels[i] = (int32_t)config->classes[each ? i : condition];
+            run->given.labels[i] = (int32_t)config->classes[each ? i : condition];
         }
         run->weights[i] = config->condition_weight_count > 0 ? config->condition_weights[condition] : 1;
     }
     memset(run->masked, 0, records);
     memset(run->masks, 0, records * plane_size(run) * sizeof *run->masks);
-    summarize(run);
+    dqg_run_summarize(run);
 }
 
 void dqg_run_share_conditions(const struct dqg_run *run, struct dqg_run *other) {
     memcpy(other->shape, run->shape, sizeof other->shape);
-    other->labels = run->labels;
+    other->given = run->given;
     other->weights = run->weights;
     other->masked = run->masked;
     other->masks = run->masks;
@@ -132,7 +141,7 @@ void dqg_run_take_conditions(struct dqg_run *run, const struct dqg_run *other) {
     if (run->model == NULL) {
         return;
     }
-    memcpy(run->labels, other->labels, run->copies * run->images * sizeof *run->labels);
+    dqg_given_copy(&run->given, &other->given, &run->model->hyper);
     memcpy(run->weights, other->weights, records * sizeof *run->weights);
     memcpy(run->masked, other->masked, records);
     int64_t height = run->shape[2], width = run->shape[3];
@@ -142,7 +151,7 @@ void dqg_run_take_conditions(struct dqg_run *run, const struct dqg_run *other) {
         int64_t record = i / (height * width);
         run->masks[i] = other->masks[(record * other->shape[2] + row) * other->shape[3] + column];
     }
-    summarize(run);
+    dqg_run_summarize(run);
 }
 
 /* ---- shares ---- */
@@ -187,8 +196,9 @@ dqg_status dqg_run_check_guidance(const struct dqg_run *run, const struct dqg_gu
     if (run->search != NULL) {
         DQG_TRY(dqg_search_check_guidance(run, guidance));
     }
-    if (run->copies == run->conditions && ((guidance->scale != 1 && run->any_class) || !run->balanced)) {
-        lacking = "an unconditional evaluation: make it with a class and another guidance than 1";
+    if (run->copies == run->conditions &&
+        ((guidance->scale != 1 && run->conditioned && !run->model->hyper.guided) || !run->balanced)) {
+        lacking = "an unconditional evaluation: make it with a condition and another guidance than 1";
     } else if (dqg_guidance_keeps_momentum(guidance) && run->momentum == NULL) {
         lacking = "momentum: make it with guidance-form apg";
     } else if (guidance->perturbed_scale != 0 && run->perturbed.node_count == 0) {
@@ -219,7 +229,7 @@ static dqg_status check_mask(struct dqg_run *run, const dqg_tensor_view *mask) {
 
 static void change_one(struct dqg_run *run, size_t record, const dqg_condition *condition) {
     if (condition->flags & DQG_CONDITION_CLASS) {
-        run->labels[record] = condition->label;
+        run->given.labels[record] = condition->label;
     }
     if (condition->flags & DQG_CONDITION_WEIGHT) {
         run->weights[record] = condition->weight;
@@ -231,6 +241,16 @@ static void change_one(struct dqg_run *run, size_t record, const dqg_condition *
             memcpy(run->masks + record * plane_size(run), run->scratch, bytes);
         }
     }
+}
+
+/* What an evaluation under way has done belongs to the old conditions, and what is kept if they say something else. */
+static void end_change(struct dqg_run *run, bool otherwise) {
+    dqg_run_summarize(run);
+    if (otherwise) {
+        dqg_cache_drop(&run->cache);
+        dqg_ras_drop(&run->ras);
+    }
+    run->evaluating = false;
 }
 
 dqg_status dqg_run_change_condition(struct dqg_run *run, int32_t image, int32_t index, const dqg_condition *condition) {
@@ -247,7 +267,7 @@ dqg_status dqg_run_change_condition(struct dqg_run *run, int32_t image, int32_t 
         DQG_TRY(check_mask(run, condition->mask));
     }
     bool shares = (weight && condition->weight != 1) || (mask && condition->mask != NULL);
-    bool guides = label && condition->label >= 0 && run->guidance.scale != 1;
+    bool guides = label && condition->label >= 0 && run->guidance.scale != 1 && !run->model->hyper.guided;
     if (run->copies == run->conditions && (shares || guides)) {
         return dqg_fail(run->context, DQG_ERROR_STATE,
                         "this run has no memory for an unconditional evaluation, which weights, masks and guidance "
@@ -258,82 +278,29 @@ dqg_status dqg_run_change_condition(struct dqg_run *run, int32_t image, int32_t 
             change_one(run, (size_t)index * run->images + i, condition);
         }
     }
-    summarize(run);
-    if (label) {
-        dqg_cache_drop(&run->cache);
-        dqg_ras_drop(&run->ras);
-    }
-    run->evaluating = false; /* what an evaluation under way has done belongs to the old conditions */
+    end_change(run, label);
     return DQG_OK;
 }
 
-/* ---- state ---- */
-
-/* Followed by labels, weights, which of them have masks, masks. */
-struct saved_conditions {
-    struct dqg_guidance guidance;
-    uint64_t conditions, copies;
-};
-
-size_t dqg_run_conditions_bytes(const struct dqg_run *run) {
-    size_t record = sizeof *run->labels + sizeof *run->weights + 1 + plane_size(run) * sizeof *run->masks;
-    return run->model != NULL ? sizeof(struct saved_conditions) + record_count(run) * record : 0;
-}
-
-/* Copy between the run and its state, in order. */
-static void copy_records(const struct dqg_run *run, char *out, const char *in) {
-    size_t count = record_count(run);
-    const struct {
-        void *data;
-        size_t bytes;
-    } arrays[] = {{run->labels, count * sizeof *run->labels},
-                  {run->weights, count * sizeof *run->weights},
-                  {run->masked, count},
-                  {run->masks, count * plane_size(run) * sizeof *run->masks}};
-    for (size_t i = 0; i < DQG_COUNT_OF(arrays); i++) {
-        if (out != NULL) {
-            memcpy(out, arrays[i].data, arrays[i].bytes);
-            out += arrays[i].bytes;
-        } else {
-            memcpy(arrays[i].data, in, arrays[i].bytes);
-            in += arrays[i].bytes;
+dqg_status dqg_run_change_inputs(struct dqg_run *run, int32_t image, int32_t index, const dqg_inputs *inputs) {
+    const struct dqg_hyper *hyper = &run->model->hyper;
+    const struct dqg_inputs_form form = {
+        .samples = 1, .tokens = run->given.tokens, .height = run->given.height, .width = run->given.width};
+    DQG_TRY(dqg_inputs_check(run->context, hyper, inputs, &form));
+    if (inputs->guidance != NULL) {
+        return dqg_fail(run->context, DQG_ERROR_ARGUMENT,
+                        "inputs->guidance: a run tells its network its own guidance scale, leave it NULL");
+    }
+    if (index == DQG_UNCONDITIONAL && run->copies == run->conditions) {
+        return dqg_fail(run->context, DQG_ERROR_STATE,
+                        "this run has no unconditional evaluation: make it with another guidance than 1");
+    }
+    size_t first = (index == DQG_UNCONDITIONAL ? run->conditions : (size_t)index) * run->images;
+    for (size_t i = 0; i < run->images; i++) {
+        if (image < 0 || (size_t)image == i) {
+            dqg_given_read(&run->given, hyper, inputs, first + i, 1);
         }
     }
-}
-
-void dqg_run_conditions_write(const struct dqg_run *run, char *out) {
-    if (run->model != NULL) {
-        struct saved_conditions saved = {run->guidance, run->conditions, run->copies};
-        memcpy(out, &saved, sizeof saved);
-        copy_records(run, out + sizeof saved, NULL);
-    }
-}
-
-dqg_status dqg_run_conditions_check(const struct dqg_run *run, const char *in) {
-    struct saved_conditions saved;
-    if (run->model == NULL) {
-        return DQG_OK;
-    }
-    memcpy(&saved, in, sizeof saved);
-    if (saved.conditions != run->conditions || saved.copies != run->copies) {
-        return dqg_fail(run->context, DQG_ERROR_STATE,
-                        "the saved run has other conditions, or guidance where this has none");
-    }
-    in += sizeof saved;
-    for (size_t i = 0; i < record_count(run); i++, in += sizeof(int32_t)) {
-        int32_t label;
-        memcpy(&label, in, sizeof label);
-        DQG_TRY(check_class(run->context, run->model, label));
-    }
-    return dqg_run_check_guidance(run, &saved.guidance);
-}
-
-void dqg_run_conditions_read(struct dqg_run *run, const char *in) {
-    if (run->model != NULL) {
-        struct saved_conditions saved;
-        memcpy(&saved, in, sizeof saved);
-        run->guidance = saved.guidance;
-        copy_records(run, NULL, in + sizeof saved);
-        summarize(run);
-    }
+    end_change(run, true);
+    return DQG_OK;
 }

@@ -9,6 +9,15 @@
 
 /* ---- layout ---- */
 
+static void form_given(struct dqg_run *run) {
+    const struct dqg_hyper *hyper = &run->model->hyper;
+    size_t tokens = run->network.context_tokens;
+    run->given.samples = run->copies * run->images;
+    run->given.tokens = tokens > 0 ? tokens : hyper->context_tokens;
+    run->given.height = (size_t)run->shape[2];
+    run->given.width = (size_t)run->shape[3];
+}
+
 bool dqg_run_lay_out(struct dqg_run *run) {
     size_t used = 0;
     char *base = run->block;
@@ -17,24 +26,27 @@ bool dqg_run_lay_out(struct dqg_run *run) {
     size_t records = run->conditions * run->images;
     size_t plane = records > 0 ? (size_t)(run->shape[2] * run->shape[3]) : 0;
     size_t answers = run->copies + (run->perturbed.node_count > 0 ? run->conditions : 0);
+    size_t extra = run->model != NULL ? run->model->hyper.extra_channels * plane : 0;
     size_t out_ratio = run->model != NULL ? run->model->hyper.out_channels / run->model->hyper.channels : 0;
-    bool fits =
-        dqg_carve(&used, base, run->size, sizeof(float), (void **)&run->latent) &&
-        dqg_carve(&used, base, run->size, sizeof(float), (void **)&run->x0) &&
-        dqg_carve(&used, base, run->size, outputs * sizeof(float), (void **)&run->output) &&
-        dqg_carve(&used, base, run->size, sizeof(float), (void **)&run->scratch) &&
-        dqg_carve(&used, base, run->size, run->copies * sizeof(float), (void **)&run->net_in) &&
-        dqg_carve(&used, base, run->size, answers * out_ratio * sizeof(float), (void **)&run->net_out) &&
-        dqg_carve(&used, base, samples, sizeof(double), (void **)&run->timesteps) &&
-        dqg_carve(&used, base, samples, sizeof(int32_t), (void **)&run->labels) &&
-        dqg_carve(&used, base, records, sizeof(double), (void **)&run->weights) &&
-        dqg_carve(&used, base, records, 1, (void **)&run->masked) &&
-        dqg_carve(&used, base, records * plane, sizeof(float), (void **)&run->masks) &&
-        (!run->keeps_momentum || dqg_carve(&used, base, run->size, sizeof(float), (void **)&run->momentum)) &&
-        dqg_carve(&used, base, run->images, sizeof(uint64_t), (void **)&run->seeds) &&
-        dqg_carve(&used, base, dqg_run_generators(run), sizeof *run->generators, (void **)&run->generators) &&
-        dqg_carve(&used, base, (size_t)dqg_run_node_count(run), sizeof(int32_t), (void **)&run->node_us) &&
-        dqg_carve(&used, base, run->clock_count, sizeof *run->clocks, (void **)&run->clocks);
+    if (run->model != NULL) {
+        form_given(run);
+    }
+    bool fits = dqg_carve(&used, base, run->size, sizeof(float), (void **)&run->latent) &&
+                dqg_carve(&used, base, run->size, sizeof(float), (void **)&run->x0) &&
+                dqg_carve(&used, base, run->size, outputs * sizeof(float), (void **)&run->output) &&
+                dqg_carve(&used, base, run->size, sizeof(float), (void **)&run->scratch) &&
+                dqg_carve(&used, base, samples, (run->image_size + extra) * sizeof(float), (void **)&run->net_in) &&
+                dqg_carve(&used, base, run->size, answers * out_ratio * sizeof(float), (void **)&run->net_out) &&
+                dqg_carve(&used, base, samples, sizeof(double), (void **)&run->timesteps) &&
+                (run->model == NULL || dqg_given_lay_out(&run->given, &run->model->hyper, &used, base)) &&
+                dqg_carve(&used, base, records, sizeof(double), (void **)&run->weights) &&
+                dqg_carve(&used, base, records, 1, (void **)&run->masked) &&
+                dqg_carve(&used, base, records * plane, sizeof(float), (void **)&run->masks) &&
+                (!run->keeps_momentum || dqg_carve(&used, base, run->size, sizeof(float), (void **)&run->momentum)) &&
+                dqg_carve(&used, base, run->images, sizeof(uint64_t), (void **)&run->seeds) &&
+                dqg_carve(&used, base, dqg_run_generators(run), sizeof *run->generators, (void **)&run->generators) &&
+                dqg_carve(&used, base, (size_t)dqg_run_node_count(run), sizeof(int32_t), (void **)&run->node_us) &&
+                dqg_carve(&used, base, run->clock_count, sizeof *run->clocks, (void **)&run->clocks);
     fits = fits && dqg_cache_lay_out(&run->cache, base, &used) && dqg_ras_lay_out(&run->ras, base, &used);
     for (int32_t i = 0; fits && i < dqg_sched_buffers(&run->scheduler->sched); i++) {
         fits = dqg_carve(&used, base, run->size, sizeof(float), (void **)&run->state.history[i]);
@@ -101,6 +113,7 @@ static dqg_status prepare(struct dqg_run *run, const struct dqg_run_config *conf
     DQG_TRY(dqg_model_need_denoiser(run->context, run->model));
     run->network = (struct dqg_graph_config){.attention = config->attention,
                                              .bf16 = config->bf16,
+                                             .context_tokens = (size_t)config->context_tokens,
                                              .entropy_scale = config->entropy_scale,
                                              .train_tokens = (size_t)config->train_tokens,
                                              .fewer_samples = config->cache.kind != DQG_CACHE_NONE,

@@ -3,7 +3,7 @@
 #ifndef DQG_RUN_H
 #define DQG_RUN_H
 
-#include "model/model.h"
+#include "model/inputs.h"
 #include "run/cache.h"
 #include "run/guidance.h"
 #include "run/ras.h"
@@ -57,6 +57,7 @@ struct dqg_run_config {
     struct dqg_guidance guidance;
     struct dqg_perturbation perturbation; /* without blocks: the middle one */
     int32_t height, width;
+    int32_t context_tokens; /* 0: the model's own */
     enum dqg_attention_mode attention;
     uint64_t memory_limit;
     bool bf16; /* products with float weights */
@@ -95,16 +96,16 @@ struct dqg_run {
     struct dqg_guidance guidance;
     bool keeps_momentum; /* it was made with guidance that does */
     bool balanced;       /* the shares of its conditions add up to 1 in every pixel of each image */
-    bool any_class;      /* some condition is one */
+    bool conditioned;    /* some condition says something */
 
     /* In block. Sizes in elements: size unless stated. */
     void *block;
     size_t block_bytes;
     float *latent, *x0, *output, *scratch;
-    float *net_in;     /* copies * size */
+    float *net_in;     /* (copies * images, channels + extra channels, height, width) */
     float *net_out;    /* (copies, of a perturbed network the conditions) * size * (out_channels / channels) */
     double *timesteps; /* copies * images */
-    int32_t *labels;   /* copies * images: conditions[images], then without */
+    struct dqg_given given; /* copies * images: conditions[images], then without */
     double *weights;   /* conditions * images */
     uint8_t *masked;   /* conditions * images: has a mask */
     float *masks;      /* conditions * images * (height * width) */
@@ -233,6 +234,9 @@ bool dqg_run_asks_network(const struct dqg_run *run);
 bool dqg_run_asks_unconditional(const struct dqg_run *run);
 bool dqg_run_asks_perturbed(const struct dqg_run *run);
 
+/* The scale of guidance of an image in this evaluation: 1 outside its interval. */
+double dqg_run_guidance_scale(const struct dqg_run *run, size_t image);
+
 /* From the outputs of all passes to run->output. */
 void dqg_run_combine(struct dqg_run *run);
 
@@ -256,6 +260,11 @@ void dqg_run_compose(const struct dqg_run *run, size_t image, const float *outpu
 /* Changes between steps; an evaluation under way starts again. image < 0: all; the index has been checked. */
 dqg_status dqg_run_check_guidance(const struct dqg_run *run, const struct dqg_guidance *guidance);
 dqg_status dqg_run_change_guidance(struct dqg_run *run, const struct dqg_guidance *guidance);
+/* After changes of conditions: what is known of all of them together. */
+void dqg_run_summarize(struct dqg_run *run);
+
+/* The same for what else a condition says, or with index DQG_UNCONDITIONAL the unconditional. */
+dqg_status dqg_run_change_inputs(struct dqg_run *run, int32_t image, int32_t index, const dqg_inputs *inputs);
 dqg_status dqg_run_change_condition(struct dqg_run *run, int32_t image, int32_t index, const dqg_condition *condition);
 
 /* Their part of a saved state; check comes before read. */

@@ -27,11 +27,15 @@ dqg_status dqg_run_begin(struct dqg_run *run) {
 
 static dqg_status begin_evaluation(struct dqg_run *run) {
     DQG_TRY(dqg_run_begin(run));
-    dqg_run_scale_input(run, run->net_in);
-    for (size_t copy = 1; copy < run->copies; copy++) {
-        memcpy(run->net_in + copy * run->size, run->net_in, run->size * sizeof(float));
-    }
+    const struct dqg_hyper *hyper = &run->model->hyper;
+    size_t plane = run->image_size / hyper->channels, sample_size = (hyper->channels + hyper->extra_channels) * plane;
+    dqg_run_scale_input(run, run->scratch);
     for (size_t i = 0; i < run->copies * run->images; i++) {
+        size_t image = i % run->images;
+        dqg_given_join(&run->given, hyper, i, run->scratch + image * run->image_size, run->net_in + i * sample_size);
+        if (hyper->guided) {
+            run->given.guidance[i] = dqg_run_guidance_scale(run, image);
+        }
         run->timesteps[i] = dqg_run_point(run, run->clock_count > 0 ? i % run->images : 0).timestep;
     }
     dqg_run_first_pass(run);
@@ -84,10 +88,10 @@ static dqg_status run_operator(struct dqg_run *run) {
     }
     struct dqg_exec_io io = {.x = run->net_in,
                              .timesteps = run->timesteps,
-                             .labels = run->labels,
                              .out = dqg_run_pass_output(run),
                              .active = run->ras.active,
                              .kept = dqg_ras_kept(&run->ras, run->state.step, run->scheduler->sched.steps)};
+    dqg_given_io(&run->given, &io);
     int32_t *time_us = dqg_run_node_us(run);
     int64_t before = dqg_now_us();
     bool cached = run->exec.graph == &run->graph;

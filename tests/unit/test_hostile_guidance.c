@@ -115,6 +115,77 @@ static void set_condition(void **state) {
     dqg_run_destroy(other);
 }
 
+/* A network that takes classes only. */
+static void set_inputs(void **state) {
+    struct model_fixture *fixture = *state;
+    dqg_context *context = fixture->context;
+    static float rows[64];
+    dqg_tensor_view view = {.struct_size = sizeof view, .data = rows, .dtype = DQG_DTYPE_F32, .rank = 3};
+    const double number = 1;
+    int32_t label = 5;
+    dqg_run *run = NULL;
+    dqg_inputs inputs;
+    DQG_INIT(&inputs);
+    view.shape[0] = view.shape[1] = view.shape[2] = 4;
+    assert_ok(dqg_run_create(context, fixture->model, NULL, NULL, &run));
+    assert_int_equal(dqg_run_set_inputs(NULL, 0, 0, &inputs), DQG_ERROR_ARGUMENT);
+    assert_fails(context, dqg_run_set_inputs(run, 0, 0, NULL), DQG_ERROR_ARGUMENT);
+    assert_ok(dqg_run_set_inputs(run, 0, 0, &inputs)); /* changes nothing */
+    assert_fails(context, dqg_run_set_inputs(run, 1, 0, &inputs), DQG_ERROR_RANGE);
+    assert_fails(context, dqg_run_set_inputs(run, -2, 0, &inputs), DQG_ERROR_RANGE);
+    assert_fails(context, dqg_run_set_inputs(run, 0, 1, &inputs), DQG_ERROR_RANGE);
+    assert_fails(context, dqg_run_set_inputs(run, 0, -2, &inputs), DQG_ERROR_RANGE);
+    assert_fails(context, dqg_run_set_inputs(run, 0, DQG_UNCONDITIONAL, &inputs), DQG_ERROR_STATE);
+    inputs.labels = &label;
+    assert_fails(context, dqg_run_set_inputs(run, 0, 0, &inputs), DQG_ERROR_RANGE);
+    inputs.labels = NULL;
+    const dqg_tensor_view **const views[] = {&inputs.context, &inputs.mask, &inputs.pooled, &inputs.extra};
+    for (size_t i = 0; i < sizeof views / sizeof *views; i++) {
+        *views[i] = &view;
+        assert_fails(context, dqg_run_set_inputs(run, 0, 0, &inputs), DQG_ERROR_ARGUMENT);
+        *views[i] = NULL;
+    }
+    inputs.sizes = &number;
+    assert_fails(context, dqg_run_set_inputs(run, 0, 0, &inputs), DQG_ERROR_ARGUMENT);
+    inputs.sizes = NULL;
+    inputs.guidance = &number;
+    assert_fails(context, dqg_run_set_inputs(run, 0, 0, &inputs), DQG_ERROR_ARGUMENT);
+    inputs.guidance = NULL;
+    inputs.flags = 1;
+    assert_fails(context, dqg_run_set_inputs(run, 0, 0, &inputs), DQG_ERROR_ARGUMENT);
+    inputs.flags = 0;
+    inputs.struct_size = 8;
+    assert_fails(context, dqg_run_set_inputs(run, 0, 0, &inputs), DQG_ERROR_ARGUMENT);
+    dqg_run_destroy(run);
+}
+
+/* One evaluation of it. */
+static void denoise(void **state) {
+    struct model_fixture *fixture = *state;
+    dqg_context *context = fixture->context;
+    dqg_model *model = fixture->model;
+    static float values[2 * 4 * 8 * 8];
+    dqg_tensor_view x = {.struct_size = sizeof x, .data = values, .dtype = DQG_DTYPE_F32, .rank = 4};
+    const double time = 1;
+    const int32_t label = 5;
+    dqg_inputs inputs;
+    DQG_INIT(&inputs);
+    x.shape[0] = 1;
+    x.shape[1] = 4;
+    x.shape[2] = x.shape[3] = 8;
+    assert_int_equal(dqg_model_denoise(NULL, model, &x, &time, &inputs, NULL, NULL, &x), DQG_ERROR_ARGUMENT);
+    assert_fails(context, dqg_model_denoise(context, NULL, &x, &time, &inputs, NULL, NULL, &x), DQG_ERROR_ARGUMENT);
+    assert_fails(context, dqg_model_denoise(context, model, NULL, &time, &inputs, NULL, NULL, &x), DQG_ERROR_ARGUMENT);
+    assert_fails(context, dqg_model_denoise(context, model, &x, NULL, &inputs, NULL, NULL, &x), DQG_ERROR_ARGUMENT);
+    assert_fails(context, dqg_model_denoise(context, model, &x, &time, &inputs, NULL, NULL, NULL), DQG_ERROR_ARGUMENT);
+    inputs.labels = &label;
+    assert_fails(context, dqg_model_denoise(context, model, &x, &time, &inputs, NULL, NULL, &x), DQG_ERROR_RANGE);
+    inputs.labels = NULL;
+    inputs.context = &x;
+    assert_fails(context, dqg_model_denoise(context, model, &x, &time, &inputs, NULL, NULL, &x), DQG_ERROR_ARGUMENT);
+    assert_ok(dqg_model_denoise(context, model, &x, &time, NULL, NULL, NULL, &x));
+}
+
 static void runs_without_model(void **state) {
     struct model_fixture *fixture = *state;
     const int64_t shape[2] = {1, 3};
@@ -245,7 +316,8 @@ static void searches(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {cmocka_unit_test(creation),      cmocka_unit_test(set_guidance),
-                                       cmocka_unit_test(set_condition), cmocka_unit_test(runs_without_model),
+                                       cmocka_unit_test(set_condition), cmocka_unit_test(set_inputs),
+                                       cmocka_unit_test(denoise),       cmocka_unit_test(runs_without_model),
                                        cmocka_unit_test(combine),       cmocka_unit_test(searches)};
     return cmocka_run_group_tests(tests, model_fixture_setup, model_fixture_teardown);
 }
