@@ -605,7 +605,7 @@ DQG_API void dqg_model_release(dqg_model *model);
  *   pooled_columns  of the pooled row it takes; or 0
  *   sizes           numbers that say sizes; or 0
  *   extra_channels  of x, behind the latent's
- *   flags           DQG_MODEL_GUIDED: takes the guidance scale as an input; DQG_MODEL_MASKED: takes a mask of its context
+ *   flags           DQG_MODEL_GUIDED: takes the guidance scale as an input. DQG_MODEL_MASKED: a mask of its context
  */
 typedef struct dqg_model_info {
     uint32_t struct_size;

@@ -8,7 +8,7 @@ struct use {
 };
 
 static struct use use_of(const struct dqg_cut *cut, int32_t value) {
-    struct use use = {false, false};
+    struct use use = {false, cut->graph->values[value].steady};
     for (int32_t i = cut->begin; i < cut->graph->node_count; i++) {
         int32_t inputs[DQG_NODE_INPUTS];
         dqg_node_inputs(&cut->graph->nodes[i], inputs);

@@ -10,6 +10,7 @@ bool dqg_exec_bytes(struct dqg_context *context, const struct dqg_graph *graph, 
 
 void dqg_exec_set_graph(struct dqg_exec *exec, const struct dqg_graph *graph) {
     char *shared = exec->memory + graph->memory_bytes;
+    exec->steady_done = exec->steady_done && exec->graph == graph;
     exec->graph = graph;
     dqg_exec_restart(exec);
     exec->ops.scratch = shared + graph->shared_bytes;
@@ -40,8 +41,12 @@ void dqg_exec_free(struct dqg_exec *exec) {
     *exec = (struct dqg_exec){0};
 }
 
+static int32_t first_node(const struct dqg_exec *exec) {
+    return exec->steady_done ? exec->graph->steady : 0;
+}
+
 void dqg_exec_restart(struct dqg_exec *exec) {
-    exec->next = 0;
+    exec->next = first_node(exec);
     exec->samples = exec->graph->samples;
 }
 
@@ -354,9 +359,10 @@ dqg_status dqg_exec_next(struct dqg_exec *exec, const struct dqg_exec_io *io) {
     run_node(exec, node, io);
     DQG_TRY(call_tap(exec, node, io));
     exec->next++;
+    exec->steady_done = exec->steady_done || (exec->keep_steady && exec->next == exec->graph->steady);
     if (exec->next < exec->graph->node_count) {
         return DQG_PENDING;
     }
-    exec->next = 0;
+    exec->next = first_node(exec);
     return DQG_DONE;
 }

@@ -46,6 +46,8 @@ struct dqg_exec {
     char *memory;
     size_t memory_bytes;
     int32_t next;   /* node */
+    bool keep_steady; /* evaluations may begin behind the steady nodes, whose inputs stay */
+    bool steady_done; /* and these are done; clear it where an input has changed */
     size_t samples; /* operators work on the first so many: all, unless a cut is being left out for some */
     dqg_tap_fn tap;
     void *tap_user;

@@ -55,6 +55,7 @@ enum dqg_graph_input {
 struct dqg_value {
     size_t rows, columns;
     bool int8;
+    bool steady; /* made by the first graph->steady nodes and read by later ones */
     size_t image_bytes; /* of an int8 image, else 0 */
     int32_t producer;   /* node */
     int32_t last_use;   /* node, or -1 */
@@ -184,6 +185,7 @@ struct dqg_graph {
     struct dqg_value *values;
     int32_t node_count, node_capacity;
     int32_t value_count, value_capacity;
+    int32_t steady; /* the first nodes, that give the same as long as context, pooled rows and sizes stay */
     size_t samples, channels, height, width, patch;
     size_t out_channels;
     size_t tokens;         /* of a sample: of its image */
@@ -325,5 +327,8 @@ size_t dqg_graph_keys(const struct dqg_graph *graph, const struct dqg_node *node
 
 dqg_status dqg_graph_fuse(struct dqg_graph *graph);
 dqg_status dqg_graph_plan(struct dqg_graph *graph);
+
+/* Steady operators to the front; false where there is no memory. */
+bool dqg_graph_sort_steady(struct dqg_graph *graph);
 
 #endif

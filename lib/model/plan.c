@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * Memory plan: values whose lives do not overlap share memory. Greedy first fit in order of execution; a residual sum
- * that ends its input's life is computed in place.
+ * that ends its input's life is computed in place. Steady values lie below all others.
  */
 #include <math.h>
 
@@ -36,13 +36,15 @@ static void note_use(struct dqg_graph *graph, int32_t value, int32_t node) {
     }
 }
 
+/* Among those that share memory. */
 static bool alive(const struct dqg_value *value, int32_t node) {
-    return value->bytes > 0 && value->producer <= node && value->last_use >= node;
+    return value->bytes > 0 && !value->steady && value->producer <= node && value->last_use >= node;
 }
 
 /* The lowest place where a value of node fits between those that are alive then. */
-static size_t first_fit(const struct dqg_graph *graph, int32_t node, const struct dqg_value *wanted) {
-    size_t offset = 0;
+static size_t first_fit(const struct dqg_graph *graph, int32_t node, const struct dqg_value *wanted,
+                        size_t steady_bytes) {
+    size_t offset = steady_bytes;
     for (bool moved = true; moved;) {
         moved = false;
         for (int32_t i = 0; i < graph->value_count; i++) {
@@ -143,7 +145,25 @@ static bool plan_lanes(struct dqg_graph *graph, struct dqg_node *node) {
     return true;
 }
 
+/* Places of steady values; false on overflow. */
+static bool place_steady(struct dqg_graph *graph, size_t *end) {
+    *end = 0;
+    for (int32_t i = 0; i < graph->value_count; i++) {
+        struct dqg_value *value = &graph->values[i];
+        if (value->steady) {
+            value->offset = *end;
+            if (!dqg_add_size(*end, value->bytes, end)) {
+                return false;
+            }
+        }
+    }
+    return true;
+}
+
 dqg_status dqg_graph_plan(struct dqg_graph *graph) {
+    if (!dqg_graph_sort_steady(graph)) {
+        return dqg_fail_memory(graph->context, "the network graph", (size_t)graph->node_count * sizeof *graph->nodes);
+    }
     for (int32_t i = 0; i < graph->value_count; i++) {
         graph->values[i].last_use = -1;
         if (!set_size(&graph->values[i])) {
@@ -157,14 +177,20 @@ dqg_status dqg_graph_plan(struct dqg_graph *graph) {
             note_use(graph, inputs[input], i);
         }
     }
+    size_t steady_bytes;
+    if (!place_steady(graph, &steady_bytes)) {
+        return dqg_fail(graph->context, DQG_ERROR_LIMIT, "a run of this size does not fit the address space");
+    }
+    graph->memory_bytes = steady_bytes;
     for (int32_t i = 0; i < graph->node_count; i++) {
         struct dqg_node *node = &graph->nodes[i];
         struct dqg_value *out = &graph->values[node->out];
         const struct dqg_value *residual = node->residual != DQG_NO_VALUE ? &graph->values[node->residual] : NULL;
-        if (residual != NULL && residual->last_use == i && node->residual != node->x) {
+        if (residual != NULL && residual->last_use == i && node->residual != node->x && !residual->steady &&
+            !out->steady) {
             out->offset = residual->offset;
-        } else {
-            out->offset = first_fit(graph, i, out);
+        } else if (!out->steady) {
+            out->offset = first_fit(graph, i, out, steady_bytes);
         }
         size_t end;
         if (!dqg_add_size(out->offset, out->bytes, &end) || !plan_lanes(graph, node)) {

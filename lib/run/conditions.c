@@ -103,6 +103,7 @@ static bool is_balanced(const struct dqg_run *run) {
 
 void dqg_run_summarize(struct dqg_run *run) {
     run->balanced = is_balanced(run);
+    run->exec.steady_done = false;
     run->conditioned = takes_more(&run->model->hyper);
     for (size_t i = 0; i < record_count(run); i++) {
         run->conditioned = run->conditioned || run->given.labels[i] >= 0;

@@ -102,6 +102,7 @@ dqg_status dqg_run_init_passes(struct dqg_run *run) {
             largest = graph;
         }
     }
+    run->exec.keep_steady = true;
     return dqg_exec_init(run->context, largest, &run->exec);
 }
 

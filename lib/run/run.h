@@ -260,7 +260,7 @@ void dqg_run_compose(const struct dqg_run *run, size_t image, const float *outpu
 /* Changes between steps; an evaluation under way starts again. image < 0: all; the index has been checked. */
 dqg_status dqg_run_check_guidance(const struct dqg_run *run, const struct dqg_guidance *guidance);
 dqg_status dqg_run_change_guidance(struct dqg_run *run, const struct dqg_guidance *guidance);
-/* After changes of conditions: what is known of all of them together. */
+/* After changes of conditions: find out again what is known of all of them together. */
 void dqg_run_summarize(struct dqg_run *run);
 
 /* The same for what else a condition says, or with index DQG_UNCONDITIONAL the unconditional. */
