@@ -364,6 +364,7 @@ enum {
 /* Option keys. Type, range, default and meaning: see the table that dqg_option_at() returns, or docs/options.md. */
 enum {
     DQG_MODEL_MEMORY_LIMIT = 100, /* int: most bytes the model may take; 0 no limit */
+    DQG_MODEL_VARIANT = 101,      /* text: which published network it is, where a file does not tell */
 
     DQG_SCHEDULER_SOLVER = 200,          /* text: how to move from point to point */
     DQG_SCHEDULER_SCHEDULE = 201,        /* text: the noise level as a function of time */

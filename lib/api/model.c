@@ -8,7 +8,8 @@
 static dqg_status load_source(struct dqg_context *context, struct dqg_source *source, const dqg_options *options,
                               dqg_model **model) {
     uint64_t limit = (uint64_t)dqg_option(options, DQG_MODEL_MEMORY_LIMIT).integer;
-    dqg_status status = dqg_model_open(context, source, limit, model);
+    const char *variant = dqg_option(options, DQG_MODEL_VARIANT).text;
+    dqg_status status = dqg_model_open(context, source, limit, variant, model);
     dqg_source_close(source);
     return status;
 }

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* The option table: one row drives setter, range check, command line, help text and docs/options.md. */
 #include "api/api.h"
-#include "model/graph.h"
+#include "model/model.h"
 #include "run/cache.h"
 #include "run/ras.h"
 #include "run/run.h"
@@ -24,6 +24,8 @@
 
 const struct dqg_option_row dqg_option_rows[] = {
     INT(MEMORY_LIMIT, MODEL, "memory-limit", 0, EXACT, 0, "most bytes the weights may take; 0 is no limit"),
+    TEXT(VARIANT, MODEL, "variant", dqg_variant_names, "",
+         "which PixArt it is, where the file does not tell; empty: as the file tells"),
 
     TEXT(SOLVER, SCHEDULER, "solver", dqg_solver_names, "euler", "how to move from point to point"),
     TEXT(SCHEDULE, SCHEDULER, "schedule", dqg_schedule_names, "flow", "noise level as a function of time"),

@@ -278,7 +278,7 @@ static void run_node(const struct dqg_exec *exec, const struct dqg_node *node, c
     switch (node->kind) {
     case DQG_NODE_TIMESTEP:
         dqg_op_timestep(dqg_exec_floats(exec, node->out), numbers_of(io, node->input), exec->samples * node->first,
-                        node->multiplier, out->columns / node->first);
+                        node->multiplier, dqg_exec_sample_rows(exec, out->rows) * out->columns / node->first);
         break;
     case DQG_NODE_LABEL:
         dqg_op_label(&exec->ops, dqg_exec_floats(exec, node->out), dqg_exec_floats(exec, node->x), node->weight,

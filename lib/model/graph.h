@@ -232,6 +232,9 @@ int32_t dqg_graph_timestep(struct dqg_graph *graph, const char *name, size_t wid
 /* count numbers of a sample, times factor, each embedded like a timestep: count * width columns. */
 int32_t dqg_graph_numbers(struct dqg_graph *graph, const char *name, enum dqg_graph_input input, size_t count,
                           double factor, size_t width);
+/* The same, each number a row of its own: count rows of width for each sample. */
+int32_t dqg_graph_number_rows(struct dqg_graph *graph, const char *name, enum dqg_graph_input input, size_t count,
+                              double factor, size_t width);
 /* Rows of floats: context, mask or pooled. */
 int32_t dqg_graph_input(struct dqg_graph *graph, const char *name, enum dqg_graph_input input, size_t columns);
 /* graph->tokens rows of a table for each sample. */

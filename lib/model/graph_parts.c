@@ -4,13 +4,21 @@
 
 /* ---- inputs and outputs ---- */
 
-int32_t dqg_graph_numbers(struct dqg_graph *graph, const char *name, enum dqg_graph_input input, size_t count,
-                          double factor, size_t width) {
+int32_t dqg_graph_number_rows(struct dqg_graph *graph, const char *name, enum dqg_graph_input input, size_t count,
+                              double factor, size_t width) {
     struct dqg_node node = dqg_node_make(DQG_NODE_TIMESTEP, name, DQG_NO_VALUE);
     node.input = input;
     node.first = count;
     node.multiplier = factor;
-    return dqg_graph_append(graph, node, graph->samples, count * width);
+    return dqg_graph_append(graph, node, graph->samples * count, width);
+}
+
+int32_t dqg_graph_numbers(struct dqg_graph *graph, const char *name, enum dqg_graph_input input, size_t count,
+                          double factor, size_t width) {
+    int32_t x = dqg_graph_number_rows(graph, name, input, count, factor, width);
+    graph->values[x].rows = graph->samples; /* the same floats */
+    graph->values[x].columns = count * width;
+    return x;
 }
 
 int32_t dqg_graph_timestep(struct dqg_graph *graph, const char *name, size_t width) {

@@ -227,9 +227,8 @@ static void count_weights(struct dqg_model *model) {
     for (size_t i = 0; i < model->weight_count; i++) {
         const struct dqg_weight *weight = &model->weights[i];
         model->weight_bytes += dqg_weight_bytes(weight);
-        if (strcmp(weight->name, "pos_embed") != 0) { /* a fixed table */
-            model->parameters += dqg_weight_count(weight);
-        }
+        bool fixed = strcmp(weight->name, "pos_embed") == 0 || strcmp(weight->name, "y_embedder.y_embedding") == 0;
+        model->parameters += fixed ? 0 : dqg_weight_count(weight); /* tables that are not trained do not count */
     }
 }
 
@@ -301,12 +300,34 @@ static dqg_status open_components(struct dqg_context *context, struct dqg_checkp
     return DQG_OK;
 }
 
+/* The caller's word goes first: it is found in place of the file's. */
+static dqg_status tell_variant(struct dqg_context *context, struct dqg_source *source, const char *variant) {
+    size_t bytes = (source->metadata_count + 1) * sizeof *source->metadata;
+    if (variant == NULL || variant[0] == '\0') {
+        return DQG_OK;
+    }
+    struct dqg_metadata *metadata = dqg_arena_alloc(&context->alloc, &source->arena, bytes);
+    if (metadata == NULL) {
+        return dqg_fail_memory(context, "the model's metadata", bytes);
+    }
+    metadata[0] = (struct dqg_metadata){"variant", variant};
+    for (size_t i = 0; i < source->metadata_count; i++) {
+        metadata[i + 1] = source->metadata[i];
+    }
+    source->metadata = metadata;
+    source->metadata_count++;
+    return DQG_OK;
+}
+
 dqg_status dqg_model_open(struct dqg_context *context, struct dqg_source *source, uint64_t memory_limit,
-                          struct dqg_model **model) {
+                          const char *variant, struct dqg_model **model) {
     struct dqg_checkpoint checkpoint;
     struct dqg_model *made = NULL;
     DQG_TRY(dqg_checkpoint_open(context, source, &checkpoint));
-    dqg_status status = open_components(context, &checkpoint, memory_limit, &made);
+    dqg_status status = tell_variant(context, &checkpoint.canonical, variant);
+    if (status >= 0) {
+        status = open_components(context, &checkpoint, memory_limit, &made);
+    }
     dqg_checkpoint_close(&checkpoint);
     if (status < 0 && made != NULL) {
         dqg_model_free(made);

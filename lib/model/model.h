@@ -37,6 +37,8 @@ struct dqg_hyper {
     bool shift_by_size;    /* a flow whose shift follows the number of tokens */
     const char *const (*scheduler)[2]; /* how it was trained, as options of schedulers and their values, NULL at the
                                           end; or NULL */
+    double latent_scale, latent_shift; /* of its latents, see dqg_picture_spec; scale 0: not known */
+    double position_step; /* between neighbouring tokens at the model's own size, where tables are computed */
 };
 
 struct dqg_family;
@@ -126,9 +128,12 @@ void dqg_checkpoint_close(struct dqg_checkpoint *checkpoint);
 
 /* ---- loading ---- */
 
-/* memory_limit: most bytes of weights, or 0. The source stays open. */
+/* What option and metadata 'variant' may say, where a file does not tell which of several published networks it is. */
+extern const char dqg_variant_names[];
+
+/* memory_limit: most bytes of weights, or 0. variant: in place of the metadata's, or NULL. The source stays open. */
 dqg_status dqg_model_open(struct dqg_context *context, struct dqg_source *source, uint64_t memory_limit,
-                          struct dqg_model **model);
+                          const char *variant, struct dqg_model **model);
 void dqg_model_free(struct dqg_model *model);
 
 /* ---- for families ---- */
@@ -142,6 +147,10 @@ dqg_status dqg_model_need(struct dqg_context *context, const struct dqg_model *m
 
 /* The value of a metadata key, or NULL. */
 const char *dqg_model_find_metadata(const struct dqg_model *model, const char *key);
+
+/* A number of the metadata; where that has none under this key, of "<folder>/config.json", the configuration of one
+ * network of a folder, or of "config.json". */
+bool dqg_model_number(const struct dqg_model *model, const char *folder, const char *key, double *number);
 
 /* ---- evaluation ---- */
 

@@ -265,7 +265,7 @@ static void test_openclip(void **state) {
     }
     assert_ok(
         dqg_source_open_mapped(context, &file, 1, false, mappings, count, file.metadata, file.metadata_count, &open));
-    assert_ok(dqg_model_open(context, &open, 0, &model));
+    assert_ok(dqg_model_open(context, &open, 0, NULL, &model));
     check_clip(model, "clip_wide", true);
     dqg_model_release(model);
     dqg_source_close(&open);
