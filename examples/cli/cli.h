@@ -58,6 +58,7 @@ struct cli {
     dqg_context *context;
     struct progress progress;
     const char *backend; /* --backend, or NULL */
+    const char *variant; /* --variant, or NULL */
     int64_t threads;     /* --threads */
     bool quiet;
     bool verbose;

@@ -96,9 +96,17 @@ static void on_log(void *user, int32_t level, const char *message) {
 }
 
 dqg_model *cli_load(struct cli *cli, const char *path, int *exit_code) {
-    dqg_model *model;
+    dqg_model *model = NULL;
+    dqg_options *options;
     progress_begin(&cli->progress, "loading");
-    dqg_status status = dqg_model_load(cli->context, path, NULL, &model);
+    dqg_status status = dqg_options_create(cli->context, DQG_OPTIONS_MODEL, &options);
+    if (status >= 0 && cli->variant != NULL) {
+        status = dqg_options_parse(options, "variant", cli->variant);
+    }
+    if (status >= 0) {
+        status = dqg_model_load(cli->context, path, options, &model);
+    }
+    dqg_options_destroy(options);
     progress_end(&cli->progress);
     *exit_code = EXIT_OK;
     if (status < 0) {

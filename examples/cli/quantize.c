@@ -53,6 +53,10 @@ static int configure(struct cli *cli, struct quantize *job) {
     for (size_t i = 0; code == EXIT_OK && i < job->metadata.count; i++) {
         code = apply_pair(cli, job->quantizer, "meta", job->metadata.items[i], false, dqg_quantizer_set_metadata);
     }
+    if (code == EXIT_OK && cli->variant != NULL &&
+        (status = dqg_quantizer_set_metadata(job->quantizer, "variant", cli->variant)) < 0) {
+        code = cli_library_error(cli, status, "note the variant");
+    }
     return code;
 }
 
