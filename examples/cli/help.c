@@ -29,7 +29,7 @@ static bool common_row(const struct args *args, size_t index, struct arg_row *ro
         {"threads", 0, ARG_INT, "N", "threads to work with; 0: one for each CPU (default 0)", 0, 256, &cli->threads},
         {"backend", 0, ARG_TEXT, "NAME", "kernels: auto, scalar, avx2, avx512, neon (default auto)", 0, 0,
          &cli->backend},
-        {"variant", 0, ARG_TEXT, "NAME", "which published PixArt it is, where a file does not tell: sigma-1024 ...", 0, 0,
+        {"variant", 0, ARG_TEXT, "NAME", "which PixArt a file holds that does not tell: sigma-1024 ...", 0, 0,
          &cli->variant},
         {"quiet", 'q', ARG_FLAG, NULL, "no progress bar and no summary", 0, 0, &cli->quiet},
         {"verbose", 'v', ARG_FLAG, NULL, "tell what is going on", 0, 0, &cli->verbose},

@@ -1,16 +1,16 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * PixArt against diffusers: alpha, with embedded sizes and without, and Sigma, of reduced width, on the grid of training
- * and another; hidden tokens; tensors under both kinds of names; what tells the variants apart; counts at full size.
+ * PixArt against diffusers: alpha, with embedded sizes and without, and Sigma, of reduced width, on their own grid and
+ * another, with hidden tokens, under both kinds of names; perturbed and partial graphs; at 4 bits.
  */
 #include <math.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 
 #include "check.h"
 #include "model/model.h"
 #include "npy.h"
-#include "tensor/format.h"
 #include "tiny_model.h"
 
 static const double limit = 1e-4; /* largest relative error of the float path */
@@ -153,11 +153,103 @@ static void test_sigma(void **state) {
     check_case("sigma", false, "12x12", "6x18");
 }
 
+/* ---- graphs ---- */
+
+/* Where the last operator of this name stands, or -1. */
+static int32_t place_of(const struct dqg_graph *graph, const char *name) {
+    int32_t place = -1;
+    for (int32_t i = 0; i < graph->node_count; i++) {
+        place = strcmp(graph->nodes[i].name, name) == 0 ? i : place;
+    }
+    return place;
+}
+
+static int32_t count_nodes(dqg_context *context, const dqg_model *model, const struct dqg_graph_config *config) {
+    struct dqg_graph graph;
+    if (dqg_model_graph(context, model, config, &graph) != DQG_OK) {
+        fail_msg("%s", dqg_context_error(context));
+    }
+    /* What depends on the prompt alone comes first. */
+    assert_true(place_of(&graph, "blocks.0.cross_attn.kv_linear") < place_of(&graph, "timestep"));
+    int32_t count = graph.node_count;
+    assert_int_equal(graph.blocks.count, config->perturbation != NULL && config->perturbation->kind ? 1 : 2);
+    dqg_graph_free(&graph);
+    return count;
+}
+
+static void test_graphs(void **state) {
+    static const int64_t second = 1;
+    struct dqg_perturbation skip = {DQG_PERTURB_SKIP, &second, 1}, identity = {DQG_PERTURB_ATTENTION, &second, 1};
+    struct dqg_graph_config config = {.samples = 1};
+    dqg_context *context;
+    (void)state;
+    assert_ok(dqg_context_create(NULL, &context));
+    dqg_model *model = load(context, "tests/golden/pixart/alpha_own.safetensors");
+    int32_t whole = count_nodes(context, model, &config);
+    config.perturbation = &identity;
+    assert_int_equal(count_nodes(context, model, &config), whole);
+    config.perturbation = &skip;
+    assert_int_equal(count_nodes(context, model, &config), whole - 13); /* the other's table is folded, too */
+    config.perturbation = NULL;
+    config.keep_keys = true;
+    config.active_tokens = 3;
+    assert_int_equal(count_nodes(context, model, &config), whole + 1);
+    dqg_model_release(model);
+    dqg_context_destroy(context);
+}
+
+/* ---- 4 bits ---- */
+
+static double quantized_error(dqg_context *context, const char *from, const char *rule, const char *format,
+                              const struct golden *golden, const char *base) {
+    char directory[128], path[192], to[192];
+    dqg_quantizer *quantizer;
+    assert_int_equal(tiny_dir_make(directory, sizeof directory), 0);
+    snprintf(path, sizeof path, "tests/golden/pixart/%s.safetensors", from);
+    tiny_path(to, sizeof to, directory, "small.dqg");
+    assert_ok(dqg_quantizer_create(context, NULL, &quantizer));
+    if (rule != NULL) {
+        assert_ok(dqg_quantizer_add_rule(quantizer, rule, format));
+    }
+    if (dqg_quantizer_run(quantizer, path, to) != DQG_OK) {
+        fail_msg("%s: %s", path, dqg_context_error(context));
+    }
+    dqg_model *model = load(context, to);
+    double error = evaluate(context, model, golden, base, NULL);
+    dqg_model_release(model);
+    dqg_quantizer_destroy(quantizer);
+    tiny_dir_remove(directory);
+    return error;
+}
+
+static void test_quantized(void **state) {
+    static const char *const names[][2] = {{"alpha", "alpha_8x8"}, {"sigma", "sigma_6x18"}};
+    (void)state;
+    dqg_context *context;
+    assert_ok(dqg_context_create(NULL, &context));
+    for (size_t i = 0; i < 2; i++) {
+        struct golden golden = {0};
+        char own[32], other[32];
+        snprintf(own, sizeof own, "%s_own", names[i][0]);
+        snprintf(other, sizeof other, "%s_diffusers", names[i][0]);
+        read_golden(names[i][0], false, &golden);
+        double int4 = quantized_error(context, own, NULL, NULL, &golden, names[i][1]);
+        double int8 = quantized_error(context, own, "*", "int8", &golden, names[i][1]);
+        printf("%s relative error with int4 %.3f, with int8 %.4f\n", names[i][1], int4, int8);
+        assert_true(quantized_error(context, other, NULL, NULL, &golden, names[i][1]) == int4);
+        assert_true(int4 < 0.14 && int8 < 0.02); /* a cosine of 0.99 */
+        free_golden(&golden);
+    }
+    dqg_context_destroy(context);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_alpha),
         cmocka_unit_test(test_alpha_with_sizes),
         cmocka_unit_test(test_sigma),
+        cmocka_unit_test(test_graphs),
+        cmocka_unit_test(test_quantized),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

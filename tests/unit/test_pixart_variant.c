@@ -266,7 +266,7 @@ static void test_asked(void **state) {
     fails((struct dqg_metadata){"a", "b"}, 300, DQG_ERROR_UNSUPPORTED, "sigma-256, sigma-512", "alpha-256");
     fails((struct dqg_metadata){"config.json", "{\"sample_size\": 33}"}, 0, DQG_ERROR_FORMAT, "33", "?");
     fails((struct dqg_metadata){"config.json", "{\"sample_size\": 1e300}"}, 0, DQG_ERROR_UNSUPPORTED, "sigma-512", "?");
-    fails((struct dqg_metadata){"config.json", "{\"sample_size\": 64, "}, 300, DQG_ERROR_UNSUPPORTED, "sigma-512", "?");
+    fails((struct dqg_metadata){"config.json", "{\"sample_size\": "}, 300, DQG_ERROR_UNSUPPORTED, "sigma-512", "?");
     fails((struct dqg_metadata){"num_heads", "5"}, 0, DQG_ERROR_FORMAT, "num_heads", "?");
 }
 
