@@ -39,16 +39,22 @@ static const float *vector(struct dqg_picture *picture, const char *prefix, cons
     return weight->codes;
 }
 
-int32_t dqg_picture_norm(struct dqg_picture *picture, const char *prefix, int32_t x, size_t groups, float epsilon,
-                         enum dqg_activation activation) {
+int32_t dqg_picture_norm_modulated(struct dqg_picture *picture, const char *prefix, int32_t x, size_t groups,
+                                   float epsilon, enum dqg_activation activation, int32_t modulation,
+                                   size_t shift_column, size_t scale_column) {
     size_t channels = picture->graph->values[x].columns;
     const float *factor = vector(picture, prefix, "weight", channels),
                 *bias = vector(picture, prefix, "bias", channels);
     if (channels % groups != 0) {
         return dqg_picture_fail(picture, prefix, "weight", "cannot be cut into the groups of its norm", x);
     }
-    return dqg_graph_group_norm(picture->graph, dqg_picture_name(picture, prefix, ""), x, groups, factor, bias, epsilon,
-                                activation);
+    return dqg_graph_group_norm_modulated(picture->graph, dqg_picture_name(picture, prefix, ""), x, groups, factor,
+                                          bias, epsilon, activation, modulation, shift_column, scale_column);
+}
+
+int32_t dqg_picture_norm(struct dqg_picture *picture, const char *prefix, int32_t x, size_t groups, float epsilon,
+                         enum dqg_activation activation) {
+    return dqg_picture_norm_modulated(picture, prefix, x, groups, epsilon, activation, DQG_NO_VALUE, 0, 0);
 }
 
 static int32_t convolve(struct dqg_picture *picture, const char *prefix, int32_t x, enum dqg_picture_conv form,
@@ -85,8 +91,9 @@ int32_t dqg_picture_conv(struct dqg_picture *picture, const char *prefix, int32_
     return convolve(picture, prefix, x, form, needs_bias, DQG_NO_VALUE);
 }
 
-int32_t dqg_picture_conv_added(struct dqg_picture *picture, const char *prefix, int32_t x, int32_t addend) {
-    return convolve(picture, prefix, x, DQG_CONV_SAME, true, addend);
+int32_t dqg_picture_conv_added(struct dqg_picture *picture, const char *prefix, int32_t x, enum dqg_picture_conv form,
+                               int32_t addend) {
+    return convolve(picture, prefix, x, form, true, addend);
 }
 
 int32_t dqg_picture_linear(struct dqg_picture *picture, const char *prefix, int32_t x, bool needs_bias) {

@@ -35,10 +35,15 @@ int32_t dqg_picture_fail(struct dqg_picture *picture, const char *prefix, const 
  * added where there is one. */
 int32_t dqg_picture_conv(struct dqg_picture *picture, const char *prefix, int32_t x, enum dqg_picture_conv form,
                          bool needs_bias);
-/* Of form DQG_CONV_SAME; addend has a row for each sample, which is added to all its pixels. */
-int32_t dqg_picture_conv_added(struct dqg_picture *picture, const char *prefix, int32_t x, int32_t addend);
+/* addend: a row for each sample, which is added to all its pixels, or DQG_NO_VALUE. */
+int32_t dqg_picture_conv_added(struct dqg_picture *picture, const char *prefix, int32_t x, enum dqg_picture_conv form,
+                               int32_t addend);
 int32_t dqg_picture_norm(struct dqg_picture *picture, const char *prefix, int32_t x, size_t groups, float epsilon,
                          enum dqg_activation activation);
+/* modulation: shift and scale of each sample are columns of it, see graph.h; or DQG_NO_VALUE. */
+int32_t dqg_picture_norm_modulated(struct dqg_picture *picture, const char *prefix, int32_t x, size_t groups,
+                                   float epsilon, enum dqg_activation activation, int32_t modulation,
+                                   size_t shift_column, size_t scale_column);
 /* Products and layer norms of rows, whatever these stand for. */
 int32_t dqg_picture_linear(struct dqg_picture *picture, const char *prefix, int32_t x, bool needs_bias);
 int32_t dqg_picture_layer_norm(struct dqg_picture *picture, const char *prefix, int32_t x, float epsilon);

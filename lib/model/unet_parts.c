@@ -60,7 +60,7 @@ static int32_t build_residual(struct dqg_unet *unet, const char *prefix, int32_t
     char name[DQG_UNET_NAME];
     int32_t y = dqg_picture_norm(picture, join(name, prefix, "in_layers.0"), x, GROUPS, norm_epsilon, DQG_ACT_SILU);
     int32_t time = linear(unet, prefix, "emb_layers.1", unet->condition, true);
-    y = dqg_picture_conv_added(picture, join(name, prefix, "in_layers.2"), y, time);
+    y = dqg_picture_conv_added(picture, join(name, prefix, "in_layers.2"), y, DQG_CONV_SAME, time);
     y = dqg_picture_norm(picture, join(name, prefix, "out_layers.0"), y, GROUPS, norm_epsilon, DQG_ACT_SILU);
     if (has(unet, prefix, "skip_connection.weight")) {
         x = dqg_picture_conv(picture, join(name, prefix, "skip_connection"), x, DQG_CONV_SAME, true);
