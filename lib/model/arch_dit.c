@@ -28,16 +28,6 @@ static const char *block_name(char buffer[64], size_t block, const char *part) {
     return buffer;
 }
 
-/* An integer of the metadata, or fallback where it is absent; 0 where it is not a positive number. */
-static size_t metadata_size(const struct dqg_model *model, const char *key, size_t fallback) {
-    const char *text = dqg_model_find_metadata(model, key);
-    int64_t value;
-    if (text == NULL) {
-        return fallback;
-    }
-    return dqg_parse_int64(text, strlen(text), &value) && value > 0 && value <= 1 << 20 ? (size_t)value : 0;
-}
-
 /* The published sizes; other models name their heads in the metadata. */
 static size_t published_heads(size_t hidden) {
     switch (hidden) {
@@ -86,7 +76,7 @@ static dqg_status check_tensors(struct dqg_context *context, const struct dqg_mo
 /* The latent's sides: of the position table, which is square, or of the metadata. */
 static dqg_status find_size(struct dqg_context *context, struct dqg_model *model) {
     struct dqg_hyper *hyper = &model->hyper;
-    size_t side = metadata_size(model, "input_size", 32);
+    size_t side = dqg_model_metadata_size(model, "input_size", 32);
     const struct dqg_weight *table = dqg_model_find(model, "pos_embed");
     if (table != NULL) {
         bool shaped = table->rank == 3 && table->shape[0] == 1 && (size_t)table->shape[2] == hyper->hidden;
@@ -135,7 +125,7 @@ static dqg_status configure(struct dqg_context *context, struct dqg_model *model
     while (hyper->depth < 4096 && dqg_model_find(model, block_name(name, hyper->depth, "attn.qkv.weight")) != NULL) {
         hyper->depth++;
     }
-    hyper->heads = metadata_size(model, "num_heads", published_heads(hyper->hidden));
+    hyper->heads = dqg_model_metadata_size(model, "num_heads", published_heads(hyper->hidden));
     if (hyper->heads == 0 || hyper->hidden % hyper->heads != 0 || hyper->hidden % 4 != 0 ||
         hyper->hidden / hyper->heads > DQG_ATTENTION_WIDTH) {
         return dqg_fail(context, DQG_ERROR_FORMAT,
@@ -224,7 +214,8 @@ static dqg_status build(const struct dqg_model *model, struct dqg_graph *graph) 
     c = linear(model, graph, "t_embedder.mlp.0", c);
     c = dqg_graph_activate(graph, "t_embedder.act", c, DQG_ACT_SILU);
     c = linear(model, graph, "t_embedder.mlp.2", c);
-    c = dqg_graph_label(graph, "y_embedder", c, dqg_model_find(model, "y_embedder.embedding_table.weight"));
+    c = dqg_graph_label(graph, "y_embedder", c, dqg_model_find(model, "y_embedder.embedding_table.weight"),
+                        hyper->classes);
     c = dqg_graph_activate(graph, "condition", c, DQG_ACT_SILU);
     int32_t x = dqg_graph_patchify(graph, "patchify", dqg_model_find(model, "x_embedder.proj.weight"));
     x = linear(model, graph, "x_embedder.proj", x);

@@ -225,9 +225,12 @@ static void run_active(const struct dqg_exec *exec, const struct dqg_node *node,
 static void run_attention(const struct dqg_exec *exec, const struct dqg_node *node, const struct dqg_exec_io *io) {
     const struct dqg_value *out = dqg_exec_value(exec, node->out);
     if (node->identity) {
-        dqg_op_copy_columns(&exec->ops, dqg_exec_floats(exec, node->out), out->ld,
-                            dqg_exec_floats(exec, node->v) + node->v_column, dqg_exec_value(exec, node->v)->ld,
-                            dqg_exec_rows(exec, out), out->columns);
+        size_t width = out->columns / node->heads;
+        for (size_t head = 0; head < node->heads; head++) {
+            dqg_op_copy_columns(&exec->ops, dqg_exec_floats(exec, node->out) + head * width, out->ld,
+                                dqg_exec_floats(exec, node->v) + node->v_column + head * node->head_columns,
+                                dqg_exec_value(exec, node->v)->ld, dqg_exec_rows(exec, out), width);
+        }
         return;
     }
     struct dqg_attention_args args = {
@@ -244,6 +247,7 @@ static void run_attention(const struct dqg_exec *exec, const struct dqg_node *no
         .width = out->columns / node->heads,
         .queries = dqg_exec_sample_rows(exec, out->rows),
         .keys = dqg_exec_sample_rows(exec, dqg_exec_value(exec, node->k)->rows),
+        .head_columns = node->head_columns,
         .scale = node->scale,
         .counts = node->counted ? io->lengths : NULL,
         .causal = node->causal,
@@ -282,7 +286,7 @@ static void run_node(const struct dqg_exec *exec, const struct dqg_node *node, c
         break;
     case DQG_NODE_LABEL:
         dqg_op_label(&exec->ops, dqg_exec_floats(exec, node->out), dqg_exec_floats(exec, node->x), node->weight,
-                     io->labels, exec->samples);
+                     node->first, io->labels, exec->samples);
         break;
     case DQG_NODE_PATCHIFY:
         patches.pixel_padded = node->pixel_padded;

@@ -85,6 +85,15 @@ const char *dqg_model_find_metadata(const struct dqg_model *model, const char *k
     return NULL;
 }
 
+size_t dqg_model_metadata_size(const struct dqg_model *model, const char *key, size_t fallback) {
+    const char *text = dqg_model_find_metadata(model, key);
+    int64_t value;
+    if (text == NULL) {
+        return fallback;
+    }
+    return dqg_parse_int64(text, strlen(text), &value) && value > 0 && value <= 1 << 20 ? (size_t)value : 0;
+}
+
 const struct dqg_model *dqg_model_autoencoder(const struct dqg_model *model) {
     const struct dqg_model *found = model->hyper.reduction > 0 ? model : NULL;
     for (size_t i = 0; i < model->part_count && found == NULL; i++) {

@@ -71,9 +71,11 @@ void dqg_node_inputs(const struct dqg_node *node, int32_t inputs[DQG_NODE_INPUTS
     memcpy(inputs, all, sizeof all);
 }
 
-int32_t dqg_graph_label(struct dqg_graph *graph, const char *name, int32_t x, const struct dqg_weight *table) {
+int32_t dqg_graph_label(struct dqg_graph *graph, const char *name, int32_t x, const struct dqg_weight *table,
+                        size_t classes) {
     struct dqg_node node = dqg_node_make(DQG_NODE_LABEL, name, x);
     node.weight = table;
+    node.first = classes;
     return dqg_graph_append(graph, node, graph->samples, table->size.columns);
 }
 
@@ -193,6 +195,7 @@ int32_t dqg_graph_attention_to(struct dqg_graph *graph, const char *name, const 
     node.k_column = args->k_column;
     node.v_column = args->v_column;
     node.heads = args->heads;
+    node.head_columns = args->head_columns > 0 ? args->head_columns : args->width / args->heads;
     node.scores = args->scores;
     node.scale = args->scale;
     node.causal = args->causal;

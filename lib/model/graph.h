@@ -121,10 +121,11 @@ struct dqg_node {
     bool rms;                            /* a norm that takes no mean off */
     bool gated;                          /* a product that a gated unit was folded into */
     size_t heads;                        /* of an attention; groups of a group norm */
-    size_t first;                        /* row of a slice; numbers for each sample of a timestep embedding */
+    size_t first; /* row of a slice or of no class; numbers for each sample of a timestep embedding */
     double multiplier;                   /* that are embedded */
     size_t pixel_padded;                 /* of patches, see struct dqg_patches */
     size_t q_column, k_column, v_column; /* of an attention, in its inputs' rows */
+    size_t head_columns;                 /* from one head there to the next */
     bool causal;                         /* a token sees none that come after it */
     bool counted;                        /* of keys the first io.lengths of each sample */
     bool self;                           /* attention of the image's tokens to themselves */
@@ -239,7 +240,9 @@ int32_t dqg_graph_number_rows(struct dqg_graph *graph, const char *name, enum dq
 int32_t dqg_graph_input(struct dqg_graph *graph, const char *name, enum dqg_graph_input input, size_t columns);
 /* graph->tokens rows of a table for each sample. */
 int32_t dqg_graph_tokens(struct dqg_graph *graph, const char *name, const struct dqg_weight *table);
-int32_t dqg_graph_label(struct dqg_graph *graph, const char *name, int32_t x, const struct dqg_weight *table);
+/* x plus the row of the label; of no class: plus row classes, or x alone where the table has no such row. */
+int32_t dqg_graph_label(struct dqg_graph *graph, const char *name, int32_t x, const struct dqg_weight *table,
+                        size_t classes);
 /* In the order of columns of weight, which is multiplied next; NULL: by channels, which for patches of one pixel makes
  * rows of channels, what convolutions read. */
 int32_t dqg_graph_patchify(struct dqg_graph *graph, const char *name, const struct dqg_weight *weight);
@@ -281,6 +284,7 @@ int32_t dqg_graph_attention(struct dqg_graph *graph, const char *name, int32_t q
 struct dqg_graph_attention_args {
     int32_t q, k, v;
     size_t q_column, k_column, v_column, width, heads;
+    size_t head_columns; /* from one head to the next; 0: its width */
     int32_t mask;        /* (samples, keys) or DQG_NO_VALUE: added to scores, -infinity hides a key */
     const float *scores; /* [heads][queries][keys] or NULL: added to scores; in place of a mask */
     float scale;         /* of scores; 0: 1 / sqrt(width of a head) */

@@ -56,9 +56,12 @@ static dqg_status read_classes(struct dqg_context *context, struct dqg_model *mo
     return DQG_OK;
 }
 
-/* Metadata 'layout' says what a pixel-space model's channels are. */
+/* Metadata 'layout' says what a pixel-space model's channels are; families may know it. */
 static int32_t image_layout(const struct dqg_model *model, const char *text) {
     size_t channels = model->hyper.channels;
+    if (text == NULL && model->hyper.signed_picture && model->hyper.reduction == 0) {
+        text = channels == 3 ? "RGB" : "";
+    }
     if (text == NULL || (strncmp(text, "RGB", 3) != 0 && strncmp(text, "grey", 4) != 0) || channels < 1 ||
         channels > 4) {
         return DQG_IMAGE_NONE;

@@ -18,11 +18,14 @@ struct dqg_hyper {
     double timestep_scale;
     size_t vocabulary;     /* of a text encoder, else 0 */
     size_t attention;      /* width of all its heads together */
+    size_t head_width;     /* of attention that has as many heads as its channels give, else 0 */
+    bool heads_first;      /* rows of qkv are those of the heads, one after the other */
     size_t positions;      /* most tokens of a prompt; 0: any number */
     size_t projection;     /* columns of its pooled row after the projection, or 0 */
     enum dqg_activation activation;
     /* Of autoencoders: sides of a picture to those of its latent; channels of what encoding hands on at that size, 0
-     * without an encoder; the largest value that a latent may approach, 0 for any; pictures are -1..1, else 0..1. */
+     * without an encoder; the largest value that a latent may approach, 0 for any; pictures are -1..1, else 0..1; so
+     * are samples of a denoiser of pictures. */
     size_t reduction, encoded;
     double latent_limit;
     bool signed_picture;
@@ -86,6 +89,8 @@ struct dqg_family {
     /* The family's own name of a tensor that others call name; false where it has none. NULL: nobody calls them
      * otherwise. to is zeroed but for parts, which is 1. */
     bool (*rename)(const char *name, struct dqg_rename *to);
+    /* In its place, of a family where other names say what a name means: source has them, behind prefix. */
+    bool (*rename_in)(const struct dqg_source *source, const char *prefix, const char *name, struct dqg_rename *to);
     /* Read the hyper-parameters, check every tensor's shape. */
     dqg_status (*configure)(struct dqg_context *context, struct dqg_model *model);
     /* Emit the operators; graph->samples, height and width are set. */
@@ -147,6 +152,8 @@ dqg_status dqg_model_need(struct dqg_context *context, const struct dqg_model *m
 
 /* The value of a metadata key, or NULL. */
 const char *dqg_model_find_metadata(const struct dqg_model *model, const char *key);
+/* An integer of the metadata, or fallback where it is absent; 0 where it is no number of 1..2^20. */
+size_t dqg_model_metadata_size(const struct dqg_model *model, const char *key, size_t fallback);
 
 /* A number of the metadata; where that has none under this key, of "<folder>/config.json", the configuration of one
  * network of a folder, or of "config.json". */

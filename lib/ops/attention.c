@@ -34,6 +34,11 @@ bool dqg_op_attention_shared(const struct dqg_context *context, size_t samples, 
            dqg_mul_size(slots, dqg_attention_packed_bytes(keys, width), bytes);
 }
 
+/* The column of a head in rows of q, k and v. */
+static size_t column_of(const struct dqg_attention_args *args, size_t head) {
+    return head * (args->head_columns > 0 ? args->head_columns : args->width);
+}
+
 static size_t keys_of(const struct dqg_attention_args *args, size_t sample) {
     return args->counts != NULL ? dqg_min_size((size_t)args->counts[sample], args->keys) : args->keys;
 }
@@ -43,13 +48,13 @@ static void attend(const struct attention_task *task, size_t sample, size_t head
                    size_t lane) {
     const struct dqg_attention_args *args = task->args;
     size_t first = block * DQG_ATTENTION_QUERIES;
-    size_t query = sample * args->queries + first, key = sample * args->keys, column = head * args->width;
+    size_t query = sample * args->queries + first, key = sample * args->keys, column = column_of(args, head);
     struct dqg_attention kernel = {
         .q = args->q + query * args->ld_q + column,
         .k = args->k + key * args->ld_k + column,
         .v = args->v + key * args->ld_v + column,
         .packed = packed,
-        .out = args->out + query * args->ld_out + column,
+        .out = args->out + query * args->ld_out + head * args->width,
         .ld_q = args->ld_q,
         .ld_k = args->ld_k,
         .ld_v = args->ld_v,
@@ -75,7 +80,7 @@ static void attend(const struct attention_task *task, size_t sample, size_t head
 /* Pack a head into one of the slots of shared memory. */
 static const void *pack(const struct attention_task *task, size_t sample, size_t head, size_t slot) {
     const struct dqg_attention_args *args = task->args;
-    size_t row = sample * args->keys, column = head * args->width;
+    size_t row = sample * args->keys, column = column_of(args, head);
     char *packed = task->ops->shared + slot * task->packed_bytes;
     task->ops->kernels->attention_pack_f32_i8(packed, args->k + row * args->ld_k + column, args->ld_k,
                                               args->v + row * args->ld_v + column, args->ld_v, keys_of(args, sample),

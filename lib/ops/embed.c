@@ -47,15 +47,18 @@ void dqg_op_tokens(const struct dqg_ops *ops, float *out, const struct dqg_weigh
     dqg_parallel(ops->context, (count + CHUNK_TOKENS - 1) / CHUNK_TOKENS, tokens_chunk, &task);
 }
 
-void dqg_op_label(const struct dqg_ops *ops, float *out, const float *in, const struct dqg_weight *table,
+void dqg_op_label(const struct dqg_ops *ops, float *out, const float *in, const struct dqg_weight *table, size_t null,
                   const int32_t *labels, size_t samples) {
     size_t columns = table->size.columns;
-    for (size_t s = 0; s < samples; s++) {
-        size_t row = labels[s] >= 0 ? (size_t)labels[s] : table->size.rows - 1;
-        float *to = out + s * columns;
-        dqg_weight_decode_rows(table, row, 1, to, ops->scratch);
+    for (size_t s = 0; s < samples; s++, in += columns, out += columns) {
+        size_t row = labels[s] >= 0 ? (size_t)labels[s] : null;
+        if (row >= table->size.rows) {
+            memcpy(out, in, columns * sizeof *out);
+            continue;
+        }
+        dqg_weight_decode_rows(table, row, 1, out, ops->scratch);
         for (size_t i = 0; i < columns; i++) {
-            to[i] += in[s * columns + i];
+            out[i] += in[i];
         }
     }
 }

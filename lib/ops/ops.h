@@ -192,7 +192,8 @@ struct dqg_attention_args {
     float *out;         /* [samples * queries][ld_out] */
     size_t ld_q, ld_k, ld_v, ld_out;
     size_t samples, heads, width, queries, keys;
-    float scale;       /* 0: 1 / sqrt(width) */
+    size_t head_columns; /* from one head of q, k and v to the next; 0: width */
+    float scale;         /* 0: 1 / sqrt(width) */
     const float *bias; /* added to scaled scores, -infinity hides a key: [samples][heads][queries][keys], or NULL */
     size_t bias_sample, bias_head, bias_query; /* its strides in floats; 0: the same for all */
     const int32_t *counts; /* [samples]: only so many of the keys are there, 1..keys; NULL: all */
@@ -214,8 +215,9 @@ void dqg_op_timestep(float *out, const double *numbers, size_t count, double fac
 void dqg_op_tokens(const struct dqg_ops *ops, float *out, const struct dqg_weight *table, const int32_t *tokens,
                    size_t count);
 
-/* out[s] = in[s] + table[label[s]]; table is a matrix of rows x columns; a negative label takes the last row. */
-void dqg_op_label(const struct dqg_ops *ops, float *out, const float *in, const struct dqg_weight *table,
+/* out[s] = in[s] + table[label[s]]; table is a matrix of rows x columns; a negative label takes row null, or adds
+ * nothing where there is no such row. */
+void dqg_op_label(const struct dqg_ops *ops, float *out, const float *in, const struct dqg_weight *table, size_t null,
                   const int32_t *labels, size_t samples);
 
 /* Images (samples, channels, height, width) to rows of patches (samples * tokens, columns) in the order of a

@@ -22,6 +22,12 @@ static dqg_status find_cut(struct dqg_context *context, int32_t branch, struct d
         return dqg_fail(context, DQG_ERROR_UNSUPPORTED, "step caches need a network that is a chain of blocks");
     }
     struct dqg_span first = graph->blocks.spans[0], last = graph->blocks.spans[graph->blocks.count - 1];
+    bool by_block = cache->kind == DQG_CACHE_FIRST_BLOCK || cache->kind == DQG_CACHE_TEACACHE;
+    if (by_block && (first.input == DQG_NO_VALUE ||
+                     dqg_cut_floats(graph, first.enter) != dqg_cut_floats(graph, last.leave))) {
+        return dqg_fail(context, DQG_ERROR_UNSUPPORTED,
+                        "blocks of this network differ in size: of step caches, use deepcache or easycache");
+    }
     cache->first = first;
     cache->observe = graph->values[first.enter].producer + 1;
     cache->stored_floats = dqg_cut_floats(graph, last.leave);
