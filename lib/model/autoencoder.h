@@ -9,34 +9,9 @@
 #ifndef DQG_AUTOENCODER_H
 #define DQG_AUTOENCODER_H
 
-#include "model/model.h"
+#include "model/picture_parts.h"
 
-/* ---- for families: picture_parts.c ---- */
-
-struct dqg_picture {
-    const struct dqg_model *model;
-    struct dqg_graph *graph;
-    size_t height, width; /* of the rows in hand */
-};
-
-enum dqg_picture_conv {
-    DQG_CONV_SAME,
-    DQG_CONV_HALF,     /* stride 2, a border all around */
-    DQG_CONV_HALF_END, /* stride 2, a border at the right and bottom only */
-    DQG_CONV_DOUBLE    /* after doubling by the nearest pixel */
-};
-
-/* "<prefix>.<part>" where it is a tensor, or NULL. */
-const struct dqg_weight *dqg_picture_find(const struct dqg_model *model, const char *prefix, const char *part);
-
-/* Each returns x and marks the graph as failed where a tensor is missing or does not fit. */
-int32_t dqg_picture_conv(struct dqg_picture *picture, const char *prefix, int32_t x, enum dqg_picture_conv form,
-                         bool needs_bias);
-int32_t dqg_picture_norm(struct dqg_picture *picture, const char *prefix, int32_t x, size_t groups, float epsilon,
-                         enum dqg_activation activation);
-
-/* A name that lives as long as the graph. */
-const char *dqg_picture_name(struct dqg_picture *picture, const char *prefix, const char *part);
+/* ---- for families ---- */
 
 /* Rows of the graph's own size: from an image, or as another graph left them. */
 int32_t dqg_picture_start(struct dqg_picture *picture, enum dqg_stage stage, size_t columns);

@@ -55,12 +55,16 @@ struct placed {
     struct dqg_rename to;
 };
 
-static bool rename_tensor(const struct candidate *candidate, const char *name, struct dqg_rename *to) {
+static bool rename_tensor(const struct dqg_source *source, const struct candidate *candidate, const char *name,
+                          struct dqg_rename *to) {
     size_t length = strlen(candidate->prefix);
     if (strncmp(name, candidate->prefix, length) != 0) {
         return false;
     }
     *to = (struct dqg_rename){.parts = 1};
+    if (candidate->family->rename_in != NULL) {
+        return candidate->family->rename_in(source, candidate->prefix, name + length, to);
+    }
     if (candidate->family->rename != NULL) {
         return candidate->family->rename(name + length, to);
     }
@@ -73,7 +77,7 @@ static bool has_marker(const struct dqg_source *source, const struct candidate *
     struct dqg_rename to;
     const char *marker = candidate->family->marker;
     for (size_t i = 0; i < source->tensor_count; i++) {
-        if (rename_tensor(candidate, source->tensors[i].name, &to) &&
+        if (rename_tensor(source, candidate, source->tensors[i].name, &to) &&
             (marker == NULL || strcmp(to.name, marker) == 0)) {
             return true;
         }
@@ -116,7 +120,7 @@ static dqg_status place_tensors(struct builder *builder, const struct candidate 
     DQG_TRY(from_arena(builder, source->tensor_count, sizeof *builder->order, &builder->order));
     for (size_t i = 0; i < source->tensor_count; i++) {
         struct placed *placed = &builder->placed[builder->placed_count];
-        if (rename_tensor(candidate, source->tensors[i].name, &placed->to)) {
+        if (rename_tensor(source, candidate, source->tensors[i].name, &placed->to)) {
             placed->tensor = i;
             builder->placed_count++;
         }

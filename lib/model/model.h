@@ -84,6 +84,8 @@ struct dqg_family {
     /* The family's own name of a tensor that others call name; false where it has none. NULL: nobody calls them
      * otherwise. to is zeroed but for parts, which is 1. */
     bool (*rename)(const char *name, struct dqg_rename *to);
+    /* In its place, of a family where other names say what a name means: source has them, behind prefix. */
+    bool (*rename_in)(const struct dqg_source *source, const char *prefix, const char *name, struct dqg_rename *to);
     /* Read the hyper-parameters, check every tensor's shape. */
     dqg_status (*configure)(struct dqg_context *context, struct dqg_model *model);
     /* Emit the operators; graph->samples, height and width are set. */

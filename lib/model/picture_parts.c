@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* Parts that the graphs of autoencoders are built from: convolutions and norms found by name, with their checks. */
+/* Parts that graphs of autoencoders and U-Nets are built from: found by name, with their checks. */
 #include "model/autoencoder.h"
 
 enum { CHECK_SIDE = 2 /* of the latent of a graph that is built to be checked */ };
@@ -18,7 +18,8 @@ const struct dqg_weight *dqg_picture_find(const struct dqg_model *model, const c
 }
 
 /* The first failure of a graph is the one that is told. */
-static int32_t fail(struct dqg_picture *picture, const char *prefix, const char *part, const char *what, int32_t x) {
+int32_t dqg_picture_fail(struct dqg_picture *picture, const char *prefix, const char *part, const char *what,
+                         int32_t x) {
     struct dqg_graph *graph = picture->graph;
     if (!graph->failed) {
         graph->failed = true;
@@ -32,7 +33,7 @@ static int32_t fail(struct dqg_picture *picture, const char *prefix, const char 
 static const float *vector(struct dqg_picture *picture, const char *prefix, const char *part, size_t count) {
     const struct dqg_weight *weight = dqg_picture_find(picture->model, prefix, part);
     if (weight == NULL || weight->rank != 1 || (uint64_t)weight->shape[0] != count) {
-        fail(picture, prefix, part, weight == NULL ? "is missing" : "has the wrong size", 0);
+        dqg_picture_fail(picture, prefix, part, weight == NULL ? "is missing" : "has the wrong size", 0);
         return NULL;
     }
     return weight->codes;
@@ -44,17 +45,17 @@ int32_t dqg_picture_norm(struct dqg_picture *picture, const char *prefix, int32_
     const float *factor = vector(picture, prefix, "weight", channels),
                 *bias = vector(picture, prefix, "bias", channels);
     if (channels % groups != 0) {
-        return fail(picture, prefix, "weight", "cannot be cut into the groups of its norm", x);
+        return dqg_picture_fail(picture, prefix, "weight", "cannot be cut into the groups of its norm", x);
     }
     return dqg_graph_group_norm(picture->graph, dqg_picture_name(picture, prefix, ""), x, groups, factor, bias, epsilon,
                                 activation);
 }
 
-int32_t dqg_picture_conv(struct dqg_picture *picture, const char *prefix, int32_t x, enum dqg_picture_conv form,
-                         bool needs_bias) {
+static int32_t convolve(struct dqg_picture *picture, const char *prefix, int32_t x, enum dqg_picture_conv form,
+                        bool needs_bias, int32_t addend) {
     const struct dqg_weight *weight = dqg_picture_find(picture->model, prefix, "weight");
     if (weight == NULL || weight->size.rows == 0 || (weight->rank != 2 && weight->rank != 4)) {
-        return fail(picture, prefix, "weight", weight == NULL ? "is missing" : "is not a convolution's", x);
+        return dqg_picture_fail(picture, prefix, "weight", weight == NULL ? "is missing" : "is not a convolution's", x);
     }
     size_t kernel = weight->rank == 4 ? (size_t)weight->shape[2] : 1;
     bool stored = dqg_picture_find(picture->model, prefix, "bias") != NULL;
@@ -69,13 +70,43 @@ int32_t dqg_picture_conv(struct dqg_picture *picture, const char *prefix, int32_
     if (picture->graph->failed) {
         return x;
     }
-    if (kernel % 2 == 0 || !dqg_conv_valid(&shape, weight)) {
-        return fail(picture, prefix, "weight", "does not fit the channels it is given", x);
+    bool fits = addend == DQG_NO_VALUE || picture->graph->values[addend].columns == weight->size.rows;
+    if (kernel % 2 == 0 || !fits || !dqg_conv_valid(&shape, weight)) {
+        return dqg_picture_fail(picture, prefix, "weight", "does not fit the channels it is given", x);
     }
-    x = dqg_graph_conv(picture->graph, dqg_picture_name(picture, prefix, ""), x, &shape, weight, bias, DQG_NO_VALUE, 0);
+    x = dqg_graph_conv(picture->graph, dqg_picture_name(picture, prefix, ""), x, &shape, weight, bias, addend, 0);
     picture->height = dqg_conv_out(&shape, 1);
     picture->width = dqg_conv_out(&shape, 2);
     return x;
+}
+
+int32_t dqg_picture_conv(struct dqg_picture *picture, const char *prefix, int32_t x, enum dqg_picture_conv form,
+                         bool needs_bias) {
+    return convolve(picture, prefix, x, form, needs_bias, DQG_NO_VALUE);
+}
+
+int32_t dqg_picture_conv_added(struct dqg_picture *picture, const char *prefix, int32_t x, int32_t addend) {
+    return convolve(picture, prefix, x, DQG_CONV_SAME, true, addend);
+}
+
+int32_t dqg_picture_linear(struct dqg_picture *picture, const char *prefix, int32_t x, bool needs_bias) {
+    const struct dqg_weight *weight = dqg_picture_find(picture->model, prefix, "weight");
+    if (weight == NULL || weight->size.taps != 1 || weight->size.columns != picture->graph->values[x].columns) {
+        return dqg_picture_fail(picture, prefix, "weight",
+                                weight == NULL ? "is missing" : "does not fit the columns it is given", x);
+    }
+    bool stored = dqg_picture_find(picture->model, prefix, "bias") != NULL;
+    const float *bias = needs_bias || stored ? vector(picture, prefix, "bias", weight->size.rows) : NULL;
+    return picture->graph->failed
+               ? x
+               : dqg_graph_linear(picture->graph, dqg_picture_name(picture, prefix, ""), x, weight, bias);
+}
+
+int32_t dqg_picture_layer_norm(struct dqg_picture *picture, const char *prefix, int32_t x, float epsilon) {
+    size_t columns = picture->graph->values[x].columns;
+    const float *factor = vector(picture, prefix, "weight", columns), *bias = vector(picture, prefix, "bias", columns);
+    return dqg_graph_norm_learned(picture->graph, dqg_picture_name(picture, prefix, ""), x, factor, bias, false,
+                                  epsilon);
 }
 
 int32_t dqg_picture_start(struct dqg_picture *picture, enum dqg_stage stage, size_t columns) {

@@ -1,0 +1,65 @@
+/* SPDX-License-Identifier: MIT */
+/* Numbers of the configuration files that diffusers writes beside weights; see unet_parts.h. */
+#include "model/unet_parts.h"
+
+/* A size: whole, at least 1; else 0. */
+static size_t read_size(struct dqg_json *json) {
+    double value = 0;
+    return dqg_json_number(json, &value) && value >= 1 && value <= 1 << 24 && value == (double)(size_t)value
+               ? (size_t)value
+               : 0;
+}
+
+/* The value that comes next: a number or a list of them. */
+static size_t read_sizes(struct dqg_json *json, size_t *numbers, size_t count) {
+    size_t found = 0;
+    enum dqg_json_kind kind = dqg_json_peek(json);
+    if (kind == DQG_JSON_NUMBER) {
+        numbers[0] = read_size(json);
+        return 1;
+    }
+    if (kind != DQG_JSON_ARRAY || !dqg_json_enter(json)) {
+        return 0;
+    }
+    while (found < count && dqg_json_next(json)) {
+        numbers[found] = read_size(json);
+        found += json->error == NULL;
+    }
+    return found;
+}
+
+/* Up to the value of a key of the object that comes next; false where there is none. */
+static bool seek(struct dqg_json *json, const struct dqg_alloc *alloc, const char *key) {
+    struct dqg_arena arena = {0};
+    bool found = false;
+    if (dqg_json_peek(json) == DQG_JSON_OBJECT && dqg_json_enter(json)) {
+        const char *name;
+        while (!found && dqg_json_next(json) && dqg_json_key(json, alloc, &arena, &name)) {
+            found = strcmp(name, key) == 0;
+            if (!found && !dqg_json_skip(json)) {
+                break;
+            }
+        }
+    }
+    dqg_arena_free(alloc, &arena);
+    return found;
+}
+
+size_t dqg_model_settings(const struct dqg_model *model, const char *folder, const char *key, size_t *numbers,
+                          size_t count) {
+    struct dqg_json json;
+    char file[64];
+    dqg_format(file, sizeof file, "%s/config.json", folder);
+    const char *text = dqg_model_find_metadata(model, file);
+    text = text != NULL ? text : dqg_model_find_metadata(model, "config.json");
+    if (text != NULL) {
+        dqg_json_init(&json, text, strlen(text));
+        return seek(&json, &model->alloc, key) ? read_sizes(&json, numbers, count) : 0;
+    }
+    text = dqg_model_find_metadata(model, key);
+    if (text == NULL) {
+        return 0;
+    }
+    dqg_json_init(&json, text, strlen(text));
+    return read_sizes(&json, numbers, count);
+}

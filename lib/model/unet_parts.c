@@ -1,0 +1,325 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * U-Nets of latent diffusion: "High-Resolution Image Synthesis with Latent Diffusion Models", Rombach et al. 2022;
+ * "SDXL", Podell et al. 2023 (arXiv 2307.01952). See unet_parts.h.
+ *
+ *   ResBlock     x = shortcut(x) + conv(silu(norm(conv(silu(norm(x))) + linear(condition))))
+ *   transformer  x += project_out(layers(project_in(norm(x))))
+ *   layer        x += self(norm(x)), x += cross(norm(x), context), x += linear(glu(linear(norm(x))))
+ *
+ * What stands in a numbered block is told by its tensors.
+ */
+#include "model/unet_parts.h"
+
+enum { GROUPS = 32, CONV_HEADS = 8, HEAD_WIDTH = 64 };
+
+static const float norm_epsilon = 1e-5f, transformer_epsilon = 1e-6f;
+
+static bool has(const struct dqg_unet *unet, const char *prefix, const char *part) {
+    return dqg_picture_find(unet->picture.model, prefix, part) != NULL;
+}
+
+/* "<prefix>.<part>" in a buffer. Names of tensors are shorter; a longer one would be told as missing. */
+static const char *join(char name[DQG_UNET_NAME], const char *prefix, const char *part) {
+    dqg_format(name, DQG_UNET_NAME, "%s.%s", prefix, part);
+    return name;
+}
+
+static const char *number(char name[DQG_UNET_NAME], const char *prefix, size_t index) {
+    dqg_format(name, DQG_UNET_NAME, "%s.%zu", prefix, index);
+    return name;
+}
+
+static int32_t linear(struct dqg_unet *unet, const char *prefix, const char *part, int32_t x, bool needs_bias) {
+    char name[DQG_UNET_NAME];
+    return dqg_picture_linear(&unet->picture, join(name, prefix, part), x, needs_bias);
+}
+
+static int32_t layer_norm(struct dqg_unet *unet, const char *prefix, const char *part, int32_t x) {
+    char name[DQG_UNET_NAME];
+    return dqg_picture_layer_norm(&unet->picture, join(name, prefix, part), x, norm_epsilon);
+}
+
+static int32_t add(struct dqg_unet *unet, const char *prefix, const char *part, int32_t x, int32_t y) {
+    struct dqg_graph *graph = unet->picture.graph;
+    if (graph->failed) {
+        return x;
+    }
+    if (graph->values[x].columns != graph->values[y].columns || graph->values[x].rows != graph->values[y].rows) {
+        return dqg_picture_fail(&unet->picture, prefix, part, "does not lead back to the width it began from", x);
+    }
+    return dqg_graph_add(graph, dqg_picture_name(&unet->picture, prefix, part), x, DQG_NO_VALUE, 0, y);
+}
+
+/* ---- ResBlocks ---- */
+
+static int32_t build_residual(struct dqg_unet *unet, const char *prefix, int32_t x) {
+    struct dqg_picture *picture = &unet->picture;
+    char name[DQG_UNET_NAME];
+    int32_t y = dqg_picture_norm(picture, join(name, prefix, "in_layers.0"), x, GROUPS, norm_epsilon, DQG_ACT_SILU);
+    int32_t time = linear(unet, prefix, "emb_layers.1", unet->condition, true);
+    y = dqg_picture_conv_added(picture, join(name, prefix, "in_layers.2"), y, time);
+    y = dqg_picture_norm(picture, join(name, prefix, "out_layers.0"), y, GROUPS, norm_epsilon, DQG_ACT_SILU);
+    if (has(unet, prefix, "skip_connection.weight")) {
+        x = dqg_picture_conv(picture, join(name, prefix, "skip_connection"), x, DQG_CONV_SAME, true);
+    }
+    y = dqg_picture_conv(picture, join(name, prefix, "out_layers.3"), y, DQG_CONV_SAME, true);
+    return add(unet, prefix, "add", x, y);
+}
+
+/* ---- transformers ---- */
+
+/* Heads of a transformer of d columns; 0 after a failure. */
+static size_t count_heads(struct dqg_unet *unet, const char *prefix, size_t d) {
+    const struct dqg_weight *project = dqg_picture_find(unet->picture.model, prefix, "proj_in.weight");
+    size_t heads = unet->level < DQG_UNET_LEVELS ? unet->heads[unet->level] : 0;
+    if (heads == 0 && project->rank == 4) {
+        heads = CONV_HEADS;
+    } else if (heads == 0) {
+        heads = d % HEAD_WIDTH == 0 ? d / HEAD_WIDTH : 0;
+    }
+    if (heads == 0 || d % heads != 0 || d / heads > DQG_ATTENTION_WIDTH) {
+        dqg_picture_fail(&unet->picture, prefix, "proj_in.weight",
+                         "has a width that cannot be cut into heads: metadata 'num_attention_heads' must say how many, "
+                         "for each level",
+                         0);
+        return 0;
+    }
+    return heads;
+}
+
+static int32_t build_attention(struct dqg_unet *unet, const char *prefix, int32_t x, size_t heads, const int32_t *keys) {
+    struct dqg_graph *graph = unet->picture.graph;
+    size_t d = graph->values[x].columns;
+    int32_t q = linear(unet, prefix, "to_q", x, false);
+    int32_t k = keys != NULL ? keys[0] : linear(unet, prefix, "to_k", x, false);
+    int32_t v = keys != NULL ? keys[1] : linear(unet, prefix, "to_v", x, false);
+    const struct dqg_graph_attention_args args = {
+        .q = q, .k = k, .v = v, .width = d, .heads = heads, .mask = DQG_NO_VALUE, .self = keys == NULL};
+    if (graph->failed) {
+        return x;
+    }
+    if (graph->values[q].columns != d || graph->values[k].columns != d || graph->values[v].columns != d) {
+        return dqg_picture_fail(&unet->picture, prefix, "to_q.weight", "differs in width from its keys or values", x);
+    }
+    x = dqg_graph_attention_to(graph, dqg_picture_name(&unet->picture, prefix, "attention"), &args);
+    return linear(unet, prefix, "to_out.0", x, true);
+}
+
+static int32_t build_layer(struct dqg_unet *unet, const char *prefix, int32_t x, size_t heads, const int32_t *keys) {
+    char name[DQG_UNET_NAME];
+    int32_t y = layer_norm(unet, prefix, "norm1", x);
+    y = build_attention(unet, join(name, prefix, "attn1"), y, heads, NULL);
+    x = add(unet, prefix, "attn1.add", x, y);
+    y = layer_norm(unet, prefix, "norm2", x);
+    y = build_attention(unet, join(name, prefix, "attn2"), y, heads, keys);
+    x = add(unet, prefix, "attn2.add", x, y);
+    y = layer_norm(unet, prefix, "norm3", x);
+    y = linear(unet, prefix, "ff.net.0.proj", y, true);
+    y = dqg_graph_glu(unet->picture.graph, dqg_picture_name(&unet->picture, prefix, "ff.glu"), y, DQG_ACT_GELU_ERF);
+    y = linear(unet, prefix, "ff.net.2", y, true);
+    return add(unet, prefix, "ff.add", x, y);
+}
+
+static int32_t build_transformer(struct dqg_unet *unet, const char *prefix, int32_t x) {
+    char name[DQG_UNET_NAME], part[64];
+    struct dqg_graph *graph = unet->picture.graph;
+    int32_t y =
+        dqg_picture_norm(&unet->picture, join(name, prefix, "norm"), x, GROUPS, transformer_epsilon, DQG_ACT_NONE);
+    y = linear(unet, prefix, "proj_in", y, true);
+    size_t heads = graph->failed ? 0 : count_heads(unet, prefix, graph->values[y].columns);
+    for (size_t i = 0; heads > 0; i++, unet->layer++) {
+        dqg_format(part, sizeof part, "transformer_blocks.%zu", i);
+        if (!has(unet, join(name, prefix, part), "attn2.to_k.weight")) {
+            break;
+        }
+        if (dqg_graph_begin_block(graph, unet->layer)) {
+            y = build_layer(unet, name, y, heads, unet->keys + 2 * unet->layer);
+        }
+    }
+    y = linear(unet, prefix, "proj_out", y, true);
+    return add(unet, prefix, "add", x, y);
+}
+
+/* ---- numbered blocks ---- */
+
+/* To twice the size; where the skip connection that comes next had an odd size, to that. */
+static int32_t build_doubled(struct dqg_unet *unet, const char *prefix, int32_t x) {
+    struct dqg_picture *picture = &unet->picture;
+    char name[DQG_UNET_NAME];
+    const struct dqg_unet_skip *next = unet->skip_count > 0 ? &unet->skips[unet->skip_count - 1] : NULL;
+    join(name, prefix, "conv");
+    unet->level -= unet->level > 0;
+    if (next == NULL || picture->graph->failed ||
+        (next->height == 2 * picture->height && next->width == 2 * picture->width)) {
+        return dqg_picture_conv(picture, name, x, DQG_CONV_DOUBLE, true);
+    }
+    x = dqg_graph_resize(picture->graph, dqg_picture_name(picture, prefix, "resize"), x, picture->height,
+                         picture->width, next->height, next->width);
+    picture->height = next->height;
+    picture->width = next->width;
+    return dqg_picture_conv(picture, name, x, DQG_CONV_SAME, true);
+}
+
+/* All modules of a block, one after the other. */
+static int32_t build_block(struct dqg_unet *unet, const char *block, int32_t x) {
+    char name[DQG_UNET_NAME], conv[DQG_UNET_NAME];
+    for (size_t i = 0; !unet->picture.graph->failed; i++) {
+        number(name, block, i);
+        if (has(unet, name, "in_layers.0.weight")) {
+            x = build_residual(unet, name, x);
+        } else if (has(unet, name, "proj_in.weight")) {
+            x = build_transformer(unet, name, x);
+        } else if (has(unet, name, "op.weight")) {
+            x = dqg_picture_conv(&unet->picture, join(conv, name, "op"), x, DQG_CONV_HALF, true);
+            unet->level++;
+        } else if (has(unet, name, "conv.weight")) {
+            x = build_doubled(unet, name, x);
+        } else if (has(unet, name, "weight")) {
+            x = dqg_picture_conv(&unet->picture, name, x, DQG_CONV_SAME, true);
+        } else {
+            return x;
+        }
+    }
+    return x;
+}
+
+/* Blocks have their first module as one of these. */
+static bool is_block(const struct dqg_unet *unet, const char *block) {
+    return has(unet, block, "0.in_layers.0.weight") || has(unet, block, "0.op.weight") || has(unet, block, "0.weight");
+}
+
+/* ---- the parts of a network ---- */
+
+dqg_status dqg_unet_init(struct dqg_unet *unet, const struct dqg_model *model, struct dqg_graph *graph,
+                         const char *folder, int32_t extra) {
+    *unet = (struct dqg_unet){.picture = {.model = model, .graph = graph}};
+    /* diffusers' first name for the number of heads is the second one here. */
+    size_t given = dqg_model_settings(model, folder, "num_attention_heads", unet->heads, DQG_UNET_LEVELS);
+    if (given == 0) {
+        given = dqg_model_settings(model, folder, "attention_head_dim", unet->heads, DQG_UNET_LEVELS);
+    }
+    for (size_t i = 1; given == 1 && i < DQG_UNET_LEVELS; i++) {
+        unet->heads[i] = unet->heads[0];
+    }
+    unet->picture.height = graph->height;
+    unet->picture.width = graph->width;
+    /* A layer of 20 tensors is the smallest that makes as many operators. */
+    DQG_TRY(dqg_graph_init(graph->context, graph, (int32_t)(2 * model->weight_count) + extra));
+    size_t bytes = model->weight_count * 2 * sizeof *unet->keys;
+    unet->keys = dqg_arena_alloc(&graph->context->alloc, &graph->arena, bytes);
+    return unet->keys != NULL ? DQG_OK : dqg_fail_memory(graph->context, "the network graph", bytes);
+}
+
+/* Keys and values of the layers of a numbered block. */
+static void build_keys(struct dqg_unet *unet, const char *block, int32_t context) {
+    char module[DQG_UNET_NAME], name[DQG_UNET_NAME], part[64];
+    for (size_t i = 0; i < 3; i++) {
+        number(module, block, i);
+        for (size_t layer = 0;; layer++, unet->layer++) {
+            dqg_format(part, sizeof part, "transformer_blocks.%zu.attn2", layer);
+            if (!has(unet, join(name, module, part), "to_k.weight")) {
+                break;
+            }
+            if (dqg_graph_begin_block(unet->picture.graph, unet->layer)) {
+                unet->keys[2 * unet->layer] = linear(unet, name, "to_k", context, false);
+                unet->keys[2 * unet->layer + 1] = linear(unet, name, "to_v", context, false);
+            }
+        }
+    }
+}
+
+void dqg_unet_constants(struct dqg_unet *unet, int32_t context) {
+    char name[DQG_UNET_NAME];
+    for (size_t i = 0; is_block(unet, number(name, "input_blocks", i)); i++) {
+        build_keys(unet, name, context);
+    }
+    build_keys(unet, "middle_block", context);
+    for (size_t i = 0; is_block(unet, number(name, "output_blocks", i)); i++) {
+        build_keys(unet, name, context);
+    }
+    unet->layer = 0;
+}
+
+int32_t dqg_unet_condition(struct dqg_unet *unet, int32_t addend) {
+    struct dqg_graph *graph = unet->picture.graph;
+    int32_t c = dqg_graph_timestep(graph, "timestep", unet->picture.model->hyper.frequencies);
+    c = dqg_picture_linear(&unet->picture, "time_embed.0", c, true);
+    c = dqg_graph_activate(graph, "time_embed.act", c, DQG_ACT_SILU);
+    c = dqg_picture_linear(&unet->picture, "time_embed.2", c, true);
+    if (addend != DQG_NO_VALUE) {
+        c = add(unet, "time_embed", "add", addend, c);
+    }
+    return dqg_graph_activate(graph, "condition", c, DQG_ACT_SILU);
+}
+
+/* Onto the stack of skips, with the control network's part. */
+static void push(struct dqg_unet *unet, int32_t x) {
+    char name[32];
+    if (unet->skip_count == DQG_UNET_SKIPS) {
+        dqg_picture_fail(&unet->picture, "input_blocks", "weight", "has more blocks than are supported", x);
+        return;
+    }
+    if (unet->residuals != NULL) {
+        dqg_format(name, sizeof name, "control.%zu", unet->skip_count);
+        x = add(unet, name, "add", x, unet->residuals[unet->skip_count]);
+    }
+    unet->skips[unet->skip_count++] = (struct dqg_unet_skip){x, unet->picture.height, unet->picture.width};
+}
+
+int32_t dqg_unet_down(struct dqg_unet *unet, int32_t x, int32_t hint) {
+    char name[DQG_UNET_NAME];
+    for (size_t i = 0; is_block(unet, number(name, "input_blocks", i)) && !unet->picture.graph->failed; i++) {
+        x = build_block(unet, name, x);
+        if (i == 0 && hint != DQG_NO_VALUE) {
+            x = add(unet, "hint", "add", x, hint);
+        }
+        push(unet, x);
+    }
+    return x;
+}
+
+int32_t dqg_unet_middle(struct dqg_unet *unet, int32_t x) {
+    x = build_block(unet, "middle_block", x);
+    if (unet->residuals != NULL && !unet->picture.graph->failed) {
+        x = add(unet, "control.middle", "add", x, unet->residuals[unet->skip_count]);
+    }
+    return x;
+}
+
+/* A branch for each skip connection: what lies below it changes less from step to step than what is above. */
+int32_t dqg_unet_up(struct dqg_unet *unet, int32_t x) {
+    struct dqg_graph *graph = unet->picture.graph;
+    char name[DQG_UNET_NAME];
+    for (size_t i = 0; is_block(unet, number(name, "output_blocks", i)) && !graph->failed; i++) {
+        if (unet->skip_count == 0) {
+            return dqg_picture_fail(&unet->picture, name, "0.in_layers.0.weight", "has no input block to go with", x);
+        }
+        const struct dqg_unet_skip skip = unet->skips[--unet->skip_count];
+        if (graph->values[skip.value].rows != graph->values[x].rows) {
+            return dqg_picture_fail(&unet->picture, name, "0.in_layers.0.weight", "has another size than its skip", x);
+        }
+        dqg_graph_branch(graph, skip.value, x);
+        x = dqg_graph_concat(graph, dqg_picture_name(&unet->picture, name, "concat"), x, skip.value);
+        x = build_block(unet, name, x);
+    }
+    return x;
+}
+
+/* ---- sizes ---- */
+
+size_t dqg_unet_context_width(const struct dqg_model *model) {
+    static const char ending[] = ".transformer_blocks.0.attn2.to_k.weight";
+    for (size_t i = 0; i < model->weight_count; i++) {
+        size_t length = strlen(model->weights[i].name);
+        if (length >= sizeof ending && strcmp(model->weights[i].name + length + 1 - sizeof ending, ending) == 0) {
+            return model->weights[i].size.columns;
+        }
+    }
+    return 0;
+}
+
+size_t dqg_unet_label_width(const struct dqg_model *model) {
+    const struct dqg_weight *weight = dqg_model_find(model, "label_emb.0.0.weight");
+    return weight != NULL ? weight->size.columns : 0;
+}
