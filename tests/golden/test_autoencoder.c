@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * Autoencoders of reduced widths against diffusers: under its names and the authors', whole and in tiles, with 4-bit
- * weights. Weights follow from names and places, as in make_autoencoder_golden.py.
+ * weights. Weights follow from names and places.
  */
 #include <math.h>
 #include <stdbool.h>
@@ -9,77 +9,23 @@
 #include <stdlib.h>
 
 #include "check.h"
+#include "named_weights.h"
 #include "npy.h"
 #include "tiny_model.h"
-
-enum { MOST_BYTES = 16 << 20, HEADER_BYTES = 1 << 16 };
 
 static const double limit = 1e-4;     /* largest relative error of the float path */
 static const float seam = 1.0f / 255; /* largest difference that tiles may make */
 
 /* ---- the model ---- */
 
-static void make_weights(const char *name, int rank, const long *shape, float *out, size_t count) {
-    uint32_t seed = 2166136261u;
-    double fan = 1;
-    for (const char *c = name; *c != '\0'; c++) {
-        seed = (seed ^ (uint8_t)*c) * 16777619u;
-    }
-    for (int i = 1; i < rank; i++) {
-        fan *= (double)shape[i];
-    }
-    size_t length = strlen(name);
-    double offset = length > 7 && strcmp(name + length - 7, ".weight") == 0 ? 1 : 0;
-    for (size_t i = 0; i < count; i++) {
-        uint32_t h = (uint32_t)i * 2654435769u + seed;
-        h = (h ^ (h >> 16)) * 0x7feb352du;
-        h = (h ^ (h >> 15)) * 0x846ca68bu;
-        h ^= h >> 16;
-        double v = (double)(h >> 8) / 8388608 - 1;
-        out[i] = (float)(rank == 1 ? v * 0.2 + offset : v * sqrt(3.0 / fan));
-    }
-}
-
-/* A safetensors file of the case; side: only names that begin with it, which is cut off, or NULL. */
 static unsigned char *make_file(const char *name, int original, const char *side, size_t *bytes) {
-    char path[128], line[256], names[2][96];
-    unsigned char *file = calloc(1, MOST_BYTES);
-    char *header = (char *)file + 8;
-    size_t data = 0, used = 1;
+    char path[128];
     snprintf(path, sizeof path, "tests/golden/autoencoder/%s.txt", name);
-    FILE *list = fopen(path, "r");
-    assert_non_null(list);
-    header[0] = '{';
-    while (fgets(line, sizeof line, list) != NULL) {
-        long shape[4] = {1, 1, 1, 1};
-        int rank =
-            sscanf(line, "%95s %95s %ld %ld %ld %ld", names[0], names[1], &shape[0], &shape[1], &shape[2], &shape[3]) -
-            2;
-        size_t count = (size_t)(shape[0] * shape[1] * shape[2] * shape[3]);
-        const char *stored = names[original];
-        if (side != NULL && strncmp(stored, side, strlen(side)) != 0) {
-            continue;
-        }
-        stored += side != NULL ? strlen(side) : 0;
-        /* The authors' attention is made of convolutions. */
-        if (original && rank == 2) {
-            rank = 4;
-        }
-        used += (size_t)sprintf(header + used, "%s\"%s\":{\"dtype\":\"F32\",\"shape\":[", used > 1 ? "," : "", stored);
-        for (int i = 0; i < rank; i++) {
-            used += (size_t)sprintf(header + used, i > 0 ? ",%ld" : "%ld", shape[i]);
-        }
-        used += (size_t)sprintf(header + used, "],\"data_offsets\":[%zu,%zu]}", data, data + count * sizeof(float));
-        make_weights(names[0], rank, shape, (float *)(void *)(file + 8 + HEADER_BYTES + data), count);
-        data += count * sizeof(float);
-    }
-    fclose(list);
-    header[used++] = '}';
-    memset(header + used, ' ', HEADER_BYTES - used);
-    uint64_t length = HEADER_BYTES;
-    memcpy(file, &length, sizeof length);
-    *bytes = 8 + HEADER_BYTES + data;
-    return file;
+    /* The authors' attention is made of convolutions. */
+    const struct named_file file = {.list = path, .second = original, .convolutions = 1, .side = side};
+    unsigned char *made = named_file_make(&file, bytes);
+    assert_non_null(made);
+    return made;
 }
 
 static dqg_model *load(dqg_context *context, const char *name, int original, const char *side) {
@@ -275,13 +221,9 @@ static void test_tiles(void **state) {
 /* ---- 4 bits ---- */
 
 static void write_file(const char *path, const char *name) {
-    size_t bytes;
-    unsigned char *data = make_file(name, 0, NULL, &bytes);
-    FILE *file = fopen(path, "wb");
-    assert_non_null(file);
-    assert_int_equal(fwrite(data, 1, bytes, file), bytes);
-    fclose(file);
-    free(data);
+    char list[128];
+    snprintf(list, sizeof list, "tests/golden/autoencoder/%s.txt", name);
+    assert_int_equal(named_file_write(&(struct named_file){.list = list}, path), 0);
 }
 
 /* Widths are a quarter of real ones and less, so that rounding weighs more than there. */

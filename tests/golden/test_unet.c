@@ -1,0 +1,257 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * U-Nets of reduced widths against diffusers: of the form of Stable Diffusion 1, 2, XL, its refiner, of networks for
+ * inpainting, and one without a middle; under diffusers' names and the authors', and with 4-bit weights.
+ */
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "check.h"
+#include "named_weights.h"
+#include "npy.h"
+#include "tiny_model.h"
+
+static const double limit = 1e-4; /* largest relative error of the float path */
+
+struct network {
+    const char *name;
+    const char *metadata; /* what shapes do not tell */
+    const char *shapes[2];
+    dqg_model_info info;
+};
+
+#define INFO(width, tokens, pooled, count, extra, side)                                                                \
+    {.context_columns = (width), .context_tokens = (tokens), .pooled_columns = (pooled), .sizes = (count),              \
+     .extra_channels = (extra), .height = (side)}
+
+static const struct network sd1 = {"sd1", NULL, {"8x16", "9x7"}, INFO(40, 77, 0, 0, 0, 64)},
+                            sd2 = {"sd2", NULL, {"8x8", "5x10"}, INFO(72, 77, 0, 0, 0, 64)},
+                            sdxl = {"sdxl", NULL, {"8x8", "7x12"}, INFO(80, 77, 48, 6, 0, 128)},
+                            refiner = {"refiner", NULL, {"8x8", "11x6"}, INFO(40, 77, 40, 5, 0, 128)},
+                            inpaint = {"inpaint",
+                                       "{\"num_attention_heads\":\"[2, 4]\"}",
+                                       {"8x4", "5x5"},
+                                       INFO(24, 77, 0, 0, 5, 64)},
+                            bare = {"bare",
+                                    "{\"config.json\":\"{\\\"sample_size\\\": 24, \\\"num_attention_heads\\\": null, "
+                                    "\\\"attention_head_dim\\\": [4, 3]}\"}",
+                                    {"6x8", "5x3"},
+                                    INFO(56, 77, 0, 0, 0, 24)};
+
+static struct named_file file_of(const struct network *network, int original, char list[128]) {
+    snprintf(list, 128, "tests/golden/unet/%s.txt", network->name);
+    return (struct named_file){.list = list, .second = original, .metadata = network->metadata};
+}
+
+static dqg_model *load(dqg_context *context, const struct network *network, int original) {
+    char list[128];
+    size_t bytes;
+    dqg_model *model;
+    const struct named_file file = file_of(network, original, list);
+    unsigned char *data = named_file_make(&file, &bytes);
+    assert_non_null(data);
+    if (dqg_model_load_memory(context, data, bytes, NULL, &model) != DQG_OK) {
+        fail_msg("%s: %s", network->name, dqg_context_error(context));
+    }
+    free(data);
+    return model;
+}
+
+/* ---- one evaluation ---- */
+
+struct arrays {
+    struct npy x, t, c, p, s, out;
+};
+
+static void read_array(const struct network *network, int shape, const char *part, struct npy *array) {
+    char path[160];
+    snprintf(path, sizeof path, "tests/golden/unet/%s_%s_%s.npy", network->name, network->shapes[shape], part);
+    if (npy_read(path, array) != 0) {
+        fail_msg("cannot read %s", path);
+    }
+}
+
+static struct arrays read_arrays(const struct network *network, int shape) {
+    struct arrays arrays = {0};
+    read_array(network, shape, "x", &arrays.x);
+    read_array(network, shape, "t", &arrays.t);
+    read_array(network, shape, "c", &arrays.c);
+    read_array(network, shape, "out", &arrays.out);
+    if (network->info.pooled_columns > 0) {
+        read_array(network, shape, "p", &arrays.p);
+        read_array(network, shape, "s", &arrays.s);
+    }
+    return arrays;
+}
+
+static void free_arrays(struct arrays *arrays) {
+    free(arrays->x.data);
+    free(arrays->t.data);
+    free(arrays->c.data);
+    free(arrays->p.data);
+    free(arrays->s.data);
+    free(arrays->out.data);
+}
+
+static dqg_tensor_view view_of(const struct npy *array, float *data) {
+    return view_f32(data, array->shape[0], array->rank > 1 ? array->shape[1] : 0, array->rank > 2 ? array->shape[2] : 0,
+                    array->rank > 3 ? array->shape[3] : 0);
+}
+
+/* What the network gives for the arrays; free() it. */
+static float *evaluate(dqg_context *context, const dqg_model *model, const struct arrays *arrays) {
+    double timesteps[2] = {(double)arrays->t.data[0], (double)arrays->t.data[1]}, sizes[16];
+    float *out = malloc((size_t)arrays->out.count * sizeof *out);
+    dqg_tensor_view x = view_of(&arrays->x, arrays->x.data), to = view_of(&arrays->out, out);
+    dqg_tensor_view rows = view_of(&arrays->c, arrays->c.data), pooled;
+    dqg_inputs inputs;
+    DQG_INIT(&inputs);
+    inputs.context = &rows;
+    if (arrays->p.data != NULL) {
+        pooled = view_of(&arrays->p, arrays->p.data);
+        inputs.pooled = &pooled;
+        for (int64_t i = 0; i < arrays->s.count; i++) {
+            sizes[i] = (double)arrays->s.data[i];
+        }
+        inputs.sizes = sizes;
+    }
+    if (dqg_model_denoise(context, model, &x, timesteps, &inputs, NULL, NULL, &to) != DQG_OK) {
+        fail_msg("%s", dqg_context_error(context));
+    }
+    return out;
+}
+
+static double relative(const float *a, const float *b, int64_t count) {
+    double difference = 0, norm = 0;
+    for (int64_t i = 0; i < count; i++) {
+        difference += ((double)a[i] - (double)b[i]) * ((double)a[i] - (double)b[i]);
+        norm += (double)b[i] * (double)b[i];
+    }
+    return sqrt(difference / norm);
+}
+
+/* ---- against diffusers ---- */
+
+static void check_info(const dqg_model *model, const struct network *network) {
+    dqg_model_info info;
+    DQG_INIT(&info);
+    assert_ok(dqg_model_get_info(model, &info));
+    assert_string_equal(info.family, "unet");
+    assert_int_equal(info.channels, 4);
+    assert_int_equal(info.context_columns, network->info.context_columns);
+    assert_int_equal(info.context_tokens, network->info.context_tokens);
+    assert_int_equal(info.pooled_columns, network->info.pooled_columns);
+    assert_int_equal(info.sizes, network->info.sizes);
+    assert_int_equal(info.extra_channels, network->info.extra_channels);
+    assert_int_equal(info.height, network->info.height);
+}
+
+/* Two shapes; the same bits under both programs' names. */
+static void check_network(const struct network *network) {
+    dqg_context *context;
+    assert_ok(dqg_context_create(NULL, &context));
+    dqg_model *model = load(context, network, 0), *original = load(context, network, 1);
+    check_info(model, network);
+    for (int shape = 0; shape < 2; shape++) {
+        struct arrays arrays = read_arrays(network, shape);
+        float *out = evaluate(context, model, &arrays), *same = evaluate(context, original, &arrays);
+        double error = relative(out, arrays.out.data, arrays.out.count);
+        printf("%-8s %-5s relative error %.2e\n", network->name, network->shapes[shape], error);
+        assert_true(error < limit);
+        assert_memory_equal(out, same, (size_t)arrays.out.count * sizeof *out);
+        free(out);
+        free(same);
+        free_arrays(&arrays);
+    }
+    dqg_model_release(model);
+    dqg_model_release(original);
+    dqg_context_destroy(context);
+}
+
+static void test_sd1(void **state) {
+    (void)state;
+    check_network(&sd1);
+}
+
+static void test_sd2(void **state) {
+    (void)state;
+    check_network(&sd2);
+}
+
+static void test_sdxl(void **state) {
+    (void)state;
+    check_network(&sdxl);
+}
+
+static void test_refiner(void **state) {
+    (void)state;
+    check_network(&refiner);
+}
+
+static void test_inpaint(void **state) {
+    (void)state;
+    check_network(&inpaint);
+}
+
+static void test_bare(void **state) {
+    (void)state;
+    check_network(&bare);
+}
+
+/* ---- 4 bits ---- */
+
+static double cosine(const float *a, const float *b, int64_t count) {
+    double ab = 0, aa = 0, bb = 0;
+    for (int64_t i = 0; i < count; i++) {
+        ab += (double)a[i] * (double)b[i];
+        aa += (double)a[i] * (double)a[i];
+        bb += (double)b[i] * (double)b[i];
+    }
+    return ab / sqrt(aa * bb);
+}
+
+static void check_quantized(const struct network *network) {
+    char directory[128], from[192], to[192], list[128];
+    dqg_context *context;
+    dqg_quantizer *quantizer;
+    dqg_model *model;
+    const struct named_file file = file_of(network, 0, list);
+    assert_int_equal(tiny_dir_make(directory, sizeof directory), 0);
+    assert_int_equal(named_file_write(&file, tiny_path(from, sizeof from, directory, "float.safetensors")), 0);
+    tiny_path(to, sizeof to, directory, "small.dqg");
+    assert_ok(dqg_context_create(NULL, &context));
+    assert_ok(dqg_quantizer_create(context, NULL, &quantizer));
+    assert_ok(dqg_quantizer_run(quantizer, from, to));
+    assert_ok(dqg_model_load(context, to, NULL, &model));
+    check_info(model, network);
+    for (int shape = 0; shape < 2; shape++) {
+        struct arrays arrays = read_arrays(network, shape);
+        float *out = evaluate(context, model, &arrays);
+        double same = cosine(out, arrays.out.data, arrays.out.count);
+        printf("%-8s %-5s at 4 bits: cosine %.4f\n", network->name, network->shapes[shape], same);
+        assert_true(same > 0.985); /* normal weights of a tenth of the real widths are harder than trained ones */
+        free(out);
+        free_arrays(&arrays);
+    }
+    dqg_model_release(model);
+    dqg_quantizer_destroy(quantizer);
+    dqg_context_destroy(context);
+    tiny_dir_remove(directory);
+}
+
+static void test_quantized(void **state) {
+    (void)state;
+    check_quantized(&sd1);
+    check_quantized(&sdxl);
+    check_quantized(&inpaint);
+}
+
+int main(void) {
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_sd1),     cmocka_unit_test(test_sd2),     cmocka_unit_test(test_sdxl),
+        cmocka_unit_test(test_refiner), cmocka_unit_test(test_inpaint), cmocka_unit_test(test_bare),
+        cmocka_unit_test(test_quantized),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
