@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The U-Nets of Stable Diffusion 1.x, 2.x and XL, base and refiner, and of networks with other widths, levels, ResBlocks
- * and transformers; also those that see a picture beside the latent: inpainting, instruct-pix2pix, depth. Names are those of
- * the authors' code without "model.diffusion_model."; what it is made of is in unet_parts.c.
+ * The U-Nets of Stable Diffusion 1.x, 2.x and XL, base and refiner, and of networks with other widths, levels,
+ * ResBlocks and transformers; also those that see a picture beside the latent: inpainting, instruct-pix2pix, depth.
+ * Names are those of the authors' code without "model.diffusion_model."; what it is made of is in unet_parts.c.
  */
+#include "model/settings.h"
 #include "model/unet_parts.h"
 
 static const float norm_epsilon = 1e-5f;
@@ -66,9 +67,28 @@ static dqg_status build(const struct dqg_model *model, struct dqg_graph *graph) 
 
 /* ---- sizes ---- */
 
+/* How these networks were published to be sampled. */
+#define TRAINED                                                                                                        \
+    {"schedule", "scaled-linear"}, {"spacing", "leading"}, {                                                           \
+        "steps-offset", "1"                                                                                            \
+    }
+static const char *const schedulers[][2][8][2] = {
+    {{TRAINED, {"prediction", "epsilon"}, {"solver", "ddim"}, {"steps", "50"}, {NULL, NULL}},
+     {TRAINED, {"prediction", "v"}, {"solver", "ddim"}, {"steps", "50"}, {NULL, NULL}}},
+    {{TRAINED, {"prediction", "epsilon"}, {"solver", "euler"}, {"steps", "30"}, {NULL, NULL}},
+     {TRAINED, {"prediction", "v"}, {"solver", "euler"}, {"steps", "30"}, {NULL, NULL}}},
+};
+
+/* Weights do not tell what the output means: epsilon, unless diffusers' scheduler says v. */
+static const char *const (*find_scheduler(const struct dqg_model *model))[2] {
+    bool large = dqg_unet_label_width(model) > 0;
+    bool v = dqg_model_setting_is(model, "scheduler/scheduler_config.json", "prediction_type", "v_prediction");
+    return schedulers[large][v];
+}
+
 /*
- * How many columns of label_emb's input are the pooled row; the rest are sizes. The refiner's text encoder gives context
- * and pooled row alike, and it takes five sizes; SDXL six. Too few columns for that: all are the pooled row.
+ * How many columns of label_emb's input are the pooled row; the rest are sizes. The refiner's text encoder gives
+ * context and pooled row alike, and it takes five sizes; SDXL six. Too few columns for that: all are the pooled row.
  */
 static void find_sizes(struct dqg_model *model) {
     struct dqg_hyper *hyper = &model->hyper;
@@ -110,16 +130,23 @@ static dqg_status configure(struct dqg_context *context, struct dqg_model *model
         side = dqg_unet_label_width(model) > 0 ? LARGE_SIDE : SIDE;
     }
     hyper->height = hyper->width = side;
+    hyper->scheduler = find_scheduler(model);
     return DQG_OK;
 }
 
-/* The ends and the embeddings, whose errors reach every value. */
+/* The ends and the embeddings, whose errors reach every value; what all values pass through, where layers beside it
+ * only add to them: measured, that is worth 8 bits before anything else. */
 static const char *const rules[][2] = {
     {"input_blocks.0.0.*", "f16"},
     {"out.2.*", "f16"},
     {"time_embed.*", "f16"},
     {"label_emb.*", "f16"},
     {"*.emb_layers.1.*", "int8"},
+    {"*.skip_connection.*", "int8"},
+    {"*.proj_in.*", "int8"},
+    {"*.proj_out.*", "int8"},
+    {"*.op.*", "int8"},
+    {"*.conv.*", "int8"},
     {NULL, NULL},
 };
 

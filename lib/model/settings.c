@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* Numbers of the configuration files that diffusers writes beside weights; see unet_parts.h. */
-#include "model/unet_parts.h"
+/* Configuration files of diffusers; see settings.h. */
+#include "model/settings.h"
 
 /* A size: whole, at least 1; else 0. */
 static size_t read_size(struct dqg_json *json) {
@@ -62,4 +62,18 @@ size_t dqg_model_settings(const struct dqg_model *model, const char *folder, con
     }
     dqg_json_init(&json, text, strlen(text));
     return read_sizes(&json, numbers, count);
+}
+
+bool dqg_model_setting_is(const struct dqg_model *model, const char *file, const char *key, const char *value) {
+    struct dqg_json json;
+    struct dqg_arena arena = {0};
+    const char *text = dqg_model_find_metadata(model, file), *found;
+    if (text == NULL) {
+        return false;
+    }
+    dqg_json_init(&json, text, strlen(text));
+    bool is = seek(&json, &model->alloc, key) && dqg_json_peek(&json) == DQG_JSON_STRING &&
+              dqg_json_string(&json, &model->alloc, &arena, &found) && strcmp(found, value) == 0;
+    dqg_arena_free(&model->alloc, &arena);
+    return is;
 }

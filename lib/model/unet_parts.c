@@ -11,6 +11,8 @@
  */
 #include "model/unet_parts.h"
 
+#include "model/settings.h"
+
 enum { GROUPS = 32, CONV_HEADS = 8, HEAD_WIDTH = 64 };
 
 static const float norm_epsilon = 1e-5f, transformer_epsilon = 1e-6f;
@@ -88,7 +90,8 @@ static size_t count_heads(struct dqg_unet *unet, const char *prefix, size_t d) {
     return heads;
 }
 
-static int32_t build_attention(struct dqg_unet *unet, const char *prefix, int32_t x, size_t heads, const int32_t *keys) {
+static int32_t build_attention(struct dqg_unet *unet, const char *prefix, int32_t x, size_t heads,
+                               const int32_t *keys) {
     struct dqg_graph *graph = unet->picture.graph;
     size_t d = graph->values[x].columns;
     int32_t q = linear(unet, prefix, "to_q", x, false);

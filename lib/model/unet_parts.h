@@ -53,18 +53,8 @@ size_t dqg_unet_label_width(const struct dqg_model *model);
 
 /* ---- names_unet.c ---- */
 
-/* The family's own name of a tensor, which diffusers counts by level: other tensors of source behind prefix say how many
- * blocks a level has. */
+/* The family's own name of a tensor, which diffusers counts by level: other tensors of source behind prefix say how
+ * many blocks a level has. */
 bool dqg_unet_rename(const struct dqg_source *source, const char *prefix, const char *name, struct dqg_rename *to);
-
-/* ---- settings.c ---- */
-
-/*
- * Numbers that a configuration of diffusers gives under a key: one, or a list, of which count at most. It is the
- * metadata "<folder>/config.json", else "config.json", else a metadata entry of that key. Returns how many there are, 0
- * where nothing or null is said. Numbers that are no sizes are 0.
- */
-size_t dqg_model_settings(const struct dqg_model *model, const char *folder, const char *key, size_t *numbers,
-                          size_t count);
 
 #endif

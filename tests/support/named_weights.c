@@ -68,8 +68,8 @@ static size_t write_header(FILE *list, const struct named_file *file, char *head
     const char *stored, *comma = "";
     size_t used = 0;
     *data = 0;
-#define PUT(...) used += (size_t)snprintf(header != NULL ? header + used : NULL, header != NULL ? room - used : 0, \
-                                          __VA_ARGS__)
+#define PUT(...)                                                                                                       \
+    used += (size_t)snprintf(header != NULL ? header + used : NULL, header != NULL ? room - used : 0, __VA_ARGS__)
     PUT("{");
     if (file->metadata != NULL) {
         PUT("\"__metadata__\":%s", file->metadata);
