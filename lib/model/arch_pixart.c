@@ -14,6 +14,7 @@
 #include <math.h>
 
 #include "model/pixart.h"
+#include "model/settings.h"
 #include "model/text_parts.h"
 
 enum { HEAD_WIDTH = 72, SIZES = 3 /* height, width, height / width */ };

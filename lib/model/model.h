@@ -155,10 +155,6 @@ const char *dqg_model_find_metadata(const struct dqg_model *model, const char *k
 /* An integer of the metadata, or fallback where it is absent; 0 where it is no number of 1..2^20. */
 size_t dqg_model_metadata_size(const struct dqg_model *model, const char *key, size_t fallback);
 
-/* A number of the metadata; where that has none under this key, of "<folder>/config.json", the configuration of one
- * network of a folder, or of "config.json". */
-bool dqg_model_number(const struct dqg_model *model, const char *folder, const char *key, double *number);
-
 /* ---- evaluation ---- */
 
 /* The autoencoder that a model is or holds, or NULL. */

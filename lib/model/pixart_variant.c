@@ -7,6 +7,7 @@
 #include <math.h>
 
 #include "model/pixart.h"
+#include "model/settings.h"
 
 const char dqg_variant_names[] = "alpha-256|alpha-512|alpha-1024|sigma-256|sigma-512|sigma-1024|sigma-2048";
 

@@ -2,6 +2,8 @@
 /* Configuration files of diffusers; see settings.h. */
 #include "model/settings.h"
 
+#include <math.h>
+
 /* A size: whole, at least 1; else 0. */
 static size_t read_size(struct dqg_json *json) {
     double value = 0;
@@ -45,23 +47,34 @@ static bool seek(struct dqg_json *json, const struct dqg_alloc *alloc, const cha
     return found;
 }
 
+/* Where the value of a key is: at a metadata entry of its own, else in a configuration. False where there is none. */
+static bool find(const struct dqg_model *model, const char *folder, const char *key, struct dqg_json *json) {
+    char file[64];
+    const char *text = dqg_model_find_metadata(model, key);
+    if (text != NULL) {
+        dqg_json_init(json, text, strlen(text));
+        return true;
+    }
+    dqg_format(file, sizeof file, "%s/config.json", folder);
+    text = dqg_model_find_metadata(model, file);
+    text = text != NULL ? text : dqg_model_find_metadata(model, "config.json");
+    if (text == NULL) {
+        return false;
+    }
+    dqg_json_init(json, text, strlen(text));
+    return seek(json, &model->alloc, key);
+}
+
 size_t dqg_model_settings(const struct dqg_model *model, const char *folder, const char *key, size_t *numbers,
                           size_t count) {
     struct dqg_json json;
-    char file[64];
-    dqg_format(file, sizeof file, "%s/config.json", folder);
-    const char *text = dqg_model_find_metadata(model, file);
-    text = text != NULL ? text : dqg_model_find_metadata(model, "config.json");
-    if (text != NULL) {
-        dqg_json_init(&json, text, strlen(text));
-        return seek(&json, &model->alloc, key) ? read_sizes(&json, numbers, count) : 0;
-    }
-    text = dqg_model_find_metadata(model, key);
-    if (text == NULL) {
-        return 0;
-    }
-    dqg_json_init(&json, text, strlen(text));
-    return read_sizes(&json, numbers, count);
+    return find(model, folder, key, &json) ? read_sizes(&json, numbers, count) : 0;
+}
+
+bool dqg_model_number(const struct dqg_model *model, const char *folder, const char *key, double *number) {
+    struct dqg_json json;
+    return find(model, folder, key, &json) && dqg_json_peek(&json) == DQG_JSON_NUMBER &&
+           dqg_json_number(&json, number) && isfinite(*number);
 }
 
 bool dqg_model_setting_is(const struct dqg_model *model, const char *file, const char *key, const char *value) {

@@ -3,7 +3,7 @@
 """Write what U-Nets of reduced widths give for random latents and prompts to unet/.
 
 No weights are stored: each follows from its name and place, see weight() in make_autoencoder_golden.py and
-tests/support/named_weights.c. For each case NAME.txt lists the tensors, "<diffusers' name> <the authors' name> <shape>";
+tests/support/named_weights.c. NAME.txt lists the tensors, "<diffusers' name> <the authors' name> <shape>";
 NAME_<shape>_x.npy is the input, _t.npy the timesteps, _c.npy the context, _out.npy the result; where the network takes
 them _p.npy is the pooled row and _s.npy the numbers that say sizes.
 """
