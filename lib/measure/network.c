@@ -108,7 +108,8 @@ static const char *kind_name(enum dqg_node_kind kind) {
 static double operations_of(const struct dqg_graph *graph, const struct dqg_node *node) {
     const struct dqg_value *out = &graph->values[node->out];
     if (node->kind == DQG_NODE_LINEAR || node->kind == DQG_NODE_CONV) {
-        return 2.0 * (double)out->rows * (double)node->weight->size.rows * (double)node->weight->size.columns;
+        double outputs = (double)out->columns * (node->gated ? 2.0 : 1.0);
+        return 2.0 * (double)out->rows * outputs * (double)node->weight->size.columns;
     }
     if (node->kind == DQG_NODE_ATTENTION) {
         size_t keys = dqg_graph_keys(graph, node);

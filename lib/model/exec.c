@@ -71,6 +71,8 @@ static void run_linear(const struct dqg_exec *exec, const struct dqg_node *node)
         .ld_out = out->ld,
         .rows = dqg_exec_rows(exec, out),
         .rows_per_sample = dqg_exec_sample_rows(exec, out->rows),
+        .first = node->first_output,
+        .outputs = node->gated ? 0 : out->columns,
         .gated = node->gated,
         .activation = node->activation,
     };
@@ -294,6 +296,7 @@ static void run_node(const struct dqg_exec *exec, const struct dqg_node *node, c
         break;
     case DQG_NODE_UNPATCHIFY:
         patches.channels = graph->out_channels;
+        patches.by_channels = node->by_channels;
         patches.tokens = graph->active_tokens > 0 ? io->active : NULL;
         patches.token_count = graph->active_tokens;
         dqg_op_unpatchify(&exec->ops, io->out, dqg_exec_floats(exec, node->x), &patches);

@@ -73,7 +73,7 @@ static void run_group_norm(const struct dqg_exec *exec, const struct dqg_node *n
     dqg_op_group_norm(&exec->ops, &args);
 }
 
-static void run_heads(const struct dqg_exec *exec, const struct dqg_node *node) {
+static void run_heads(const struct dqg_exec *exec, const struct dqg_node *node, const struct dqg_exec_io *io) {
     const struct dqg_value *x = dqg_exec_value(exec, node->x);
     struct dqg_heads args = *node->form;
     args.x = dqg_exec_floats(exec, node->x);
@@ -83,6 +83,11 @@ static void run_heads(const struct dqg_exec *exec, const struct dqg_node *node) 
     args.samples = exec->samples;
     args.rows_per_sample = dqg_exec_sample_rows(exec, x->rows);
     args.columns = x->columns;
+    if (exec->graph->active_tokens > 0) {
+        args.index = io->active;
+        args.indexed = exec->graph->active_tokens;
+        args.first_after = exec->graph->tokens;
+    }
     dqg_op_heads(&exec->ops, &args);
 }
 
@@ -180,7 +185,7 @@ void dqg_exec_parts(const struct dqg_exec *exec, const struct dqg_node *node, co
         run_group_norm(exec, node);
         break;
     case DQG_NODE_HEADS:
-        run_heads(exec, node);
+        run_heads(exec, node, io);
         break;
     case DQG_NODE_CONCAT:
         run_concat(exec, node);

@@ -88,12 +88,18 @@ int32_t dqg_graph_patchify(struct dqg_graph *graph, const char *name, const stru
     return dqg_graph_append(graph, node, graph->samples * graph->tokens, pixels * pixel);
 }
 
-int32_t dqg_graph_linear(struct dqg_graph *graph, const char *name, int32_t x, const struct dqg_weight *weight,
-                         const float *bias) {
+int32_t dqg_graph_linear_part(struct dqg_graph *graph, const char *name, int32_t x, const struct dqg_weight *weight,
+                              const float *bias, size_t first, size_t count) {
     struct dqg_node node = dqg_node_make(DQG_NODE_LINEAR, name, x);
     node.weight = weight;
     node.bias = bias;
-    return dqg_graph_append(graph, node, graph->values[x].rows, weight->size.rows);
+    node.first_output = first;
+    return dqg_graph_append(graph, node, graph->values[x].rows, count);
+}
+
+int32_t dqg_graph_linear(struct dqg_graph *graph, const char *name, int32_t x, const struct dqg_weight *weight,
+                         const float *bias) {
+    return dqg_graph_linear_part(graph, name, x, weight, bias, 0, weight->size.rows);
 }
 
 int32_t dqg_graph_active(struct dqg_graph *graph, const char *name, int32_t x) {
@@ -237,6 +243,12 @@ int32_t dqg_graph_add_table(struct dqg_graph *graph, const char *name, int32_t x
 void dqg_graph_unpatchify(struct dqg_graph *graph, const char *name, int32_t x) {
     /* The evaluation's output: a value without memory of its own. */
     dqg_graph_append(graph, dqg_node_make(DQG_NODE_UNPATCHIFY, name, x), 0, 0);
+}
+
+void dqg_graph_unpack(struct dqg_graph *graph, const char *name, int32_t x) {
+    struct dqg_node node = dqg_node_make(DQG_NODE_UNPATCHIFY, name, x);
+    node.by_channels = true;
+    dqg_graph_append(graph, node, 0, 0);
 }
 
 static void declare(struct dqg_graph *graph, struct dqg_span_list *list, struct dqg_span span) {

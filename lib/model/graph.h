@@ -124,6 +124,8 @@ struct dqg_node {
     size_t first; /* row of a slice or of no class; numbers for each sample of a timestep embedding */
     double multiplier;                   /* that are embedded */
     size_t pixel_padded;                 /* of patches, see struct dqg_patches */
+    bool by_channels;                    /* likewise */
+    size_t first_output;                 /* of a product's weight; those up to its columns are computed */
     size_t q_column, k_column, v_column; /* of an attention, in its inputs' rows */
     size_t head_columns;                 /* from one head there to the next */
     bool causal;                         /* a token sees none that come after it */
@@ -248,6 +250,9 @@ int32_t dqg_graph_label(struct dqg_graph *graph, const char *name, int32_t x, co
 int32_t dqg_graph_patchify(struct dqg_graph *graph, const char *name, const struct dqg_weight *weight);
 int32_t dqg_graph_linear(struct dqg_graph *graph, const char *name, int32_t x, const struct dqg_weight *weight,
                          const float *bias);
+/* The same with outputs [first, first + count) of the weight. */
+int32_t dqg_graph_linear_part(struct dqg_graph *graph, const char *name, int32_t x, const struct dqg_weight *weight,
+                              const float *bias, size_t first, size_t count);
 /*
  * From here on rows are those of the active tokens, which the evaluation lists (struct dqg_exec_io); of a graph without
  * active_tokens x itself. Call it once, when rows of x are the image's tokens and have their positions. Self-attention
@@ -295,8 +300,9 @@ struct dqg_graph_attention_args {
     bool self;
 };
 int32_t dqg_graph_attention_to(struct dqg_graph *graph, const char *name, const struct dqg_graph_attention_args *args);
-/* Norm of heads and rotary embedding in packed rows of q, k, v; of form all but x, y and the sizes of rows. The form is
- * copied, what it points to must live as long as the graph. */
+/* Norm of heads and rotary embedding in packed rows of q, k, v; of form all but x, y, the index and the sizes of rows.
+ * The form is copied, what it points to must live as long as the graph. Tables of angles are for all tokens and what
+ * stands behind them, also in a graph of some active ones. */
 int32_t dqg_graph_heads(struct dqg_graph *graph, const char *name, int32_t qkv, const struct dqg_heads *form);
 
 /* Columns side by side; rows one after the other in each sample; rows [first, first + count) of each sample; one row of
@@ -318,6 +324,8 @@ int32_t dqg_graph_add(struct dqg_graph *graph, const char *name, int32_t residua
                       size_t gate_column, int32_t x);
 int32_t dqg_graph_add_table(struct dqg_graph *graph, const char *name, int32_t x, const float *table);
 void dqg_graph_unpatchify(struct dqg_graph *graph, const char *name, int32_t x);
+/* The same of rows in the order (channel, row, column of the patch): what FLUX calls unpacking. */
+void dqg_graph_unpack(struct dqg_graph *graph, const char *name, int32_t x);
 
 /* Declare a block or branch, once it is built. */
 void dqg_graph_block(struct dqg_graph *graph, int32_t enter, int32_t leave, int32_t input);

@@ -112,8 +112,17 @@ static void patchify_sample(void *argument, size_t index, size_t lane) {
     }
 }
 
-/* A row in the order (p, q, c) to the patch whose first pixel this is. */
-static void unpatch(float *image, const float *row, const struct dqg_patches *args) {
+/* A row in the order (c, p, q) to the patch whose first pixel this is. */
+static void unpatch_by_channels(float *image, const float *row, const struct dqg_patches *args) {
+    for (size_t c = 0; c < args->channels; c++) {
+        for (size_t p = 0; p < args->patch; p++, row += args->patch) {
+            memcpy(image + (c * args->height + p) * args->width, row, args->patch * sizeof *row);
+        }
+    }
+}
+
+/* The same in the order (p, q, c). */
+static void unpatch_by_pixels(float *image, const float *row, const struct dqg_patches *args) {
     for (size_t p = 0; p < args->patch; p++) {
         for (size_t q = 0; q < args->patch; q++) {
             for (size_t c = 0; c < args->channels; c++) {
@@ -132,8 +141,13 @@ static void unpatchify_sample(void *argument, size_t index, size_t lane) {
     (void)lane;
     for (size_t i = 0; i < count; i++) {
         size_t token = args->tokens != NULL ? (size_t)args->tokens[index * count + i] : i;
-        unpatch(image + (token / grid * args->width + token % grid) * patch, task->in + (index * count + i) * columns,
-                args);
+        float *first = image + (token / grid * args->width + token % grid) * patch;
+        const float *row = task->in + (index * count + i) * columns;
+        if (args->by_channels) {
+            unpatch_by_channels(first, row, args);
+        } else {
+            unpatch_by_pixels(first, row, args);
+        }
     }
 }
 
