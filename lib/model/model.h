@@ -29,6 +29,7 @@ struct dqg_hyper {
     size_t reduction, encoded;
     double latent_limit;
     bool signed_picture;
+    size_t axes[3]; /* columns of a head that turn with each part of a token's position; 0: none */
     /* What a denoiser is given beside x and the time; 0: it takes none. */
     size_t context_width;  /* columns of the context's rows */
     size_t context_tokens; /* rows of it in published use */
