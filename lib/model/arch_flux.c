@@ -10,8 +10,8 @@
  *   both:        x += gate linear2(attention(q, k, v), gelu(m))     single blocks: q, k, v, m = linear1(norm(x) ...)
  *   out = linear(norm(image) (1 + scale) + shift)
  *
- * Norms have no weights, but those of the heads of q and k, which then turn by their position (rope_flux.c). Rows of the
- * text stand behind those of the image here; attention does not mind.
+ * Norms have no weights, but those of the heads of q and k, which then turn by their position (rope_flux.c). Rows of
+ * the text stand behind those of the image here; attention does not mind.
  */
 #include "model/flux.h"
 #include "model/text_parts.h"
@@ -154,8 +154,9 @@ static dqg_status configure(struct dqg_context *context, struct dqg_model *model
     hyper->height = hyper->width = OWN_SIDE;
     hyper->depth = double_blocks(model) + dqg_text_layers(model, DQG_FLUX_SINGLE "linear1.weight");
     if (head == 0 || head > DQG_ATTENTION_WIDTH || hyper->hidden % head != 0) {
-        return dqg_fail(context, DQG_ERROR_FORMAT, "norms of FLUX.1's heads have %zu columns: not a share of %zu up to %d",
-                        head, hyper->hidden, (int)DQG_ATTENTION_WIDTH);
+        return dqg_fail(context, DQG_ERROR_FORMAT,
+                        "norms of FLUX.1's heads have %zu columns: not a share of %zu up to %d", head, hyper->hidden,
+                        (int)DQG_ATTENTION_WIDTH);
     }
     hyper->heads = hyper->hidden / head;
     DQG_TRY(dqg_flux_axes(context, model, head));
@@ -328,9 +329,9 @@ static dqg_status build(const struct dqg_model *model, struct dqg_graph *graph) 
 
 /* What goes in and out is small, and an error there reaches every value. */
 static const char *const rules[][2] = {
-    {"img_in.*", "f16"},      {"txt_in.*", "f16"},      {"time_in.*", "f16"}, {"vector_in.*", "f16"},
-    {"guidance_in.*", "f16"}, {"final_layer.*", "f16"}, {"*mod.lin.*", "int8"}, {"*modulation.lin.*", "int8"},
-    {NULL, NULL},
+    {"img_in.*", "f16"},    {"txt_in.*", "f16"},           {"time_in.*", "f16"},
+    {"vector_in.*", "f16"}, {"guidance_in.*", "f16"},      {"final_layer.*", "f16"},
+    {"*mod.lin.*", "int8"}, {"*modulation.lin.*", "int8"}, {NULL, NULL},
 };
 
 const struct dqg_family dqg_family_flux = {

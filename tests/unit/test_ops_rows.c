@@ -323,9 +323,39 @@ static void test_timestep(void **state) {
     assert_near((double)alone[1], cos(999.0 * pow(10000.0, -1.0 / 5.0)), 1e-7);
 }
 
+/* ---- patches ---- */
+
+/* Both orders of a patch give the image back, and differ by which index runs fastest. */
+static void test_patches(void **state) {
+    enum { P_SAMPLES = 2, P_CHANNELS = 3, P_HEIGHT = 4, P_WIDTH = 6, PATCH = 2, P_VALUES = 144, PIXELS = 4 };
+    float *image = random_floats(P_VALUES), rows[2][P_VALUES], back[P_VALUES];
+    struct dqg_ops ops = make_ops(2);
+    (void)state;
+    for (int order = 0; order < 2; order++) {
+        const struct dqg_patches patches = {.samples = P_SAMPLES,
+                                            .channels = P_CHANNELS,
+                                            .height = P_HEIGHT,
+                                            .width = P_WIDTH,
+                                            .patch = PATCH,
+                                            .pixel_padded = order == 0 ? P_CHANNELS : 0,
+                                            .by_channels = order == 1};
+        memset(back, 0, sizeof back);
+        dqg_op_patchify(&ops, rows[order], image, &patches);
+        dqg_op_unpatchify(&ops, back, rows[order], &patches);
+        assert_memory_equal(back, image, sizeof back);
+    }
+    for (size_t i = 0; i < P_VALUES; i++) {
+        size_t patch = i / (PIXELS * P_CHANNELS), pixel = i / P_CHANNELS % PIXELS, channel = i % P_CHANNELS;
+        assert_true(rows[0][i] == rows[1][patch * PIXELS * P_CHANNELS + channel * PIXELS + pixel]);
+    }
+    free(image);
+    free_ops(&ops);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_group_norm), cmocka_unit_test(test_head_norm), cmocka_unit_test(test_heads),
+        cmocka_unit_test(test_patches),
         cmocka_unit_test(test_glu),        cmocka_unit_test(test_softmax),   cmocka_unit_test(test_add),
         cmocka_unit_test(test_resize),     cmocka_unit_test(test_timestep),
     };
