@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * Memory plan: values whose lives do not overlap share memory. Greedy first fit in order of execution; a residual sum
- * that ends its input's life is computed in place. Steady values lie below all others.
+ * that ends its input's life is computed in place, and so are norms of heads. Steady values lie below all others.
  */
 #include <math.h>
 
@@ -79,6 +79,15 @@ static size_t node_scratch(const struct dqg_graph *graph, const struct dqg_node 
     default:
         return 0;
     }
+}
+
+/* The value that a node's result may take the place of, because this is its last use; or DQG_NO_VALUE. */
+static int32_t place_of(const struct dqg_graph *graph, int32_t index) {
+    const struct dqg_node *node = &graph->nodes[index];
+    int32_t value = node->kind == DQG_NODE_HEADS ? node->x : node->residual != node->x ? node->residual : DQG_NO_VALUE;
+    bool free = value != DQG_NO_VALUE && graph->values[value].last_use == index && !graph->values[value].steady &&
+                !graph->values[node->out].steady;
+    return free ? value : DQG_NO_VALUE;
 }
 
 /* Integer attention where it is wanted, or where it pays and the network is quantized anyway. */
@@ -185,10 +194,9 @@ dqg_status dqg_graph_plan(struct dqg_graph *graph) {
     for (int32_t i = 0; i < graph->node_count; i++) {
         struct dqg_node *node = &graph->nodes[i];
         struct dqg_value *out = &graph->values[node->out];
-        const struct dqg_value *residual = node->residual != DQG_NO_VALUE ? &graph->values[node->residual] : NULL;
-        if (residual != NULL && residual->last_use == i && node->residual != node->x && !residual->steady &&
-            !out->steady) {
-            out->offset = residual->offset;
+        int32_t place = place_of(graph, i);
+        if (place != DQG_NO_VALUE) {
+            out->offset = graph->values[place].offset;
         } else if (!out->steady) {
             out->offset = first_fit(graph, i, out, steady_bytes);
         }

@@ -21,7 +21,7 @@ static void norm_heads(const struct heads_task *task, size_t row, size_t column,
     struct dqg_norm_form form = {.weight = factor, .eps = args->epsilon, .rms = true};
     if (factor != NULL) {
         task->ops->kernels->norm_f32_f32(y, args->width, x, args->width, args->heads, args->width, &form);
-    } else {
+    } else if (y != x) {
         memcpy(y, x, args->heads * args->width * sizeof(float));
     }
 }
@@ -78,8 +78,10 @@ static void heads_chunk(void *argument, size_t index, size_t lane) {
     for (size_t row = first; row < first + rows; row++) {
         norm_heads(task, row, 0, args->q_factor);
         norm_heads(task, row, width, args->k_factor);
-        memcpy(args->y + row * args->ldy + 2 * width, args->x + row * args->ldx + 2 * width,
-               (args->columns - 2 * width) * sizeof(float));
+        if (args->y != args->x) {
+            memcpy(args->y + row * args->ldy + 2 * width, args->x + row * args->ldx + 2 * width,
+                   (args->columns - 2 * width) * sizeof(float));
+        }
     }
     if (args->cosine != NULL) {
         rotate_rows(task, sample, token, rows);

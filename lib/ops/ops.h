@@ -153,7 +153,7 @@ void dqg_op_softmax(const struct dqg_ops *ops, const struct dqg_softmax *args);
  * or half a head apart (i, i + width / 2).
  */
 struct dqg_heads {
-    float *y;                         /* [samples * rows_per_sample][ldy]; not x */
+    float *y;                         /* [samples * rows_per_sample][ldy]; x or apart from it */
     const float *x;                   /* [samples * rows_per_sample][ldx] */
     const float *q_factor, *k_factor; /* [width], or NULL: no norm */
     const float *cosine, *sine;       /* [table rows][width / 2], or NULL: no rotation */

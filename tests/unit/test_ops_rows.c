@@ -147,11 +147,15 @@ static void test_head_norm(void **state) {
 enum { R_SAMPLES = 2, R_TOKENS = 21, R_HEADS = 2, R_WIDTH = 12, R_QUERIES = R_HEADS * R_WIDTH, R_LD = 3 * R_QUERIES };
 static float *r_x, *r_factor, *r_cosine, *r_sine;
 static struct dqg_heads r_form;
+static bool r_in_place;
 
 static void run_heads(const struct dqg_ops *ops, float *y) {
     struct dqg_heads args = r_form;
     args.y = y;
     args.x = r_x;
+    if (r_in_place) {
+        args.x = memcpy(y, r_x, R_SAMPLES * R_TOKENS * R_LD * sizeof *y);
+    }
     args.ldy = args.ldx = args.columns = R_LD;
     args.samples = R_SAMPLES;
     args.rows_per_sample = R_TOKENS;
@@ -186,7 +190,12 @@ static void check_head(const float *y, const float *x, size_t token, const float
 
 static void check_heads(struct dqg_heads form) {
     r_form = form;
+    r_in_place = true;
+    float *same = run_twice(run_heads, R_SAMPLES * R_TOKENS * R_LD);
+    r_in_place = false;
     float *y = run_twice(run_heads, R_SAMPLES * R_TOKENS * R_LD);
+    assert_memory_equal(y, same, R_SAMPLES * R_TOKENS * R_LD * sizeof *y);
+    free(same);
     for (size_t row = 0; row < R_SAMPLES * R_TOKENS; row++) {
         for (size_t head = 0; head < 2 * R_HEADS; head++) {
             size_t at = row * R_LD + head * R_WIDTH;
