@@ -151,7 +151,7 @@ static dqg_status make_given(struct evaluations *e, const struct dqg_hyper *hype
     }
     used = 0;
     dqg_given_lay_out(given, hyper, &used, block);
-    dqg_given_clear(given, hyper);
+    dqg_given_clear(given);
     dqg_kernels_normal(kernels, 2, 0, 0, given->context, samples * given->tokens * hyper->context_width);
     dqg_kernels_normal(kernels, 3, 0, 0, given->pooled, samples * hyper->pooled_width);
     for (size_t i = 0; i < samples; i++) {

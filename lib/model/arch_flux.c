@@ -3,7 +3,7 @@
  * FLUX.1, dev and schnell, by Black Forest Labs: a rectified flow on patches of 2 x 2 pixels of a latent, of any width
  * and depth. Names are those of its authors (names_flux.c). Fill, Canny and Depth are dev with more channels of x.
  *
- *   vec = mlp(1000 t) + mlp(1000 guidance) + mlp(pooled)            guidance: dev only
+ *   vec = mlp(pooled) + mlp(1000 t) + mlp(1000 guidance)            guidance: dev only
  *   mod = linear(silu(vec))                                         for each block and stream: shift, scale, gate
  *   image, text: x += gate_a proj(attention(q, k, v of both))       double blocks: a stream has weights of its own
  *                x += gate_m mlp(norm(x) (1 + scale_m) + shift_m)
@@ -216,16 +216,16 @@ static int32_t embed(const struct builder *b, const char *in, const char *act, c
 
 static int32_t condition(const struct builder *b) {
     const struct dqg_hyper *hyper = &b->model->hyper;
-    int32_t x = dqg_graph_numbers(b->graph, "timestep", DQG_INPUT_TIMESTEPS, 1, 1000, hyper->frequencies);
-    int32_t vec = embed(b, "time_in.in_layer", "time_in.act", "time_in.out_layer", x);
+    int32_t x = dqg_graph_input(b->graph, "pooled", DQG_INPUT_POOLED, hyper->pooled_width);
+    int32_t vec = embed(b, "vector_in.in_layer", "vector_in.act", "vector_in.out_layer", x);
+    x = dqg_graph_numbers(b->graph, "timestep", DQG_INPUT_TIMESTEPS, 1, 1000, hyper->frequencies);
+    x = embed(b, "time_in.in_layer", "time_in.act", "time_in.out_layer", x);
+    vec = dqg_graph_add(b->graph, "time_in.add", vec, DQG_NO_VALUE, 0, x);
     if (hyper->guided) {
         x = dqg_graph_numbers(b->graph, "guidance", DQG_INPUT_GUIDANCE, 1, 1000, hyper->frequencies);
         x = embed(b, "guidance_in.in_layer", "guidance_in.act", "guidance_in.out_layer", x);
         vec = dqg_graph_add(b->graph, "guidance_in.add", vec, DQG_NO_VALUE, 0, x);
     }
-    x = dqg_graph_input(b->graph, "pooled", DQG_INPUT_POOLED, hyper->pooled_width);
-    x = embed(b, "vector_in.in_layer", "vector_in.act", "vector_in.out_layer", x);
-    vec = dqg_graph_add(b->graph, "vector_in.add", vec, DQG_NO_VALUE, 0, x);
     return dqg_graph_activate(b->graph, "condition", vec, DQG_ACT_SILU);
 }
 
