@@ -151,6 +151,57 @@ static void test_control(void **state) {
     check_model("control");
 }
 
+/* A run with the model's own scheduler: its points by Euler steps here. */
+static void check_run(const char *name, const char *shape, const char *options_text, const double *sigmas, int steps) {
+    struct golden golden = read_golden(shape);
+    dqg_model *model = load_golden(name, "");
+    dqg_options *options = make_options(context, DQG_OPTIONS_RUN);
+    dqg_run *run;
+    dqg_inputs inputs;
+    dqg_tensor_view x = view_of(&golden.x, golden.x.data), rows = view_of(&golden.context, golden.context.data),
+                    pooled = view_of(&golden.pooled, golden.pooled.data);
+    float *want = malloc((size_t)golden.x.count * sizeof *want), *latent = golden.x.data;
+    DQG_INIT(&inputs);
+    inputs.context = &rows;
+    inputs.pooled = &pooled;
+    parse_options(options, options_text);
+    if (dqg_run_create(context, model, NULL, options, &run) != DQG_OK) {
+        fail_msg("%s", dqg_context_error(context));
+    }
+    assert_ok(dqg_run_set_inputs(run, 0, 0, &inputs));
+    assert_ok(dqg_run_write(run, &x));
+    memcpy(want, latent, (size_t)golden.x.count * sizeof *want);
+    for (int step = 0; step < steps; step++) {
+        golden.t.data[0] = (float)sigmas[step];
+        memcpy(latent, want, (size_t)golden.x.count * sizeof *want);
+        float *v = evaluate(model, &golden);
+        for (int64_t i = 0; i < golden.x.count; i++) {
+            want[i] += (float)(sigmas[step + 1] - sigmas[step]) * v[i];
+        }
+        free(v);
+        assert_int_equal(dqg_run_step(run), step + 1 < steps ? DQG_OK : DQG_DONE);
+    }
+    assert_ok(dqg_run_read(run, DQG_SOURCE_LATENT, &x));
+    assert_true(relative(latent, want, golden.x.count) < 1e-5);
+    free(want);
+    dqg_run_destroy(run);
+    dqg_options_destroy(options);
+    dqg_model_release(model);
+    free_golden(&golden);
+}
+
+static void test_runs(void **state) {
+    double shifted[29] = {0}, mu = 0.5 + (1.15 - 0.5) * (21 - 256) / (4096 - 256); /* of 7 x 3 tokens */
+    (void)state;
+    assert_ok(dqg_context_set_backend(context, dqg_backend_name(0)));
+    check_run("schnell", "schnell_tall", "height=14 width=6 context-tokens=8", (double[]){1, .75, .5, .25, 0}, 4);
+    for (int i = 0; i < 28; i++) {
+        double t = 1 - i / 28.0;
+        shifted[i] = exp(mu) / (exp(mu) + 1 / t - 1);
+    }
+    check_run("dev", "dev_tall", "height=14 width=6 context-tokens=8 guidance=3.5", shifted, 28);
+}
+
 static double quantized_error(const char *name, const char *shape) {
     static const char file[] = "flux_test.dqg";
     char path[256];
@@ -182,6 +233,7 @@ int main(void) {
         cmocka_unit_test(test_dev),
         cmocka_unit_test(test_schnell),
         cmocka_unit_test(test_control),
+        cmocka_unit_test(test_runs),
         cmocka_unit_test(test_quantized),
     };
     return cmocka_run_group_tests(tests, context_setup, context_teardown);
