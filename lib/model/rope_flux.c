@@ -6,81 +6,29 @@
 #include <math.h>
 
 #include "model/flux.h"
-#include "support/json.h"
+#include "model/settings.h"
 
 enum { AXES = DQG_COUNT_OF(((struct dqg_hyper *)0)->axes) };
 
 static const char key[] = "axes_dims_rope";
 
-/* ---- axes ---- */
-
-static bool read_list(struct dqg_json *json, size_t axes[AXES]) {
-    size_t count = 0;
-    int64_t value;
-    if (!dqg_json_enter(json)) {
-        return false;
-    }
-    while (dqg_json_next(json)) {
-        if (count == AXES || !dqg_json_int(json, &value) || value < 0 || value > 1 << 16) {
-            return false;
-        }
-        axes[count++] = (size_t)value;
-    }
-    return json->error == NULL && count == AXES;
-}
-
-/* Go to the value of the key in an object; false where it has none. */
-static bool find_member(struct dqg_json *json, struct dqg_model *model) {
-    const char *name;
-    if (!dqg_json_enter(json)) {
-        return false;
-    }
-    while (dqg_json_next(json) && dqg_json_key(json, &model->alloc, &model->arena, &name)) {
-        if (strcmp(name, key) == 0) {
-            return true;
-        }
-        dqg_json_skip(json);
-    }
-    return false;
-}
-
-/* Where the metadata tell of the axes, json goes there. */
-static bool find_axes(struct dqg_model *model, struct dqg_json *json) {
-    static const char *const files[] = {"transformer/config.json", "config.json"};
-    const char *text = dqg_model_find_metadata(model, key);
-    if (text != NULL) {
-        dqg_json_init(json, text, strlen(text));
-        return true;
-    }
-    for (size_t i = 0; i < DQG_COUNT_OF(files); i++) {
-        text = dqg_model_find_metadata(model, files[i]);
-        if (text != NULL) {
-            dqg_json_init(json, text, strlen(text));
-            return find_member(json, model);
-        }
-    }
-    return false;
-}
-
 dqg_status dqg_flux_axes(struct dqg_context *context, struct dqg_model *model, size_t width) {
     size_t *axes = model->hyper.axes, sum = 0;
-    struct dqg_json json;
     axes[1] = axes[2] = width * 7 / 32 * 2;
     axes[0] = width - axes[1] - axes[2];
-    bool valid = !find_axes(model, &json) || read_list(&json, axes);
+    size_t found = dqg_model_settings(model, "transformer", key, axes, AXES);
+    bool even = found == 0 || found == AXES;
     for (size_t i = 0; i < AXES; i++) {
-        valid = valid && axes[i] % 2 == 0;
+        even = even && axes[i] % 2 == 0;
         sum += axes[i];
     }
-    if (!valid || sum != width) {
+    if (!even || sum != width) {
         return dqg_fail(context, DQG_ERROR_FORMAT,
                         "heads of %zu columns: '%s' must be %d even numbers that are %zu together", width, key,
                         (int)AXES, width);
     }
     return DQG_OK;
 }
-
-/* ---- angles ---- */
 
 static void turn(float *cosine, float *sine, const size_t axes[AXES], const size_t position[AXES]) {
     for (size_t axis = 0; axis < AXES; axis++) {

@@ -230,11 +230,8 @@ static void test_quantized(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_dev),
-        cmocka_unit_test(test_schnell),
-        cmocka_unit_test(test_control),
-        cmocka_unit_test(test_runs),
-        cmocka_unit_test(test_quantized),
+        cmocka_unit_test(test_dev),  cmocka_unit_test(test_schnell),   cmocka_unit_test(test_control),
+        cmocka_unit_test(test_runs), cmocka_unit_test(test_quantized),
     };
     return cmocka_run_group_tests(tests, context_setup, context_teardown);
 }
