@@ -30,7 +30,7 @@ static int32_t build_label(struct dqg_unet *unet) {
     const struct dqg_hyper *hyper = &unet->picture.model->hyper;
     struct dqg_graph *graph = unet->picture.graph;
     size_t width = dqg_unet_label_width(unet->picture.model);
-    if (width == 0) {
+    if (width == 0 && dqg_model_find(unet->picture.model, "label_emb.0.2.weight") == NULL) {
         return DQG_NO_VALUE;
     }
     int32_t y = dqg_graph_input(graph, "pooled", DQG_INPUT_POOLED, hyper->pooled_width);
@@ -51,7 +51,7 @@ static dqg_status build(const struct dqg_model *model, struct dqg_graph *graph) 
         int32_t context = dqg_graph_input(graph, "context", DQG_INPUT_CONTEXT, model->hyper.context_width);
         dqg_unet_constants(&unet, context);
     }
-    unet.condition = dqg_unet_condition(&unet, build_label(&unet));
+    dqg_unet_time(&unet, build_label(&unet));
     int32_t x = dqg_graph_patchify(graph, "latent", NULL);
     x = dqg_unet_down(&unet, x, DQG_NO_VALUE);
     x = dqg_unet_middle(&unet, x);
@@ -93,7 +93,8 @@ static const char *const (*find_scheduler(const struct dqg_model *model))[2] {
 static void find_sizes(struct dqg_model *model) {
     struct dqg_hyper *hyper = &model->hyper;
     size_t width = dqg_unet_label_width(model), columns;
-    if (dqg_model_settings(model, folder, "addition_time_embed_dim", &columns, 1) == 0 || columns == 0) {
+    if (dqg_model_settings(model, folder, "addition_time_embed_dim", &columns, 1) == 0 || columns == 0 ||
+        columns % 2 != 0) {
         columns = SIZE_COLUMNS;
     }
     hyper->size_count = width == hyper->context_width + 5 * columns ? 5 : width > 6 * columns ? 6 : 0;
