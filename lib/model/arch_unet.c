@@ -29,7 +29,7 @@ static bool detect(const struct dqg_source *source) {
 static int32_t build_label(struct dqg_unet *unet) {
     const struct dqg_hyper *hyper = &unet->picture.model->hyper;
     struct dqg_graph *graph = unet->picture.graph;
-    size_t width = dqg_unet_label_width(unet->picture.model);
+    size_t width = dqg_unet_measure(unet->picture.model).label;
     if (width == 0 && dqg_model_find(unet->picture.model, "label_emb.0.2.weight") == NULL) {
         return DQG_NO_VALUE;
     }
@@ -80,8 +80,7 @@ static const char *const schedulers[][2][8][2] = {
 };
 
 /* Weights do not tell what the output means: epsilon, unless diffusers' scheduler says v. */
-static const char *const (*find_scheduler(const struct dqg_model *model))[2] {
-    bool large = dqg_unet_label_width(model) > 0;
+static const char *const (*find_scheduler(const struct dqg_model *model, bool large))[2] {
     bool v = dqg_model_setting_is(model, "scheduler/scheduler_config.json", "prediction_type", "v_prediction");
     return schedulers[large][v];
 }
@@ -90,9 +89,9 @@ static const char *const (*find_scheduler(const struct dqg_model *model))[2] {
  * How many columns of label_emb's input are the pooled row; the rest are sizes. The refiner's text encoder gives
  * context and pooled row alike, and it takes five sizes; SDXL six. Too few columns for that: all are the pooled row.
  */
-static void find_sizes(struct dqg_model *model) {
+static void find_sizes(struct dqg_model *model, size_t width) {
     struct dqg_hyper *hyper = &model->hyper;
-    size_t width = dqg_unet_label_width(model), columns;
+    size_t columns;
     if (dqg_model_settings(model, folder, "addition_time_embed_dim", &columns, 1) == 0 || columns == 0 ||
         columns % 2 != 0) {
         columns = SIZE_COLUMNS;
@@ -123,15 +122,18 @@ static dqg_status configure(struct dqg_context *context, struct dqg_model *model
     hyper->out_channels = out->size.rows;
     hyper->extra_channels = (size_t)in->shape[1] - hyper->channels;
     hyper->frequencies = time->size.columns;
-    hyper->context_width = dqg_unet_context_width(model);
-    hyper->context_tokens = hyper->context_width > 0 ? TOKENS : 0;
-    find_sizes(model);
+    const struct dqg_unet_sizes sizes = dqg_unet_measure(model);
+    hyper->depth = sizes.layers;
+    hyper->middle = sizes.middle;
+    hyper->context_width = sizes.context;
+    hyper->context_tokens = sizes.context > 0 ? TOKENS : 0;
+    find_sizes(model, sizes.label);
     size_t side;
     if (dqg_model_settings(model, folder, "sample_size", &side, 1) == 0 || side == 0 || side > 1 << 12) {
-        side = dqg_unet_label_width(model) > 0 ? LARGE_SIDE : SIDE;
+        side = sizes.label > 0 ? LARGE_SIDE : SIDE;
     }
     hyper->height = hyper->width = side;
-    hyper->scheduler = find_scheduler(model);
+    hyper->scheduler = find_scheduler(model, sizes.label > 0);
     return DQG_OK;
 }
 

@@ -348,20 +348,22 @@ int32_t dqg_unet_up(struct dqg_unet *unet, int32_t x) {
     return x;
 }
 
-/* ---- sizes ---- */
-
-size_t dqg_unet_context_width(const struct dqg_model *model) {
-    static const char ending[] = ".transformer_blocks.0.attn2.to_k.weight";
+struct dqg_unet_sizes dqg_unet_measure(const struct dqg_model *model) {
+    static const char ending[] = ".attn2.to_k.weight";
+    struct dqg_unet_sizes sizes = {0};
+    size_t before = 0, middle = 0;
+    const struct dqg_weight *label = dqg_model_find(model, "label_emb.0.0.weight");
     for (size_t i = 0; i < model->weight_count; i++) {
-        size_t length = strlen(model->weights[i].name);
-        if (length >= sizeof ending && strcmp(model->weights[i].name + length + 1 - sizeof ending, ending) == 0) {
-            return model->weights[i].size.columns;
+        const struct dqg_weight *weight = &model->weights[i];
+        size_t length = strlen(weight->name);
+        if (length >= sizeof ending && strcmp(weight->name + length + 1 - sizeof ending, ending) == 0) {
+            sizes.context = weight->size.columns;
+            sizes.layers++;
+            before += strncmp(weight->name, "input_blocks.", strlen("input_blocks.")) == 0;
+            middle += strncmp(weight->name, "middle_block.", strlen("middle_block.")) == 0;
         }
     }
-    return 0;
-}
-
-size_t dqg_unet_label_width(const struct dqg_model *model) {
-    const struct dqg_weight *weight = dqg_model_find(model, "label_emb.0.0.weight");
-    return weight != NULL ? weight->size.columns : 0;
+    sizes.middle = before + middle / 2;
+    sizes.label = label != NULL ? label->size.columns : 0;
+    return sizes;
 }

@@ -49,9 +49,13 @@ int32_t dqg_unet_down(struct dqg_unet *unet, int32_t x, int32_t hint);
 int32_t dqg_unet_middle(struct dqg_unet *unet, int32_t x);
 int32_t dqg_unet_up(struct dqg_unet *unet, int32_t x);
 
-/* Widths, or 0: of the context's rows; of the row that label_emb takes. */
-size_t dqg_unet_context_width(const struct dqg_model *model);
-size_t dqg_unet_label_width(const struct dqg_model *model);
+/* What names and shapes of tensors tell of the whole; 0: there is no such thing. */
+struct dqg_unet_sizes {
+    size_t context;        /* columns of its rows */
+    size_t label;          /* columns of the row that label_emb takes */
+    size_t layers, middle; /* of all transformers; the one in the middle of middle_block, in the order of execution */
+};
+struct dqg_unet_sizes dqg_unet_measure(const struct dqg_model *model);
 
 /* ---- names_unet.c ---- */
 
