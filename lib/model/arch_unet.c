@@ -87,7 +87,8 @@ static const char *const (*find_scheduler(const struct dqg_model *model, bool la
 
 /*
  * How many columns of label_emb's input are the pooled row; the rest are sizes. The refiner's text encoder gives
- * context and pooled row alike, and it takes five sizes; SDXL six. Too few columns for that: all are the pooled row.
+ * context and pooled row alike, and it takes five sizes; SDXL six. Variations of pictures (unCLIP) take a pooled row
+ * alone.
  */
 static void find_sizes(struct dqg_model *model, size_t width) {
     struct dqg_hyper *hyper = &model->hyper;
@@ -96,8 +97,25 @@ static void find_sizes(struct dqg_model *model, size_t width) {
         columns % 2 != 0) {
         columns = SIZE_COLUMNS;
     }
-    hyper->size_count = width == hyper->context_width + 5 * columns ? 5 : width > 6 * columns ? 6 : 0;
+    bool images = width == 2 * hyper->context_width || width <= 6 * columns;
+    hyper->size_count = width == hyper->context_width + 5 * columns ? 5 : images ? 0 : 6;
     hyper->pooled_width = width - hyper->size_count * columns;
+}
+
+/* Inputs that some U-Nets have and these do not: left out, they would give wrong pictures. */
+static dqg_status check_unknown(struct dqg_context *context, const struct dqg_model *model) {
+    static const char *const names[] = {
+        "time_embed.cond_proj.weight", /* the guidance scale */
+        "label_emb.weight",            /* a class */
+        "encoder_hid_proj.weight",     /* rows of another text encoder */
+    };
+    for (size_t i = 0; i < DQG_COUNT_OF(names); i++) {
+        if (dqg_model_find(model, names[i]) != NULL) {
+            return dqg_fail(context, DQG_ERROR_UNSUPPORTED, "U-Nets with an input for '%s' are not supported",
+                            names[i]);
+        }
+    }
+    return DQG_OK;
 }
 
 static dqg_status configure(struct dqg_context *context, struct dqg_model *model) {
@@ -111,11 +129,7 @@ static dqg_status configure(struct dqg_context *context, struct dqg_model *model
                         "this looks like a U-Net, but input_blocks.0.0, time_embed.0 or out.2 is missing or has an "
                         "impossible shape");
     }
-    if (dqg_model_find(model, "time_embed.cond_proj.weight") != NULL) {
-        return dqg_fail(context, DQG_ERROR_UNSUPPORTED,
-                        "this U-Net takes the guidance scale as an input (time_embedding.cond_proj), which is not "
-                        "supported; use the LoRA of the same model");
-    }
+    DQG_TRY(check_unknown(context, model));
     hyper->hidden = in->size.rows;
     hyper->patch = 1;
     hyper->channels = dqg_min_size((size_t)in->shape[1], out->size.rows);
@@ -130,10 +144,10 @@ static dqg_status configure(struct dqg_context *context, struct dqg_model *model
     find_sizes(model, sizes.label);
     size_t side;
     if (dqg_model_settings(model, folder, "sample_size", &side, 1) == 0 || side == 0 || side > 1 << 12) {
-        side = sizes.label > 0 ? LARGE_SIDE : SIDE;
+        side = hyper->size_count > 0 ? LARGE_SIDE : SIDE;
     }
     hyper->height = hyper->width = side;
-    hyper->scheduler = find_scheduler(model, sizes.label > 0);
+    hyper->scheduler = find_scheduler(model, hyper->size_count > 0);
     return DQG_OK;
 }
 

@@ -26,6 +26,7 @@ static const struct form sd1 = {{320, 640, 1280, 1280}, 4, {1, 1, 1, 0}, 1, 4, 7
                          sd2 = {{320, 640, 1280, 1280}, 4, {1, 1, 1, 0}, 1, 4, 1024, 0, true},
                          inpainting = {{320, 640, 1280, 1280}, 4, {1, 1, 1, 0}, 1, 9, 768, 0, false},
                          sdxl = {{320, 640, 1280}, 3, {0, 2, 10}, 10, 4, 2048, 2816, true},
+                         unclip = {{320, 640, 1280, 1280}, 4, {1, 1, 1, 0}, 1, 4, 1024, 2048, true},
                          refiner = {{384, 768, 1536, 1536}, 4, {0, 4, 4, 0}, 4, 4, 1280, 2560, true};
 
 struct list {
@@ -290,6 +291,7 @@ static void test_sizes(void **state) {
     check_sizes(&sd2, 865910724, 64, 0, 0, 640, 10);
     check_sizes(&inpainting, 859520964 + 5 * 9 * 320, 64, 0, 0, 1280, 8);
     check_sizes(&sdxl, 2567463684, 128, 1280, 6, 1280, 20);
+    check_sizes(&unclip, 865910724 + 2048 * 1280 + 1280 + 1280 * 1280 + 1280, 64, 2048, 0, 1280, 20);
     check_sizes(&refiner, 2259526660, 128, 1280, 5, 1536, 24);
 }
 
@@ -385,6 +387,20 @@ static void test_missing(void **state) {
         list.tensors[list.count++] = list.tensors[i];
         list.tensors[i] = left_out;
     }
+}
+
+/* Tensors of inputs that are not known are not passed over. */
+static void test_unknown(void **state) {
+    (void)state;
+    add_network(&small);
+    add("encoder_hid_proj", "weight", 2, 64, 64, 0);
+    assert_false(has_network());
+    add_network(&small);
+    add("time_embedding.cond_proj", "weight", 2, 64, 256, 0);
+    assert_false(has_network());
+    add_network(&small);
+    add("input_blocks.1.2", "qkv.weight", 2, 192, 64, 0);
+    assert_false(has_network());
 }
 
 static void test_wrong_shapes(void **state) {
@@ -489,13 +505,9 @@ static void test_perturbed(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_sizes),
-        cmocka_unit_test(test_settings),
-        cmocka_unit_test(test_heads_that_do_not_fit),
-        cmocka_unit_test(test_missing),
-        cmocka_unit_test(test_wrong_shapes),
-        cmocka_unit_test(test_graph),
-        cmocka_unit_test(test_perturbed),
+        cmocka_unit_test(test_sizes),   cmocka_unit_test(test_settings),  cmocka_unit_test(test_heads_that_do_not_fit),
+        cmocka_unit_test(test_missing), cmocka_unit_test(test_unknown),   cmocka_unit_test(test_wrong_shapes),
+        cmocka_unit_test(test_graph),   cmocka_unit_test(test_perturbed),
     };
     return cmocka_run_group_tests(tests, context_setup, context_teardown);
 }
