@@ -12,6 +12,7 @@ enum { DQG_IMAGE_NONE = 0, DQG_IMAGE_STRAIGHT = 1, DQG_IMAGE_PREMULTIPLIED = 2 }
 /* Hyper-parameters; a family fills what it uses. */
 struct dqg_hyper {
     size_t hidden, depth, heads, mlp, patch;
+    size_t middle; /* block that perturbed evaluations change unless others are named; 0: half of depth */
     size_t channels, out_channels, height, width; /* the model's own latent */
     size_t classes;                               /* without the null label */
     size_t frequencies;                           /* width of the timestep embedding */

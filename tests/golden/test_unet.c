@@ -265,11 +265,76 @@ static void test_quantized(void **state) {
     check_quantized(&inpaint);
 }
 
+/* ---- runs ---- */
+
+enum { ROWS = 7, LATENT = 4 * 9 * 10 };
+
+/* Latents of a run with these options; sd1 alone has as many columns of context. */
+static void sample(dqg_context *context, dqg_model *model, const char *text, float out[LATENT]) {
+    static float rows[ROWS * 40];
+    dqg_options *options = make_options(context, DQG_OPTIONS_RUN);
+    dqg_options *plan = make_options(context, DQG_OPTIONS_SCHEDULER);
+    dqg_tensor_view words = view_f32(rows, 1, ROWS, 40, 0), latent = view_f32(out, 1, 4, 9, 10);
+    dqg_scheduler *scheduler;
+    dqg_inputs inputs;
+    dqg_run *run;
+    for (size_t i = 0; i < ROWS * 40; i++) {
+        rows[i] = sinf((float)i);
+    }
+    parse_options(plan, "schedule=scaled-linear steps=6");
+    parse_options(options, "height=9 width=10 context-tokens=7 guidance=3");
+    parse_options(options, text);
+    assert_ok(dqg_scheduler_create(context, plan, &scheduler));
+    if (dqg_run_create(context, model, scheduler, options, &run) != DQG_OK) {
+        fail_msg("%s: %s", text, dqg_context_error(context));
+    }
+    DQG_INIT(&inputs);
+    inputs.context = &words;
+    assert_ok(dqg_run_set_inputs(run, -1, 0, &inputs));
+    dqg_status status;
+    while ((status = dqg_run_step(run)) == DQG_OK) {
+    }
+    assert_int_equal(status, DQG_DONE);
+    assert_ok(dqg_run_read(run, DQG_SOURCE_LATENT, &latent));
+    dqg_run_destroy(run);
+    dqg_scheduler_release(scheduler);
+    dqg_options_destroy(plan);
+    dqg_options_destroy(options);
+}
+
+/* Step caches leave parts out and stay near; the perturbed blocks are the middle one's unless they are named. */
+static void test_runs(void **state) {
+    static float plain[LATENT], other[LATENT], same[LATENT];
+    static const char *const branches[] = {"cache=deepcache cache-interval=2", "cache=deepcache cache-branch=5",
+                                           "cache=deepcache cache-branch=11"};
+    dqg_context *context;
+    (void)state;
+    assert_ok(dqg_context_create(NULL, &context));
+    dqg_model *model = load(context, &sd1, 1);
+    sample(context, model, "", plain);
+    sample(context, model, "cache=deepcache cache-interval=1", same);
+    assert_memory_equal(plain, same, sizeof plain);
+    for (size_t i = 0; i < 3; i++) {
+        sample(context, model, branches[i], other);
+        double change = relative(other, plain, LATENT);
+        printf("%-34s changes the latent by %.3f\n", branches[i], change);
+        assert_true(change > 1e-4 && change < 0.5);
+    }
+    sample(context, model, "perturbed-scale=2", other);
+    sample(context, model, "perturbed-scale=2 perturbed-blocks=6", same);
+    assert_memory_equal(other, same, sizeof other);
+    assert_true(relative(other, plain, LATENT) > 1e-4);
+    sample(context, model, "perturbed-scale=2 perturbed-blocks=6 perturbation=skip", same);
+    assert_true(relative(other, same, LATENT) > 1e-4);
+    dqg_model_release(model);
+    dqg_context_destroy(context);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_sd1),       cmocka_unit_test(test_sd2),     cmocka_unit_test(test_sdxl),
         cmocka_unit_test(test_refiner),   cmocka_unit_test(test_inpaint), cmocka_unit_test(test_bare),
-        cmocka_unit_test(test_quantized),
+        cmocka_unit_test(test_quantized), cmocka_unit_test(test_runs),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
