@@ -148,6 +148,7 @@ static dqg_status configure(struct dqg_context *context, struct dqg_model *model
     }
     hyper->height = hyper->width = side;
     hyper->scheduler = find_scheduler(model, hyper->size_count > 0);
+    hyper->latent_scale = hyper->size_count > 0 ? 0.13025 : 0.18215;
     return DQG_OK;
 }
 
