@@ -34,13 +34,52 @@ dqg_status dqg_adapter_read(struct dqg_adapter_file *file, size_t tensor, float 
     return status;
 }
 
+/* Is it what diffusers calls a setting of the module's network: "<network>.<setting>", or the setting alone? */
+static bool is_setting(const char *key, const char *module, const char *setting) {
+    size_t length = strcspn(module, ".");
+    bool prefixed = strncmp(key, module, length) == 0 && key[length] == '.';
+    return strcmp(prefixed ? key + length + 1 : key, setting) == 0;
+}
+
+/* The settings that diffusers notes beside PEFT's tensors, a JSON object in the metadata. */
+static dqg_status read_settings(struct dqg_adapter_file *file, const struct dqg_patch *patch, const char *text,
+                                float *factor) {
+    struct dqg_json json;
+    const char *key;
+    double alpha = (double)patch->rank, rank = alpha;
+    dqg_json_init(&json, text, strlen(text));
+    for (bool more = dqg_json_enter(&json); more && dqg_json_next(&json);) {
+        more = dqg_json_key(&json, &file->context->alloc, &file->arena, &key);
+        if (more && is_setting(key, patch->module, "lora_alpha") && dqg_json_peek(&json) == DQG_JSON_NUMBER) {
+            more = dqg_json_number(&json, &alpha);
+        } else if (more && is_setting(key, patch->module, "use_rslora")) {
+            bool is_true = dqg_json_peek(&json) == DQG_JSON_BOOL && *json.at == 't';
+            rank = is_true ? sqrt((double)patch->rank) : rank;
+            more = dqg_json_skip(&json);
+        } else if (more && is_setting(key, patch->module, "alpha_pattern") && dqg_json_count(&json) > 0) {
+            return dqg_fail(file->context, DQG_ERROR_UNSUPPORTED,
+                            "the adapter's metadata give single modules an alpha of their own ('%s')", key);
+        } else {
+            more = more && dqg_json_skip(&json);
+        }
+    }
+    if (json.error != NULL || !isfinite(alpha)) {
+        return dqg_fail(file->context, json.out_of_memory ? DQG_ERROR_MEMORY : DQG_ERROR_FORMAT,
+                        "the adapter's metadata 'lora_adapter_metadata': %s",
+                        json.error != NULL ? json.error : "lora_alpha is not finite");
+    }
+    *factor = (float)(alpha / rank);
+    return DQG_OK;
+}
+
 /* alpha / rank, or 1 where there is no alpha. */
 static dqg_status read_factor(struct dqg_adapter_file *file, const struct dqg_patch *patch, float *factor) {
+    const char *settings = dqg_source_metadata(file->source, "lora_adapter_metadata");
     int64_t tensor = patch->tensors[DQG_PIECE_ALPHA];
     uint64_t count;
     *factor = 1.0f;
     if (tensor == DQG_NO_TENSOR) {
-        return DQG_OK;
+        return settings != NULL ? read_settings(file, patch, settings, factor) : DQG_OK;
     }
     const struct dqg_tensor_desc *desc = &file->source->tensors[tensor];
     if (!dqg_shape_count(desc->rank, desc->shape, &count) || count != 1) {

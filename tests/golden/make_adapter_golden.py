@@ -6,9 +6,8 @@ Needs peft beside diffusers and transformers: it makes the layers, names them an
   dit_a, dit_b     for dit/tiny_sigma: kohya's names with alpha; PEFT's. dit_a_out.npy: a; dit_ab_out.npy: 0.7 a - 1.3 b
   clip_kohya, clip_peft, clip_old   for encoders/clip_wide: one update under the names of three programs; clip_out.npy
                    the last layer's rows, clip_half_out.npy those with -0.5 times the update
-  vae              for autoencoder/kl4: convolutions, with a tensor between for one; vae_dec.npy, vae_enc.npy from the
-                   arrays of the shape 5x7
-  token_*          embeddings of two tokens for clip_wide by three programs; token_out.npy: rows of ids 1, 50, 51, 49
+  vae              for autoencoder/kl4: convolutions, with a tensor between for one; autoencoder/lora_5x7_*.npy
+  token_*          embeddings of two tokens for clip_wide by three programs; token_out.npy: rows of token_ids.npy
 """
 import json
 import os
@@ -149,8 +148,10 @@ def vae():
                  f"vae.{mid_name}.lora_down.weight": down, f"vae.{mid_name}.lora_mid.weight": mid,
                  f"vae.{mid_name}.lora_up.weight": up})
     base = net.base_model.model
-    array("vae_dec", (base.decode(golden("autoencoder/kl4_5x7_z")).sample / 2 + 0.5).clamp(0, 1))
-    array("vae_enc", base.encode(2 * golden("autoencoder/kl4_5x7_x") - 1).latent_dist.mean)
+    z, x = golden("autoencoder/kl4_5x7_z"), golden("autoencoder/kl4_5x7_x")
+    for part, value in (("z", z), ("x", x), ("dec", (base.decode(z).sample / 2 + 0.5).clamp(0, 1)),
+                        ("enc", base.encode(2 * x - 1).latent_dist.mean)):
+        array(f"../autoencoder/lora_5x7_{part}", value)
 
 
 def token():
@@ -163,7 +164,9 @@ def token():
     torch.save({"string_to_token": {"*": 265}, "string_to_param": {"*": rows.float().requires_grad_()},
                 "name": "wide", "step": 7}, f"{OUT}/token_webui.pt")
     torch.save({"<one>": rows[0].clone(), "<two>": rows[1].clone()}, f"{OUT}/token_learned.bin")
-    array("token_out", net(input_ids=torch.tensor([[1, 50, 51, 49]])).last_hidden_state)
+    ids = torch.tensor([[1, 50, 51, 49]])
+    array("token_ids", ids)
+    array("token_out", net(input_ids=ids).last_hidden_state)
 
 
 def main():
