@@ -189,7 +189,10 @@ static bool match_network(const struct dqg_model *network, const char *module, b
         add_dots(module, dotted);
     }
     dqg_format(full, sizeof full, "%s.weight", flat ? dotted : module);
-    if (network->family->rename == NULL || !network->family->rename(full, &target->to) || target->to.transposed) {
+    const struct dqg_family *family = network->family;
+    bool known = family->rename_loaded != NULL ? family->rename_loaded(network, full, &target->to)
+                                               : family->rename != NULL && family->rename(full, &target->to);
+    if (!known || target->to.transposed) {
         return false;
     }
     size_t length = strlen(target->to.name), ending = strlen(".weight");

@@ -101,6 +101,8 @@ struct dqg_family {
     bool (*rename)(const char *name, struct dqg_rename *to);
     /* In its place, of a family where other names say what a name means: source has them, behind prefix. */
     bool (*rename_in)(const struct dqg_source *source, const char *prefix, const char *name, struct dqg_rename *to);
+    /* The same for a weight of a loaded model, where names depend on its sizes: what adapters call it. NULL: rename. */
+    bool (*rename_loaded)(const struct dqg_model *model, const char *name, struct dqg_rename *to);
     /* Read the hyper-parameters, check every tensor's shape. */
     dqg_status (*configure)(struct dqg_context *context, struct dqg_model *model);
     /* Emit the operators; graph->samples, height and width are set. */
