@@ -27,7 +27,7 @@ void dqg_adapter_note(struct dqg_adapter_file *file, const char *name) {
 dqg_status dqg_adapter_tell(struct dqg_adapter_file *file, size_t found) {
     const char *more = file->unmatched > TOLD ? ", ..." : "";
     if (file->unmatched == 0) {
-        return DQG_OK;
+        return found > 0 ? DQG_OK : dqg_fail(file->context, DQG_ERROR_FORMAT, "the adapter's file holds no tensors");
     }
     if (!file->partial || found == 0) {
         return dqg_fail(file->context, DQG_ERROR_FORMAT,
