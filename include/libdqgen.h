@@ -772,8 +772,8 @@ enum {
  *   flags  DQG_ADAPT_*
  *   path   of the file; or NULL, then
  *   data   its size bytes, which are not needed after the call
- *   scale  what the updates are multiplied by, besides alpha / rank of the file; any number, negative ones too. 0 leaves
- *          the weights as they are, to the bit. New tokens have no scale.
+ *   scale  what the updates are multiplied by, besides alpha / rank of the file; -1e6..1e6. 0 leaves the weights as
+ *          they are, to the bit. New tokens have no scale.
  *   name   what new tokens are called in prompts; NULL: as the file says, else the file's name without its ending
  *
  * Since 0.1.

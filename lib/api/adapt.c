@@ -53,8 +53,8 @@ static struct dqg_adapter *find_adapter(const struct dqg_model *model, const dqg
     return NULL;
 }
 
-static dqg_status open_adapter(struct dqg_context *context, const struct dqg_model *model,
-                               const dqg_adaptation *record, struct dqg_adapter **adapter) {
+static dqg_status open_adapter(struct dqg_context *context, const struct dqg_model *model, const dqg_adaptation *record,
+                               struct dqg_adapter **adapter) {
     struct dqg_source source;
     *adapter = find_adapter(model, record);
     if (*adapter != NULL) {

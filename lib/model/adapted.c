@@ -7,7 +7,8 @@
 #include "text/text.h"
 
 bool dqg_adapted_owns(const struct dqg_model *network, size_t weight) {
-    return network->adapted == NULL || network->weights[weight].codes != network->adapted->lender->weights[weight].codes;
+    return network->adapted == NULL ||
+           network->weights[weight].codes != network->adapted->lender->weights[weight].codes;
 }
 
 void dqg_adapted_free(struct dqg_adapted *adapted) {
@@ -174,8 +175,7 @@ static dqg_status add_tokens(struct tokens *tokens, const char *name, const stru
         if (entry->name == NULL) {
             return dqg_fail_memory(tokens->context, "the adapted model", strlen(name) + 1);
         }
-        memcpy(tokens->rows + tokens->row_count * columns, inversion->rows,
-               inversion->count * columns * sizeof(float));
+        memcpy(tokens->rows + tokens->row_count * columns, inversion->rows, inversion->count * columns * sizeof(float));
     }
     tokens->row_count += inversion->count;
     tokens->name_count++;

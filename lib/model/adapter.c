@@ -75,7 +75,7 @@ static bool piece_before(const void *items, size_t a, size_t b) {
 /* The pieces of one module as a patch. */
 static dqg_status gather(struct dqg_adapter_file *file, const uint32_t *order, size_t count, struct dqg_patch *patch) {
     *patch = (struct dqg_patch){.module = file->pieces[order[0]].module,
-                            .tensors = {DQG_NO_TENSOR, DQG_NO_TENSOR, DQG_NO_TENSOR, DQG_NO_TENSOR}};
+                                .tensors = {DQG_NO_TENSOR, DQG_NO_TENSOR, DQG_NO_TENSOR, DQG_NO_TENSOR}};
     for (size_t i = 0; i < count; i++) {
         const struct dqg_adapter_tensor *piece = &file->pieces[order[i]];
         if (patch->tensors[piece->kind] != DQG_NO_TENSOR) {
@@ -199,7 +199,7 @@ static dqg_status make_updates(struct dqg_adapter_file *file) {
     uint32_t *order;
     DQG_TRY(dqg_adapter_alloc(file, &file->arena, file->patch_count, sizeof *order, &order));
     DQG_TRY(dqg_adapter_alloc(file, &file->adapter->arena, file->patch_count, sizeof *file->adapter->updates,
-                       &file->adapter->updates));
+                              &file->adapter->updates));
     dqg_sort_indices(order, file->patch_count, patch_before, file->patches);
     for (size_t i = 0, count; i < file->patch_count; i += count) {
         const struct dqg_adapter_target *target = &file->patches[order[i]].target;

@@ -12,8 +12,7 @@ dqg_status dqg_adapter_read(struct dqg_adapter_file *file, size_t tensor, float 
     const struct dqg_tensor_desc *desc = &file->source->tensors[tensor];
     uint64_t count = 0;
     if (!dqg_dtype_is_float(desc->dtype) || !dqg_shape_count(desc->rank, desc->shape, &count)) {
-        return dqg_fail(context, DQG_ERROR_UNSUPPORTED, "the adapter's tensor '%s' is not of a float type",
-                        desc->name);
+        return dqg_fail(context, DQG_ERROR_UNSUPPORTED, "the adapter's tensor '%s' is not of a float type", desc->name);
     }
     size_t bytes = (size_t)desc->plane_bytes[DQG_PLANE_CODES];
     void *raw = dqg_malloc(&context->alloc, bytes);
@@ -36,7 +35,8 @@ dqg_status dqg_adapter_read(struct dqg_adapter_file *file, size_t tensor, float 
 
 /* Is it what diffusers calls a setting of the module's network: "<network>.<setting>", or the setting alone? */
 static bool is_setting(const char *key, const char *module, const char *setting) {
-    size_t length = strcspn(module, ".");
+    const char *end = strchr(module, '.');
+    size_t length = end != NULL ? (size_t)(end - module) : strlen(module);
     bool prefixed = strncmp(key, module, length) == 0 && key[length] == '.';
     return strcmp(prefixed ? key + length + 1 : key, setting) == 0;
 }
@@ -123,8 +123,8 @@ static dqg_status read_down(struct dqg_adapter_file *file, struct dqg_arena *are
 }
 
 /* up into the rows of the patch, columns [at, at + rank) of [rows of the weight][columns]. */
-static dqg_status read_up(struct dqg_adapter_file *file, struct dqg_arena *arena, const struct dqg_patch *patch, float *out,
-                          size_t columns, size_t at) {
+static dqg_status read_up(struct dqg_adapter_file *file, struct dqg_arena *arena, const struct dqg_patch *patch,
+                          float *out, size_t columns, size_t at) {
     float *up;
     size_t shift = patch->target.to.swapped ? patch->rows / 2 : 0;
     DQG_TRY(dqg_adapter_alloc(file, arena, patch->rows, patch->rank * sizeof *up, &up));
@@ -137,7 +137,8 @@ static dqg_status read_up(struct dqg_adapter_file *file, struct dqg_arena *arena
 }
 
 /* Floats as a weight of the adapter. */
-static dqg_status keep_weight(struct dqg_adapter_file *file, const float *floats, int32_t dtype, struct dqg_weight *weight) {
+static dqg_status keep_weight(struct dqg_adapter_file *file, const float *floats, int32_t dtype,
+                              struct dqg_weight *weight) {
     if (!dqg_matrix_size(dtype, 0, weight->rank, weight->shape, &weight->size)) {
         return dqg_fail(file->context, DQG_ERROR_LIMIT, "the adapter's update of '%s' is too large", weight->name);
     }
@@ -165,7 +166,8 @@ static int32_t common_dtype(const struct dqg_adapter_file *file, const struct dq
 }
 
 /* The patches of one weight as one update; arena: for the time of the call. */
-dqg_status dqg_update_make(struct dqg_adapter_file *file, struct dqg_arena *arena, const uint32_t *order, size_t count) {
+dqg_status dqg_update_make(struct dqg_adapter_file *file, struct dqg_arena *arena, const uint32_t *order,
+                           size_t count) {
     const struct dqg_patch *first = &file->patches[order[0]];
     const struct dqg_model *network = dqg_adapter_network(file->model, first->target.network);
     const struct dqg_weight *weight = &network->weights[first->target.weight];
@@ -206,4 +208,3 @@ dqg_status dqg_update_make(struct dqg_adapter_file *file, struct dqg_arena *aren
     DQG_TRY(keep_weight(file, down, dtype, &update->down));
     return keep_weight(file, up, dtype, &update->up);
 }
-

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* Shared handles of schedulers. */
+/* Shared handles of schedulers, and how models are sampled. */
 #include "run/run.h"
 #include "sched/interpolant.h"
 

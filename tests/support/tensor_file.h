@@ -30,9 +30,9 @@ static inline float *tensor_file_add(struct tensor_file *file, const char *name,
         file->used += (size_t)snprintf(file->header + file->used, sizeof file->header - file->used,
                                        i > 0 ? ",%lld" : "%lld", (long long)shape[i]);
     }
-    file->used += (size_t)snprintf(file->header + file->used, sizeof file->header - file->used,
-                                   "],\"data_offsets\":[%zu,%zu]}", file->count * sizeof(float),
-                                   (file->count + count) * sizeof(float));
+    file->used +=
+        (size_t)snprintf(file->header + file->used, sizeof file->header - file->used, "],\"data_offsets\":[%zu,%zu]}",
+                         file->count * sizeof(float), (file->count + count) * sizeof(float));
     assert_true(file->used < sizeof file->header - 16);
     file->data = realloc(file->data, (file->count + count + 1) * sizeof(float));
     assert_non_null(file->data);
