@@ -7,6 +7,7 @@ Needs peft beside diffusers and transformers: it makes the layers, names them an
   clip_kohya, clip_peft, clip_old   for encoders/clip_wide: one update under the names of three programs; clip_out.npy
                    the last layer's rows, clip_half_out.npy those with -0.5 times the update
   vae              for autoencoder/kl4: convolutions, with a tensor between for one; autoencoder/lora_5x7_*.npy
+  unet/*_lora.npy  U-Nets with an update of every matrix and convolution, which no file holds: see unet()
   token_*          embeddings of two tokens for clip_wide by three programs; token_out.npy: rows of token_ids.npy
 """
 import json
@@ -14,13 +15,14 @@ import os
 
 import numpy as np
 import torch
-from diffusers import AutoencoderKL
+from diffusers import AutoencoderKL, UNet2DConditionModel
 from peft import LoraConfig, get_peft_model, get_peft_model_state_dict
 from safetensors.torch import load_file, save_file
 from transformers import CLIPTextConfig, CLIPTextModelWithProjection
 
 from make_autoencoder_golden import weight
 from make_dit_golden import DiT
+from make_unet_golden import levels
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 OUT = os.path.join(HERE, "adapters")
@@ -154,6 +156,34 @@ def vae():
         array(f"../autoencoder/lora_5x7_{part}", value)
 
 
+def unet(name, shape, scale, **config):
+    """Every matrix and convolution has an update of rank 2 that follows from its name, as the weights do."""
+    model = UNet2DConditionModel(sample_size=16, **config).eval()
+    for key, tensor in model.state_dict().items():
+        tensor.copy_(torch.from_numpy(weight(key, tuple(tensor.shape))))
+    model = model.double()
+    for key, tensor in model.state_dict().items():
+        if tensor.dim() >= 2 and key.endswith(".weight"):
+            module, window = key.removesuffix(".weight"), tensor.shape[2:]
+            down = torch.from_numpy(weight(module + ".down", (2, *tensor.shape[1:]))).double().flatten(1)
+            up = torch.from_numpy(weight(module + ".up", (tensor.shape[0], 2, *[1 for _ in window]))).double().flatten(1)
+            tensor += scale * (up @ down).reshape(tensor.shape)
+    x, t, c = (golden(f"unet/{name}_{shape}_{part}") for part in "xtc")
+    added = {}
+    if config.get("addition_embed_type"):
+        added = {"text_embeds": golden(f"unet/{name}_{shape}_p"), "time_ids": golden(f"unet/{name}_{shape}_s")}
+    array(f"../unet/{name}_{shape}_lora", model(x, t, c, added_cond_kwargs=added).sample)
+
+
+def unets():
+    unet("sd1", "9x7", 0.2, block_out_channels=(32, 64, 96, 96), cross_attention_dim=40, attention_head_dim=8,
+         down_block_types=levels("cccd", False), up_block_types=levels("cccd", True))
+    unet("sdxl", "7x12", 0.2, block_out_channels=(32, 64, 128), cross_attention_dim=80, attention_head_dim=(9, 1, 2),
+         transformer_layers_per_block=(1, 2, 3), projection_class_embeddings_input_dim=48 + 6 * 256,
+         addition_embed_type="text_time", addition_time_embed_dim=256, use_linear_projection=True,
+         down_block_types=levels("dcc", False), up_block_types=levels("dcc", True))
+
+
 def token():
     torch.manual_seed(14)
     net = clip_net()
@@ -176,6 +206,7 @@ def main():
         dit()
         clip()
         vae()
+        unets()
     token()
 
 
