@@ -4,6 +4,7 @@
  * inpainting, and one without a middle; under diffusers' names and the authors', and with 4-bit weights.
  */
 #include <math.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 
@@ -319,7 +320,36 @@ static double cosine(const float *a, const float *b, int64_t count) {
     return ab / sqrt(aa * bb);
 }
 
-static void check_quantized(const struct network *network) {
+/* Gated units among the products that were fused. */
+static void check_quantized_adapted(dqg_context *context, const struct network *network, dqg_model *model,
+                                    const char *folder) {
+    char list[192];
+    dqg_adaptation adaptation;
+    dqg_model *adapted;
+    struct npy wanted;
+    size_t bytes;
+    struct arrays arrays = read_arrays(network, 1);
+    list_updates(network, 0, tiny_path(list, sizeof list, folder, "updates.txt"));
+    const struct named_file file = {.list = list, .second = 1};
+    unsigned char *data = named_file_make(&file, &bytes);
+    read_array(network, 1, "lora", &wanted);
+    DQG_INIT(&adaptation);
+    adaptation.data = data;
+    adaptation.size = bytes;
+    adaptation.scale = 0.2;
+    assert_ok(dqg_model_adapt(context, model, &adaptation, 1, &adapted));
+    float *out = evaluate(context, adapted, &arrays);
+    double same = cosine(out, wanted.data, wanted.count);
+    printf("%-8s adapted at 4 bits: cosine %.4f\n", network->name, same);
+    assert_true(same > 0.97);
+    dqg_model_release(adapted);
+    free(out);
+    free(data);
+    free(wanted.data);
+    free_arrays(&arrays);
+}
+
+static void check_quantized(const struct network *network, bool adapted) {
     char directory[128], from[192], to[192], list[128];
     dqg_context *context;
     dqg_quantizer *quantizer;
@@ -342,6 +372,9 @@ static void check_quantized(const struct network *network) {
         free(out);
         free_arrays(&arrays);
     }
+    if (adapted) {
+        check_quantized_adapted(context, network, model, directory);
+    }
     dqg_model_release(model);
     dqg_quantizer_destroy(quantizer);
     dqg_context_destroy(context);
@@ -350,16 +383,16 @@ static void check_quantized(const struct network *network) {
 
 static void test_quantized(void **state) {
     (void)state;
-    check_quantized(&sd1);
-    check_quantized(&sdxl);
-    check_quantized(&inpaint);
+    check_quantized(&sd1, true);
+    check_quantized(&sdxl, true);
+    check_quantized(&inpaint, false);
 }
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_sd1),       cmocka_unit_test(test_sd2),     cmocka_unit_test(test_sdxl),
-        cmocka_unit_test(test_refiner),   cmocka_unit_test(test_inpaint), cmocka_unit_test(test_bare),
-        cmocka_unit_test(test_adapters),  cmocka_unit_test(test_quantized),
+        cmocka_unit_test(test_sd1),      cmocka_unit_test(test_sd2),       cmocka_unit_test(test_sdxl),
+        cmocka_unit_test(test_refiner),  cmocka_unit_test(test_inpaint),   cmocka_unit_test(test_bare),
+        cmocka_unit_test(test_adapters), cmocka_unit_test(test_quantized),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

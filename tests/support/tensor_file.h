@@ -9,7 +9,7 @@
 
 #include "check.h"
 
-enum { TENSOR_FILE_HEADER = 1 << 16 };
+enum { TENSOR_FILE_HEADER = 1 << 17 };
 
 struct tensor_file {
     char header[TENSOR_FILE_HEADER];
