@@ -759,6 +759,70 @@ typedef struct dqg_text_info {
 /* The index-th text encoder of a model, 0 up. Errors: DQG_ERROR_ARGUMENT, DQG_ERROR_RANGE past the last. Any thread. */
 DQG_API dqg_status dqg_model_text_at(const dqg_model *model, int32_t index, dqg_text_info *info);
 
+/* Flags of dqg_adaptation. */
+enum {
+    DQG_ADAPT_MERGE = 1,  /* add updates to float weights, in copies of them; quantized weights are refused */
+    DQG_ADAPT_PARTIAL = 2 /* leave out what is for networks or layers that the model does not have, with a warning */
+};
+
+/*
+ * A file that changes a model: low-rank updates of its weights (LoRA, LoCon), or new tokens (textual inversion). Seen
+ * from its contents; docs/lora.md lists the names that are understood.
+ *
+ *   flags  DQG_ADAPT_*
+ *   path   of the file; or NULL, then
+ *   data   its size bytes, which are not needed after the call
+ *   scale  what the updates are multiplied by, besides alpha / rank of the file; -1e6..1e6. 0 leaves the weights as
+ *          they are, to the bit. New tokens have no scale.
+ *   name   what new tokens are called in prompts; NULL: as the file says, else the file's name without its ending
+ *
+ * Since 0.1.
+ */
+typedef struct dqg_adaptation {
+    uint32_t struct_size;
+    uint32_t flags;
+    const char *path;
+    const void *data;
+    uint64_t size;
+    double scale;
+    const char *name;
+} dqg_adaptation;
+
+/*
+ * A model that carries these adapters and no others: a handle of its own that borrows the weights of model, which it
+ * keeps alive. Everything that takes a model takes it. Weights stay as they are, quantized ones too: updates run beside
+ * them as two thin products, in float, whose memory is that of the file's tensors. To change scales or files between
+ * runs, adapt again; files (with the same path) that model carries already are not read again.
+ *   model        adapted before or not
+ *   adaptations  count records, struct_size apart; NULL where count is 0
+ *   count        0..64
+ *   adapted      receives the handle with one reference; dqg_model_release() gives it up
+ * Errors: DQG_ERROR_ARGUMENT (a record without a file; new tokens without a name), DQG_ERROR_RANGE (a scale that is not
+ * finite, count), those of reading a file as in dqg_model_load(), DQG_ERROR_FORMAT (nothing in this model, or shapes
+ * that do not fit it; the message says which), DQG_ERROR_UNSUPPORTED (DoRA, LoHa, LoKr, IA3 and other kinds; merging
+ * into quantized weights), DQG_ERROR_LIMIT, DQG_ERROR_MEMORY. (arXiv 2106.09685, 2208.01618.) Since 0.1.
+ */
+DQG_API dqg_status dqg_model_adapt(dqg_context *context, dqg_model *model, const dqg_adaptation *adaptations,
+                                   int32_t count, dqg_model **adapted);
+
+/*
+ * New tokens of a text encoder of an adapted model: ids first..first + count - 1 stand for name in a prompt.
+ *   role  the encoder, as dqg_text_info calls it
+ * Pointers live as long as the model. Since 0.1.
+ */
+typedef struct dqg_token_info {
+    uint32_t struct_size;
+    uint32_t flags;
+    int32_t first;
+    int32_t count;
+    const char *name;
+    const char *role;
+} dqg_token_info;
+
+/* The index-th of all encoders, 0 up. Errors: DQG_ERROR_ARGUMENT, DQG_ERROR_RANGE past the last. Any thread. Since 0.1.
+ */
+DQG_API dqg_status dqg_model_token_at(const dqg_model *model, int32_t index, dqg_token_info *info);
+
 /* Flags of dqg_text_settings. */
 enum {
     DQG_TEXT_NO_NORM = 1,      /* rows as the layer gives them, without the network's final norm */

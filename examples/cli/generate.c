@@ -14,6 +14,7 @@ struct generate {
     int64_t count;      /* of each class */
     int64_t scale;
     struct sampling sampling;
+    struct adapters adapters;
 
     dqg_model *model;
     int64_t total; /* pictures of all classes */
@@ -175,6 +176,7 @@ int generate_main(struct cli *cli, int argc, char **argv) {
         {"seeds", 0, ARG_TEXT, "LIST",
          "a seed for each picture of a class, commas between; replaces --seed and --count", 0, 0,
          &job.sampling.seeds_text},
+        ADAPTER_ROWS(&job.adapters),
         SAMPLING_ROWS(&job.sampling),
     };
     struct args args = {.cli = cli,
@@ -190,6 +192,9 @@ int generate_main(struct cli *cli, int argc, char **argv) {
     if (code == EXIT_OK && args_parse(&args, argc, argv, &code)) {
         code = check(cli, &job);
         if (code == EXIT_OK && (job.model = cli_load(cli, args.operand[0], &code)) != NULL) {
+            code = adapters_apply(cli, &job.adapters, &job.model);
+        }
+        if (code == EXIT_OK) {
             code = sampling_resolve(cli, &job.sampling, &args, job.model);
         }
         if (code == EXIT_OK) {
@@ -202,6 +207,7 @@ int generate_main(struct cli *cli, int argc, char **argv) {
     free(job.latent);
     picture_free(&job.sheet.picture);
     dqg_model_release(job.model);
+    adapters_free(&job.adapters);
     sampling_free(&job.sampling);
     return code;
 }

@@ -127,7 +127,8 @@ static dqg_status check_sizes(struct dqg_context *context, const struct encoding
 
 /* The row of each prompt that stands for all of it. */
 static void find_picks(const struct encoding *e) {
-    int32_t last = (int32_t)e->encoder->hyper.vocabulary - 1, end = e->settings.end_token;
+    size_t own = e->encoder->hyper.vocabulary - e->encoder->additions.token_count;
+    int32_t last = (int32_t)own - 1, end = e->settings.end_token;
     end = end > 0 ? end : last < END_TOKEN ? last : END_TOKEN;
     for (size_t p = 0; p < e->prompts; p++) {
         size_t row = 0;

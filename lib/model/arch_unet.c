@@ -174,6 +174,7 @@ const struct dqg_family dqg_family_unet = {
     .marker = marker,
     .detect = detect,
     .rename_in = dqg_unet_rename,
+    .rename_loaded = dqg_unet_rename_loaded,
     .configure = configure,
     .build = build,
     .rules = rules,

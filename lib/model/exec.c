@@ -76,7 +76,14 @@ static void run_linear(const struct dqg_exec *exec, const struct dqg_node *node)
         .gated = node->gated,
         .activation = node->activation,
     };
-    if (node->table != NULL) {
+    if (node->addend != DQG_NO_VALUE) {
+        args.addend = dqg_exec_floats(exec, node->addend);
+        args.ld_addend = dqg_exec_value(exec, node->addend)->ld;
+    }
+    if (node->factor != NULL) { /* 0 + factor y in every row */
+        args.gate = node->factor;
+        args.residual = node->factor + out->columns;
+    } else if (node->table != NULL) {
         args.residual = node->table;
         args.residual_repeats = true;
         args.ld_residual = out->columns;
@@ -125,6 +132,10 @@ static void run_conv(const struct dqg_exec *exec, const struct dqg_node *node) {
     if (node->addend != DQG_NO_VALUE) {
         args.addend = dqg_exec_floats(exec, node->addend) + node->addend_column;
         args.ld_addend = dqg_exec_value(exec, node->addend)->ld;
+    }
+    if (node->factor != NULL) { /* as in run_linear() */
+        args.gate = node->factor;
+        args.residual = node->factor + dqg_exec_value(exec, node->out)->columns;
     }
     if (node->residual != DQG_NO_VALUE) {
         args.residual = dqg_exec_floats(exec, node->residual);

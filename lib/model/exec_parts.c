@@ -73,6 +73,16 @@ static void run_group_norm(const struct dqg_exec *exec, const struct dqg_node *n
     dqg_op_group_norm(&exec->ops, &args);
 }
 
+static void run_tokens(const struct dqg_exec *exec, const struct dqg_node *node, const int32_t *tokens) {
+    const struct dqg_tokens args = {.out = dqg_exec_floats(exec, node->out),
+                                    .table = node->weight,
+                                    .added = node->added,
+                                    .added_count = node->added_count,
+                                    .tokens = tokens,
+                                    .count = dqg_exec_rows(exec, dqg_exec_value(exec, node->out))};
+    dqg_op_tokens(&exec->ops, &args);
+}
+
 static void run_heads(const struct dqg_exec *exec, const struct dqg_node *node, const struct dqg_exec_io *io) {
     const struct dqg_value *x = dqg_exec_value(exec, node->x);
     struct dqg_heads args = *node->form;
@@ -179,7 +189,7 @@ void dqg_exec_parts(const struct dqg_exec *exec, const struct dqg_node *node, co
         run_input(exec, node, io);
         break;
     case DQG_NODE_TOKENS:
-        dqg_op_tokens(&exec->ops, dqg_exec_floats(exec, node->out), node->weight, io->tokens, dqg_exec_rows(exec, out));
+        run_tokens(exec, node, io->tokens);
         break;
     case DQG_NODE_GROUP_NORM:
         run_group_norm(exec, node);

@@ -3,6 +3,7 @@
  * From an opened file to a model: every usable tensor is read into memory in its storage format, vectors as F32,
  * metadata and class names are copied, and the family checks that everything it needs is there.
  */
+#include "model/adapter.h"
 #include "model/model.h"
 
 static const char *copy_text(struct dqg_model *model, const char *text) {
@@ -345,8 +346,21 @@ void dqg_model_free(struct dqg_model *model) {
         dqg_model_free(model->parts[i]);
     }
     for (size_t i = 0; i < model->weight_count; i++) {
-        dqg_weight_free(&alloc, &model->weights[i]);
+        if (dqg_adapted_owns(model, i)) {
+            dqg_weight_free(&alloc, &model->weights[i]);
+        }
     }
+    dqg_adapted_free(model->adapted);
     dqg_arena_free(&alloc, &model->arena);
     dqg_free(&alloc, model, sizeof *model);
+}
+
+void dqg_model_retain_(struct dqg_model *model) {
+    atomic_fetch_add_explicit(&model->references, 1, memory_order_relaxed);
+}
+
+void dqg_model_release_(struct dqg_model *model) {
+    if (model != NULL && atomic_fetch_sub_explicit(&model->references, 1, memory_order_acq_rel) == 1) {
+        dqg_model_free(model);
+    }
 }

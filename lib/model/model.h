@@ -46,6 +46,12 @@ struct dqg_hyper {
     double position_step; /* between neighbouring tokens at the model's own size, where tables are computed */
 };
 
+/* A name for tokens that an adapter added, first .. first + count - 1: what struct dqg_text_name is to prompts. */
+struct dqg_token_name {
+    const char *name;
+    int32_t first, count;
+};
+
 struct dqg_family;
 
 enum { DQG_COMPONENTS = 8 /* networks of one file */ };
@@ -70,6 +76,10 @@ struct dqg_model {
     char role[16];
     struct dqg_model *parts[DQG_COMPONENTS]; /* the other networks of its file, owned */
     size_t part_count;
+    struct dqg_graph_additions additions; /* by adapters */
+    struct dqg_token_name *token_names;   /* of the tokens among them */
+    size_t token_name_count;
+    struct dqg_adapted *adapted; /* what it borrows, or NULL; see adapter.h */
 };
 
 /* What a tensor of a checkpoint is to a family. */
@@ -93,6 +103,8 @@ struct dqg_family {
     bool (*rename)(const char *name, struct dqg_rename *to);
     /* In its place, of a family where other names say what a name means: source has them, behind prefix. */
     bool (*rename_in)(const struct dqg_source *source, const char *prefix, const char *name, struct dqg_rename *to);
+    /* The same for a weight of a loaded model, where names depend on its sizes: what adapters call it. NULL: rename. */
+    bool (*rename_loaded)(const struct dqg_model *model, const char *name, struct dqg_rename *to);
     /* Read the hyper-parameters, check every tensor's shape. */
     dqg_status (*configure)(struct dqg_context *context, struct dqg_model *model);
     /* Emit the operators; graph->samples, height and width are set. */
@@ -142,6 +154,10 @@ extern const char dqg_variant_names[];
 dqg_status dqg_model_open(struct dqg_context *context, struct dqg_source *source, uint64_t memory_limit,
                           const char *variant, struct dqg_model **model);
 void dqg_model_free(struct dqg_model *model);
+
+/* References; the last one frees. release takes NULL. */
+void dqg_model_retain_(struct dqg_model *model);
+void dqg_model_release_(struct dqg_model *model);
 
 /* ---- for families ---- */
 

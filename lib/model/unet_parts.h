@@ -62,5 +62,6 @@ struct dqg_unet_sizes dqg_unet_measure(const struct dqg_model *model);
 /* The family's own name of a tensor, which diffusers counts by level: other tensors of source behind prefix say how
  * many blocks a level has. */
 bool dqg_unet_rename(const struct dqg_source *source, const char *prefix, const char *name, struct dqg_rename *to);
+bool dqg_unet_rename_loaded(const struct dqg_model *model, const char *name, struct dqg_rename *to);
 
 #endif

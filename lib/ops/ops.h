@@ -213,10 +213,17 @@ bool dqg_op_attention_shared(const struct dqg_context *context, size_t samples, 
 /* out[i] = [cos(t f), sin(t f)], t = factor * numbers[i], f_k = exp(-ln(10000) k / (width / 2)); (count, width). */
 void dqg_op_timestep(float *out, const double *numbers, size_t count, double factor, size_t width);
 
-/* Rows of a table, out[i] = table[tokens[i]]; tokens that it does not have take the last row. Scratch of a lane:
- * dqg_weight_scratch(). */
-void dqg_op_tokens(const struct dqg_ops *ops, float *out, const struct dqg_weight *table, const int32_t *tokens,
-                   size_t count);
+/* Rows of a table, out[i] = table[tokens[i]], or of those behind it; tokens that neither has take the table's last row.
+ * Scratch of a lane: dqg_weight_scratch(). */
+struct dqg_tokens {
+    float *out; /* [count][columns of the table] */
+    const struct dqg_weight *table;
+    const float *added; /* [added_count][columns]: rows for the ids behind the table's */
+    size_t added_count;
+    const int32_t *tokens; /* [count] */
+    size_t count;
+};
+void dqg_op_tokens(const struct dqg_ops *ops, const struct dqg_tokens *args);
 
 /* out[s] = in[s] + table[label[s]]; table is a matrix of rows x columns; a negative label takes row null, or adds
  * nothing where there is no such row. */

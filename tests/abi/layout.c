@@ -220,6 +220,23 @@ MEMBER(dqg_text_settings, skip, 8);
 MEMBER(dqg_text_settings, end_token, 12);
 MEMBER(dqg_text_settings, role, 16);
 
+RECORD(dqg_adaptation, 48);
+MEMBER(dqg_adaptation, struct_size, 0);
+MEMBER(dqg_adaptation, flags, 4);
+MEMBER(dqg_adaptation, path, 8);
+MEMBER(dqg_adaptation, data, 16);
+MEMBER(dqg_adaptation, size, 24);
+MEMBER(dqg_adaptation, scale, 32);
+MEMBER(dqg_adaptation, name, 40);
+
+RECORD(dqg_token_info, 32);
+MEMBER(dqg_token_info, struct_size, 0);
+MEMBER(dqg_token_info, flags, 4);
+MEMBER(dqg_token_info, first, 8);
+MEMBER(dqg_token_info, count, 12);
+MEMBER(dqg_token_info, name, 16);
+MEMBER(dqg_token_info, role, 24);
+
 RECORD(dqg_run_info, 56);
 MEMBER(dqg_run_info, struct_size, 0);
 MEMBER(dqg_run_info, step, 4);
@@ -520,6 +537,9 @@ CONSTANT(DQG_DRIFT_B, 0);
 CONSTANT(DQG_DRIFT_V, 1);
 CONSTANT(DQG_SCORE_S, 0);
 CONSTANT(DQG_SCORE_ETA, 1);
+
+CONSTANT(DQG_ADAPT_MERGE, 1);
+CONSTANT(DQG_ADAPT_PARTIAL, 2);
 
 CONSTANT(DQG_TEXT_NO_NORM, 1);
 CONSTANT(DQG_TEXT_NO_PROJECTION, 2);

@@ -308,6 +308,34 @@ static void test_beside_a_denoiser(void **state) {
     }
 }
 
+/* ---- adapters ---- */
+
+/* Low-rank updates of convolutions of every kind, beside the weights and merged into them. */
+static void test_adapter(void **state) {
+    (void)state;
+    dqg_context *context;
+    dqg_adaptation adaptation;
+    assert_ok(dqg_context_create(NULL, &context));
+    dqg_model *model = load(context, "kl4", 1, NULL), *adapted;
+    DQG_INIT(&adaptation);
+    adaptation.path = "tests/golden/adapters/vae.safetensors";
+    adaptation.scale = 1;
+    for (int merged = 0; merged < 2; merged++) {
+        adaptation.flags = merged ? DQG_ADAPT_MERGE : 0;
+        if (dqg_model_adapt(context, model, &adaptation, 1, &adapted) != DQG_OK) {
+            fail_msg("%s", dqg_context_error(context));
+        }
+        double decoded = check_direction(context, adapted, "lora_5x7", 1),
+               encoded = check_direction(context, adapted, "lora_5x7", 0);
+        printf("adapted: relative error of decoding %.2e, of encoding %.2e\n", decoded, encoded);
+        assert_true(decoded < limit && encoded < limit);
+        dqg_model_release(adapted);
+    }
+    assert_true(check_direction(context, model, "kl4_5x7", 1) < limit);
+    dqg_model_release(model);
+    dqg_context_destroy(context);
+}
+
 /* ---- tiles ---- */
 
 /* Smooth latents or pictures, brighter at one side, that no two tiles see alike. */
@@ -492,6 +520,7 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_kl_of_4_channels),
         cmocka_unit_test(test_kl_of_16_channels),
+        cmocka_unit_test(test_adapter),
         cmocka_unit_test(test_tiny),
         cmocka_unit_test(test_tiny_with_pooling),
         cmocka_unit_test(test_tiny_halves),
