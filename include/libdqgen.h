@@ -1587,6 +1587,16 @@ DQG_API dqg_status dqg_quantizer_add_rule(dqg_quantizer *quantizer, const char *
 DQG_API dqg_status dqg_quantizer_set_metadata(dqg_quantizer *quantizer, const char *key, const char *value);
 
 /*
+ * Pack a tokenizer into the files written from now on, for text encoders whose checkpoint brings none, as single files
+ * of Stable Diffusion do. Read by dqg_quantizer_run().
+ *   role  of the text encoder: "clip", "clip_2", "t5"; NULL: all encoders of its kind that have none
+ *   path  vocab.json with merges.txt beside it, tokenizer.json, spiece.model, or a folder with them
+ * Errors: DQG_ERROR_ARGUMENT, DQG_ERROR_MEMORY; of dqg_quantizer_run(): DQG_ERROR_NOT_FOUND, DQG_ERROR_FORMAT,
+ * DQG_ERROR_UNSUPPORTED (neither CLIP's nor T5's), DQG_ERROR_NAME (no such text encoder). Since 0.1.
+ */
+DQG_API dqg_status dqg_quantizer_add_tokenizer(dqg_quantizer *quantizer, const char *role, const char *path);
+
+/*
  * Quantize a checkpoint (as dqg_model_load() takes them; float only) to a .dqg file. Tensors stream through: memory
  * is bounded by the largest tensor. The output is written to a temporary file beside its final place and renamed when
  * complete; on failure no file is left and an older output is untouched.

@@ -6,7 +6,6 @@
 #include "io/io.h"
 #include "model/exec.h"
 #include "model/graph.h"
-#include "text/text.h"
 
 enum { DQG_IMAGE_NONE = 0, DQG_IMAGE_STRAIGHT = 1, DQG_IMAGE_PREMULTIPLIED = 2 };
 
@@ -46,6 +45,7 @@ struct dqg_hyper {
 };
 
 struct dqg_family;
+struct dqg_tokenizer;
 
 enum { DQG_COMPONENTS = 8 /* networks of one file */ };
 

@@ -8,6 +8,7 @@
 #define DQG_PIPELINE_H
 
 #include "model/model.h"
+#include "text/text.h"
 
 /* ---- metadata: pipeline_metadata.c ---- */
 
@@ -20,6 +21,11 @@ dqg_status dqg_pipeline_metadata(struct dqg_context *context, const struct dqg_c
                                  const struct dqg_source *source, struct dqg_arena *arena, struct dqg_metadata **list,
                                  size_t *count);
 
+/* Add to a model of several networks what its metadata do not say yet and published models of its shapes have:
+ * "pipeline.context", "pipeline.pooled", "pipeline.negative", the scales of autoencoders. */
+dqg_status dqg_pipeline_describe(struct dqg_context *context, const struct dqg_checkpoint *checkpoint,
+                                 struct dqg_model *model);
+
 /* ---- tokenizers: pipeline_tokenizer.c ---- */
 
 /* Of the texts "<folder>/vocab.json" and so on of a source; "" for none in front. NULL where there is none, or none
@@ -30,5 +36,36 @@ dqg_status dqg_tokenizer_of_source(struct dqg_context *context, const struct dqg
 /* Of a folder with such files, or of one of them. *padded: the files say what to pad with. */
 dqg_status dqg_tokenizer_of_path(struct dqg_context *context, const char *path, struct dqg_tokenizer **tokenizer,
                                  bool *padded);
+
+/* ---- from encoders' outputs to the denoiser's inputs: pipeline_wiring.c ---- */
+
+enum { DQG_TERMS_MAX = 8 };
+
+/* Rows of an encoder, or one row of it. */
+struct dqg_term {
+    const struct dqg_model *encoder; /* NULL: zeros */
+    size_t tokens;                   /* rows of a chunk */
+    bool chunked;                    /* as many chunks as the prompt needs */
+    size_t skip;
+    bool no_norm, no_projection;
+    bool masked; /* padding is hidden, from the encoder and from the denoiser */
+    int32_t pad; /* -1: the tokenizer's */
+    size_t columns;
+    size_t stack;  /* stacks stand one after the other, in the rows of the context */
+    size_t column; /* of the context or the pooled row, where its own begin */
+};
+
+struct dqg_wiring {
+    const struct dqg_hyper *hyper; /* of the denoiser */
+    struct dqg_term context[DQG_TERMS_MAX], pooled[DQG_TERMS_MAX];
+    size_t context_count, pooled_count, stacks;
+    bool zero_negative; /* a negative prompt that is not given is zeros, no encoded empty text */
+};
+
+/* As the metadata say. Fails with words on what is wrong or missing. */
+dqg_status dqg_wiring_read(struct dqg_context *context, const struct dqg_model *model, struct dqg_wiring *wiring);
+
+/* The text encoder of this role, or NULL. */
+const struct dqg_model *dqg_model_encoder(const struct dqg_model *model, const char *role);
 
 #endif
