@@ -814,6 +814,104 @@ DQG_API dqg_status dqg_model_encode_tokens(dqg_context *context, const dqg_model
                                            const dqg_text_settings *settings, const dqg_tensor_view *rows,
                                            const dqg_tensor_view *pooled);
 
+/* Flags of dqg_prompt_settings. */
+enum {
+    DQG_PROMPT_PLAIN = 1,    /* brackets and BREAK are text like any other */
+    DQG_PROMPT_ONE_CHUNK = 2 /* what does not fit the first chunk is cut off */
+};
+
+/*
+ * How prompts are read. Zeros are the defaults: docs/text.md has the grammar of weights, and long prompts go on in
+ * further chunks.
+ *
+ *   flags   DQG_PROMPT_*
+ *   skip    rows of CLIP are the output of so many layers earlier than the pipeline says ("clip skip" less 1)
+ *   chunks  at least so many chunks of CLIP's tokens, up to 1024: rows of other prompts of the same run have them too
+ *   role    of dqg_model_tokenize(): which text encoder, as dqg_text_info calls it; NULL: the first
+ *
+ * Since 0.1.
+ */
+typedef struct dqg_prompt_settings {
+    uint32_t struct_size;
+    uint32_t flags;
+    int32_t skip;
+    int32_t chunks;
+    const char *role;
+} dqg_prompt_settings;
+
+/*
+ * What prompts become.
+ *
+ *   flags    DQG_PROMPT_MASKED, DQG_PROMPT_CUT
+ *   tokens   rows of the context
+ *   columns  of the context
+ *   pooled   columns of the pooled row; 0 where the denoiser takes none
+ *   chunks   of CLIP's tokens, those of the longest prompt
+ *   bytes    the most that dqg_model_encode_prompts() allocates at a time: an evaluation, and where networks are read
+ *            when they are used (DQG_MODEL_COMPONENTS) the largest text encoder
+ *
+ * Since 0.1.
+ */
+typedef struct dqg_prompt_info {
+    uint32_t struct_size;
+    uint32_t flags;
+    int32_t tokens;
+    int32_t columns;
+    int32_t pooled;
+    int32_t chunks;
+    uint64_t bytes;
+} dqg_prompt_info;
+
+/* Flags of dqg_prompt_info. */
+enum {
+    DQG_PROMPT_MASKED = 1, /* the denoiser takes a mask of the context */
+    DQG_PROMPT_CUT = 2     /* some prompt did not fit and loses its end */
+};
+
+/*
+ * What these prompts become, before memory is made for it: all sizes, and words where the model cannot be given a
+ * prompt. Arguments and errors are those of dqg_model_encode_prompts(). Since 0.1.
+ */
+DQG_API dqg_status dqg_model_prompt_info(dqg_context *context, const dqg_model *model, const char *const *prompts,
+                                         int32_t count, const dqg_prompt_settings *settings, dqg_prompt_info *info);
+
+/*
+ * From prompts to what the denoiser takes, by all text encoders that it needs; how their outputs are put together is
+ * told by the model's metadata "pipeline.context" and "pipeline.pooled" (docs/pipelines.md). All prompts get the rows
+ * of the longest. Give a prompt and its negative prompt in one call.
+ *   prompts   count texts; NULL is a negative prompt that is not given: zeros where the pipeline has it so (SDXL), else
+ *             the empty text. Broken UTF-8 counts as U+FFFD
+ *   count     1..4096
+ *   settings  NULL: all defaults
+ *   rows      (count, tokens, columns) floats, or NULL
+ *   mask      (count, tokens): 1 counts, 0 hidden; or NULL
+ *   pooled    (count, pooled) floats, or NULL; must be NULL where the denoiser takes none
+ * Memory is that of dqg_prompt_info and of copies of the outputs. Calls progress (DQG_PHASE_LOAD) where text encoders
+ * are read.
+ * Errors: DQG_ERROR_ARGUMENT, DQG_ERROR_RANGE, DQG_ERROR_UNSUPPORTED (no prompt, text encoder or tokenizer),
+ * DQG_ERROR_FORMAT (metadata), DQG_ERROR_LIMIT, DQG_ERROR_MEMORY, and of reading those of dqg_model_load(). Any threads
+ * with contexts of their own. Since 0.1.
+ */
+DQG_API dqg_status dqg_model_encode_prompts(dqg_context *context, const dqg_model *model, const char *const *prompts,
+                                            int32_t count, const dqg_prompt_settings *settings,
+                                            const dqg_tensor_view *rows, const dqg_tensor_view *mask,
+                                            const dqg_tensor_view *pooled);
+
+/*
+ * The tokens of a text, without begin, end and padding: to count them while somebody types (a chunk of CLIP has room for
+ * 75), or to run an encoder by dqg_model_encode_tokens().
+ *   text      UTF-8, at most 256 KiB
+ *   settings  flags and role; NULL: all defaults
+ *   ids       receives the first capacity of them, or NULL
+ *   weights   receives their weights, 1 where no bracket is around; or NULL
+ *   count     receives how many there are
+ * Errors: DQG_ERROR_ARGUMENT, DQG_ERROR_RANGE, DQG_ERROR_NAME (role), DQG_ERROR_UNSUPPORTED (no tokenizer),
+ * DQG_ERROR_LIMIT, DQG_ERROR_MEMORY. Since 0.1.
+ */
+DQG_API dqg_status dqg_model_tokenize(dqg_context *context, const dqg_model *model, const char *text,
+                                      const dqg_prompt_settings *settings, int32_t *ids, float *weights,
+                                      int32_t capacity, int32_t *count);
+
 /*
  * Which features of images are wanted.
  *

@@ -484,6 +484,10 @@ dqg_status dqg_model_hold(struct dqg_context *context, const struct dqg_model *m
     return status;
 }
 
+uint64_t dqg_model_bytes(const struct dqg_model *model) {
+    return model->weight_bytes + model->arena.total + sizeof *model;
+}
+
 void dqg_model_let_go(struct dqg_held *held) {
     if (held->own != NULL) {
         dqg_model_free(held->own);

@@ -168,6 +168,9 @@ dqg_status dqg_model_hold(struct dqg_context *context, const struct dqg_model *m
 void dqg_model_let_go(struct dqg_held *held);
 void dqg_model_free(struct dqg_model *model);
 
+/* Bytes of a network that is held, its description included. */
+uint64_t dqg_model_bytes(const struct dqg_model *model);
+
 /* ---- for families ---- */
 
 /* printf-like names are made in the arena. NULL where a tensor is missing. */

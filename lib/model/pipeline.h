@@ -37,6 +37,28 @@ dqg_status dqg_tokenizer_of_source(struct dqg_context *context, const struct dqg
 dqg_status dqg_tokenizer_of_path(struct dqg_context *context, const char *path, struct dqg_tokenizer **tokenizer,
                                  bool *padded);
 
+/* ---- one encoder: text_encode.c ---- */
+
+/* Prompts of as many tokens each. */
+struct dqg_text_job {
+    size_t prompts, tokens;
+    struct dqg_text_form form;
+    const int32_t *ids;     /* (prompts, tokens) */
+    const int32_t *lengths; /* (prompts), or NULL: all tokens count */
+    const int32_t *picks;   /* (prompts): of the pooled rows */
+    float *rows;            /* (prompts, tokens, columns), or NULL */
+    float *pooled;          /* (prompts, columns), or NULL */
+};
+dqg_status dqg_text_run(struct dqg_context *context, const struct dqg_model *encoder, const struct dqg_text_job *job);
+
+/* Bytes that it allocates. */
+dqg_status dqg_text_bytes(struct dqg_context *context, const struct dqg_model *encoder, const struct dqg_text_job *job,
+                          size_t *bytes);
+
+/* The id that ends prompts of CLIP, where token is 0; the first place of it, or the last token. */
+int32_t dqg_text_end_token(const struct dqg_model *encoder, int32_t token);
+int32_t dqg_text_pick(const int32_t *ids, size_t tokens, int32_t end);
+
 /* ---- from encoders' outputs to the denoiser's inputs: pipeline_wiring.c ---- */
 
 enum { DQG_TERMS_MAX = 8 };
@@ -64,6 +86,41 @@ struct dqg_wiring {
 
 /* As the metadata say. Fails with words on what is wrong or missing. */
 dqg_status dqg_wiring_read(struct dqg_context *context, const struct dqg_model *model, struct dqg_wiring *wiring);
+
+/* ---- from prompts to the denoiser's inputs: pipeline_encode.c ---- */
+
+/* What is to be encoded. Texts of NULL are a negative prompt that is not given. */
+struct dqg_prompts {
+    const char *const *texts;
+    size_t count;
+    bool plain;     /* no brackets, no BREAK */
+    bool one_chunk; /* what is too long is cut off */
+    size_t skip;    /* layers more before the last */
+    size_t chunks;  /* at least so many */
+    const struct dqg_text_name *names;
+    size_t name_count;
+};
+
+/* Tokens of all prompts, by term. Freed by dqg_encoding_free(), also after a failure. */
+struct dqg_encoding {
+    struct dqg_context *context;
+    const struct dqg_model *model;
+    struct dqg_prompts prompts;
+    struct dqg_wiring wiring;
+    struct dqg_prompt *tokens[2]; /* of context and pooled: [terms][count] */
+    size_t chunks, rows;          /* rows of the context */
+    bool cut;                     /* some text did not fit */
+};
+dqg_status dqg_encoding_prepare(struct dqg_context *context, const struct dqg_model *model,
+                                const struct dqg_prompts *prompts, struct dqg_encoding *encoding);
+void dqg_encoding_free(struct dqg_encoding *encoding);
+
+/* context (count, rows, context columns), mask (count, rows) and pooled (count, pooled columns); any may be NULL. Each
+ * encoder is held while it works. */
+dqg_status dqg_encoding_run(struct dqg_encoding *encoding, float *context, float *mask, float *pooled);
+
+/* The most bytes that this allocates at a time, encoders read from the file included. */
+dqg_status dqg_encoding_bytes(struct dqg_encoding *encoding, uint64_t *bytes);
 
 /* The text encoder of this role, or NULL. */
 const struct dqg_model *dqg_model_encoder(const struct dqg_model *model, const char *role);
