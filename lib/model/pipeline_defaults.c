@@ -25,13 +25,12 @@ static size_t pooled_width(const struct dqg_model *encoder) {
     return encoder != NULL && encoder->hyper.projection > 0 ? encoder->hyper.projection : width(encoder);
 }
 
-/* Original files of SD 2.x have all layers of OpenCLIP-H, the rows being those before the last one; diffusers' files
- * leave the last one out. */
-static bool skips_last(const struct parts *parts) {
+/* Has the file this in front of the names of a network? */
+static bool has_prefix(const struct parts *parts, const char *role, const char *prefix) {
     for (size_t i = 0; i < parts->checkpoint->count; i++) {
         const struct dqg_component *component = &parts->checkpoint->components[i];
-        if (strcmp(component->role, "clip") == 0) {
-            return strcmp(component->prefix, "cond_stage_model.model.") == 0;
+        if (strcmp(component->role, role) == 0) {
+            return strcmp(component->prefix, prefix) == 0;
         }
     }
     return false;
@@ -49,14 +48,19 @@ static bool choose_two(const struct parts *parts, struct pipeline *pipeline, cha
         return true;
     }
     bool fits = parts->t5 == NULL ? hyper->context_width >= both : hyper->context_width == width(parts->t5);
-    if (!fits || hyper->pooled_width != width(parts->clip) + pooled_width(parts->clip_2)) {
+    size_t first = has_prefix(parts, "clip", "text_encoder/") ? pooled_width(parts->clip) : width(parts->clip);
+    if (!fits || hyper->pooled_width != first + pooled_width(parts->clip_2)) {
         return false;
     }
-    /* Without T5 its rows are zeros, as many as CLIP has. */
-    dqg_format(text, 128, "clip skip 1 no-norm | clip_2 skip 1 no-norm + %s tokens %zu",
-               parts->t5 != NULL ? "t5" : "zeros", parts->t5 != NULL ? (size_t)256 : parts->clip->hyper.positions);
-    *pipeline = (struct pipeline){
-        .context = text, .pooled = "clip no-projection | clip_2", .scale = "1.5305", .shift = "0.0609"};
+    /* Without T5 its rows are zeros. */
+    dqg_format(text, 128, "clip skip 1 no-norm | clip_2 skip 1 no-norm + %s tokens 256",
+               parts->t5 != NULL ? "t5" : "zeros");
+    /* Folders of diffusers have an encoder whose projection is to be taken, the authors do without. */
+    *pipeline = (struct pipeline){.context = text,
+                                  .pooled = has_prefix(parts, "clip", "text_encoder/") ? "clip | clip_2"
+                                                                                       : "clip no-projection | clip_2",
+                                  .scale = "1.5305",
+                                  .shift = "0.0609"};
     return true;
 }
 
@@ -91,8 +95,11 @@ static bool choose(const struct parts *parts, struct pipeline *pipeline, char te
     if (parts->clip == NULL || hyper->context_width != width(parts->clip)) {
         return false;
     }
-    if (hyper->pooled_width == 0) { /* SD 1.x and 2.x */
-        *pipeline = (struct pipeline){.context = skips_last(parts) ? "clip skip 1" : "clip", .scale = "0.18215"};
+    if (hyper->pooled_width == 0) {
+        /* SD 1.x and 2.x. Files of SD 2.x by the authors have all layers of OpenCLIP-H, the rows being those before the
+         * last one; diffusers' leave the last one out. */
+        bool all = has_prefix(parts, "clip", "cond_stage_model.model.");
+        *pipeline = (struct pipeline){.context = all ? "clip skip 1" : "clip", .scale = "0.18215"};
         return true;
     }
     /* the refiner of SDXL */

@@ -75,7 +75,7 @@ static dqg_status create_from_source(struct dqg_context *context, const struct d
         return dqg_tokenizer_create(context, json, strlen(json), NULL, 0, tokenizer);
     }
     /* Only a folder has one, and its name stands there. */
-    if (pieces != NULL && source->input_count > 0 && dqg_path_is_folder(source->inputs[0].name)) {
+    if (pieces != NULL && source->inputs != NULL && dqg_path_is_folder(source->inputs[0].name)) {
         char name[KEY_BYTES];
         dqg_format(name, sizeof name, "%sspiece.model", folder);
         return create_from_pieces(context, source->inputs[0].name, name, tokenizer);
