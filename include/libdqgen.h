@@ -365,6 +365,8 @@ enum {
 enum {
     DQG_MODEL_MEMORY_LIMIT = 100, /* int: most bytes the model may take; 0 no limit */
     DQG_MODEL_VARIANT = 101,      /* text: which published network it is, where a file does not tell */
+    DQG_MODEL_COMPONENTS = 102,   /* text: "resident", all networks of the file are in memory; "on-demand", each is read
+                                     from the file by the call or run that uses it, and given up afterwards */
 
     DQG_SCHEDULER_SOLVER = 200,          /* text: how to move from point to point */
     DQG_SCHEDULER_SCHEDULE = 201,        /* text: the noise level as a function of time */
@@ -568,6 +570,8 @@ DQG_API dqg_status dqg_options_get_text(const dqg_options *options, int32_t key,
  * sharded one, or a folder as diffusers writes it (docs/checkpoints.md). Every checksum of a .dqg file is verified and
  * every size checked before it is used. Float checkpoints load too and run on the float path; weights in blocks are
  * seen as F16. Nothing in a checkpoint is executed.
+ *   path     with components "on-demand" the file stays where it is, unchanged, as long as the model exists: calls and
+ *            runs that use a network read it, and fail with DQG_ERROR_STATE where it is another file by then
  *   options  DQG_OPTIONS_MODEL or NULL
  *   model    receives the handle with one reference; dqg_model_release() gives it up
  * Errors: DQG_ERROR_NOT_FOUND, DQG_ERROR_IO, DQG_ERROR_FORMAT, DQG_ERROR_VERSION, DQG_ERROR_TRUNCATED,
@@ -577,11 +581,13 @@ DQG_API dqg_status dqg_options_get_text(const dqg_options *options, int32_t key,
 DQG_API dqg_status dqg_model_load(dqg_context *context, const char *path, const dqg_options *options,
                                   dqg_model **model);
 
-/* The same from memory. The bytes are not needed after the call. Not for sharded checkpoints and folders. */
+/* The same from memory. The bytes are not needed after the call. Not for sharded checkpoints and folders, and not with
+ * components "on-demand": DQG_ERROR_UNSUPPORTED. */
 DQG_API dqg_status dqg_model_load_memory(dqg_context *context, const void *data, size_t size,
                                          const dqg_options *options, dqg_model **model);
 
-/* The same through the host's own reading. The reader is not used after the call. Not for sharded checkpoints. */
+/* The same through the host's own reading. The reader is not used after the call. Not for sharded checkpoints, and not
+ * with components "on-demand": DQG_ERROR_UNSUPPORTED. */
 DQG_API dqg_status dqg_model_load_reader(dqg_context *context, const dqg_reader *reader, const dqg_options *options,
                                          dqg_model **model);
 
@@ -945,7 +951,8 @@ DQG_API dqg_status dqg_model_features(dqg_context *context, const dqg_model *mod
 /*
  * Memory that a run would take on top of the model, known before any is allocated.
  *
- *   run_bytes     everything dqg_run_create() allocates for these options, exact to a few percent
+ *   run_bytes     everything dqg_run_create() allocates for these options, exact to a few percent; a denoiser that is
+ *                 read on demand included
  *   model_bytes   the loaded model
  */
 typedef struct dqg_memory_info {
@@ -1008,6 +1015,42 @@ DQG_API dqg_status dqg_model_decode(dqg_context *context, const dqg_model *model
 DQG_API dqg_status dqg_model_encode(dqg_context *context, const dqg_model *model, const dqg_tensor_view *pictures,
                                     const dqg_picture_spec *spec, const dqg_tensor_view *latents,
                                     dqg_memory_info *memory);
+
+/*
+ * Memory of each phase between a prompt and its picture, the most at any time, beside what the model takes always.
+ *
+ *   model_bytes    the model as it is loaded
+ *   encode_bytes   dqg_model_encode_prompts() of two prompts of one chunk; 0 where the model cannot be given prompts
+ *   denoise_bytes  a run
+ *   decode_bytes   dqg_model_decode() of one picture; 0 where the model has no autoencoder or its latent is a picture
+ *   peak_bytes     of all: model_bytes and the largest of the others, where a phase gives up its memory before the next
+ *                  one begins: the latent is read from the run, which is destroyed before decoding
+ *
+ * With components "on-demand" a phase has its networks, too. Exact to a few percent where these are read from a .dqg
+ * file; others may need up to twice their largest tensor more while they are read.
+ *
+ * Since 0.1.
+ */
+typedef struct dqg_phase_memory {
+    uint32_t struct_size;
+    uint32_t flags; /* 0 */
+    uint64_t model_bytes;
+    uint64_t encode_bytes;
+    uint64_t denoise_bytes;
+    uint64_t decode_bytes;
+    uint64_t peak_bytes;
+} dqg_phase_memory;
+
+/*
+ * Say so before anything is allocated.
+ *   scheduler  NULL for the model's own
+ *   options    DQG_OPTIONS_RUN or NULL
+ *   spec       of decoding; NULL for the defaults
+ * Errors: as dqg_run_create() and dqg_model_decode(). Since 0.1.
+ */
+DQG_API dqg_status dqg_model_phase_memory(dqg_context *context, const dqg_model *model, const dqg_scheduler *scheduler,
+                                          const dqg_options *options, const dqg_picture_spec *spec,
+                                          dqg_phase_memory *memory);
 
 /*
  * Check what dqg_model_load() takes from end to end without loading it. Errors as dqg_model_load(): the message names

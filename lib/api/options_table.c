@@ -26,6 +26,8 @@ const struct dqg_option_row dqg_option_rows[] = {
     INT(MEMORY_LIMIT, MODEL, "memory-limit", 0, EXACT, 0, "most bytes the weights may take; 0 is no limit"),
     TEXT(VARIANT, MODEL, "variant", dqg_variant_names, "",
          "which PixArt it is, where the file does not tell; empty: as the file tells"),
+    TEXT(COMPONENTS, MODEL, "components", "resident|on-demand", "resident",
+         "networks of a file: all in memory, or each read by what uses it and given up afterwards"),
 
     TEXT(SOLVER, SCHEDULER, "solver", dqg_solver_names, "euler", "how to move from point to point"),
     TEXT(SCHEDULE, SCHEDULER, "schedule", dqg_schedule_names, "flow", "noise level as a function of time"),

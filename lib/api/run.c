@@ -102,7 +102,7 @@ dqg_status dqg_model_memory(dqg_context *context, const dqg_model *model, const 
     DQG_TRY(dqg_need(context, info, "info"));
     DQG_TRY(dqg_options_check(context, options, DQG_OPTIONS_RUN));
     struct dqg_run_config config = read_options(options);
-    dqg_memory_info filled = {.model_bytes = model->weight_bytes + model->arena.total + sizeof *model};
+    dqg_memory_info filled = {.model_bytes = dqg_model_loaded_bytes(model)};
     /* Counting needs references for a moment; handles are not changed otherwise. */
     union {
         const dqg_model *in;
@@ -118,6 +118,7 @@ dqg_status dqg_model_memory(dqg_context *context, const dqg_model *model, const 
         dqg_run_memory(context, shared_model.out, own != NULL ? own : shared_scheduler.out, &config, &filled.run_bytes);
     dqg_scheduler_release_(own);
     DQG_TRY(status);
+    filled.run_bytes = dqg_model_use_bytes(model, filled.run_bytes);
     return dqg_record_return(context, info, &filled, sizeof filled);
 }
 
@@ -136,7 +137,13 @@ dqg_status dqg_run_create(dqg_context *context, dqg_model *model, dqg_scheduler 
     struct dqg_run_config config = read_options(options);
     dqg_scheduler *own = NULL;
     DQG_TRY(scheduler != NULL ? DQG_OK : dqg_scheduler_own(context, model, options, &own));
-    dqg_status status = dqg_run_make(context, model, own != NULL ? own : scheduler, &config, run);
+    struct dqg_held held;
+    dqg_status status = dqg_model_hold(context, model, &held);
+    if (status >= 0) {
+        model = held.own != NULL ? held.own : model;
+        status = dqg_run_make(context, model, own != NULL ? own : scheduler, &config, run);
+        dqg_model_release_(held.own); /* the run keeps it */
+    }
     dqg_scheduler_release_(own);
     return status;
 }

@@ -143,6 +143,9 @@ struct dqg_plane_read {
 dqg_status dqg_source_read_planes(struct dqg_source *source, const struct dqg_plane_read *reads, size_t count,
                                   struct dqg_work *work);
 
+/* Bytes that an open file takes while it is read: descriptions, and what lanes need for frames of .dqg files. */
+uint64_t dqg_source_reading_bytes(const struct dqg_source *source);
+
 /* One plane. */
 dqg_status dqg_source_read(struct dqg_source *source, size_t tensor, enum dqg_plane plane, uint64_t offset,
                            void *buffer, size_t size);

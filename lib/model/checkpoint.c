@@ -310,6 +310,7 @@ dqg_status dqg_checkpoint_open(struct dqg_context *context, struct dqg_source *s
                                struct dqg_checkpoint *checkpoint) {
     struct builder builder = {.context = context, .source = source};
     memset(checkpoint, 0, sizeof *checkpoint);
+    checkpoint->file = source;
     dqg_status status = open_canonical(&builder, checkpoint);
     free_builder(&builder);
     return status;

@@ -336,6 +336,10 @@ static dqg_status open_component(struct dqg_context *context, struct dqg_checkpo
     struct dqg_source view;
     DQG_TRY(dqg_checkpoint_component(context, checkpoint, index, &view));
     dqg_status status = open_network(context, &view, &checkpoint->components[index], opening, model);
+    if (status >= 0) {
+        (*model)->reading_bytes = dqg_source_reading_bytes(checkpoint->file) + checkpoint->canonical.arena.total +
+                                  view.arena.total + view.tensor_count * DQG_PLANE_COUNT * sizeof(struct dqg_plane_read);
+    }
     dqg_source_close(&view);
     return status;
 }
@@ -484,8 +488,21 @@ dqg_status dqg_model_hold(struct dqg_context *context, const struct dqg_model *m
     return status;
 }
 
-uint64_t dqg_model_bytes(const struct dqg_model *model) {
-    return model->weight_bytes + model->arena.total + sizeof *model;
+uint64_t dqg_model_loaded_bytes(const struct dqg_model *model) {
+    uint64_t bytes = model->arena.total + model->zero_bytes + sizeof *model + dqg_tokenizer_bytes(model->tokenizer);
+    bytes += model->described ? 0 : model->weight_bytes;
+    for (size_t i = 0; i < model->part_count; i++) {
+        bytes += dqg_model_loaded_bytes(model->parts[i]);
+    }
+    return bytes;
+}
+
+uint64_t dqg_model_use_bytes(const struct dqg_model *model, uint64_t bytes) {
+    if (!model->described) {
+        return bytes;
+    }
+    uint64_t more = model->reading_bytes > bytes ? model->reading_bytes : bytes;
+    return model->weight_bytes + model->arena.total + sizeof *model + more;
 }
 
 void dqg_model_let_go(struct dqg_held *held) {

@@ -73,6 +73,7 @@ struct dqg_model {
     bool described;                  /* weights have no planes, but vectors are zeros */
     const char *path;                /* where a described model is read from when it is used, or NULL */
     uint64_t memory_limit;           /* of that */
+    uint64_t reading_bytes;          /* while it is read, beside its weights */
     void *zeros;
     size_t zero_bytes;
 };
@@ -124,6 +125,7 @@ struct dqg_component {
  * DQG_ERROR_UNSUPPORTED where there is no known network.
  */
 struct dqg_checkpoint {
+    const struct dqg_source *file;
     struct dqg_source canonical;
     struct dqg_component components[DQG_COMPONENTS];
     size_t count;
@@ -168,8 +170,10 @@ dqg_status dqg_model_hold(struct dqg_context *context, const struct dqg_model *m
 void dqg_model_let_go(struct dqg_held *held);
 void dqg_model_free(struct dqg_model *model);
 
-/* Bytes of a network that is held, its description included. */
-uint64_t dqg_model_bytes(const struct dqg_model *model);
+/* Bytes of a loaded model with all that it holds; and the most there are beside it while something of that many bytes
+ * uses one network, which is read for it where it is only described. */
+uint64_t dqg_model_loaded_bytes(const struct dqg_model *model);
+uint64_t dqg_model_use_bytes(const struct dqg_model *model, uint64_t bytes);
 
 /* ---- for families ---- */
 

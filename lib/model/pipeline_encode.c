@@ -357,7 +357,7 @@ static dqg_status term_bytes(struct dqg_encoding *encoding, const struct dqg_ter
     size_t evaluation;
     DQG_TRY(dqg_text_bytes(encoding->context, term->encoder, &job, &evaluation));
     uint64_t all = evaluation + (rows != NULL ? rows->tokens * rows->columns * sizeof(float) : 0);
-    all += term->encoder->described ? dqg_model_bytes(term->encoder) : 0;
+    all = dqg_model_use_bytes(term->encoder, all);
     *bytes = all > *bytes ? all : *bytes;
     return DQG_OK;
 }

@@ -38,6 +38,7 @@ dqg_status dqg_tokenizer_create(struct dqg_context *context, const void *data, s
                                 size_t merges_size, struct dqg_tokenizer **tokenizer);
 void dqg_tokenizer_destroy(struct dqg_tokenizer *tokenizer); /* NULL is fine */
 
+size_t dqg_tokenizer_bytes(const struct dqg_tokenizer *tokenizer); /* of memory; 0 for NULL */
 enum dqg_tokenizer_kind dqg_tokenizer_kind(const struct dqg_tokenizer *tokenizer);
 struct dqg_token_ids dqg_tokenizer_ids(const struct dqg_tokenizer *tokenizer);
 

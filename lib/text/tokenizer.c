@@ -75,6 +75,10 @@ void dqg_tokenizer_destroy(struct dqg_tokenizer *tokenizer) {
     }
 }
 
+size_t dqg_tokenizer_bytes(const struct dqg_tokenizer *tokenizer) {
+    return tokenizer != NULL ? tokenizer->arena.total + sizeof *tokenizer : 0;
+}
+
 enum dqg_tokenizer_kind dqg_tokenizer_kind(const struct dqg_tokenizer *tokenizer) {
     return tokenizer->kind;
 }
