@@ -483,7 +483,13 @@ enum {
     DQG_RUN_RAS_STARVATION = 354, /* float: rank times exp(this) for each step that left the token out. Below 0 lets
                                      those left out for a high rank return, above 0 those left out for a low one */
     DQG_RUN_TEMPERATURE = 355, /* float: the initial noise is multiplied by this; below 1: less variety */
-    DQG_RUN_CONTEXT_TOKENS = 356, /* int: rows of the context of a network that takes text; 0: the model's own number */
+    DQG_RUN_CONTEXT_TOKENS = 356, /* int: rows of the context of a network that takes text; 0: the model's own number;
+                                     with a prompt they follow from it */
+    DQG_RUN_PROMPT = 357,         /* text: what to draw, UTF-8; encoded by dqg_run_create() with the text encoders of the
+                                     model's file, as dqg_model_encode_prompts() does. Empty: the host gives a context
+                                     by dqg_run_set_inputs() */
+    DQG_RUN_NEGATIVE_PROMPT = 358, /* text: what guidance leads away from; empty: a negative prompt that is not given */
+    DQG_RUN_CLIP_SKIP = 359,       /* int: so many layers of CLIP earlier than the pipeline says */
 
     DQG_QUANTIZER_BITS = 400,          /* int: 2 to 6, 8 or 16 bits for matrices that no rule names */
     DQG_QUANTIZER_GROUP = 401,         /* int: inputs that share a group scale: 32, 64 or 128 */
@@ -1433,10 +1439,14 @@ DQG_API dqg_status dqg_run_set_scheduler(dqg_run *run, dqg_scheduler *scheduler,
 DQG_API dqg_status dqg_run_fork(dqg_run *run, dqg_run **copy);
 
 /*
- * Convert one image of a pixel-space model to the view. image.width and image.height must be the run's.
+ * Convert one image to the view. Of a pixel-space model: image.width and image.height must be the run's. Of others the
+ * autoencoder in the model's file decodes it, as dqg_model_decode() does, with memory for the time of the call: width
+ * and height are those of the run times dqg_model_info's reduction. Latents of more than 128 x 128 are decoded in tiles
+ * of 64. An estimate (DQG_SOURCE_X0) is decoded by a TAESD where the file has one.
  *   index   0..count-1
  *   source  DQG_SOURCE_*
- * Errors: DQG_ERROR_ARGUMENT, DQG_ERROR_RANGE, DQG_ERROR_UNSUPPORTED (the latent is not a picture).
+ * Errors: DQG_ERROR_ARGUMENT, DQG_ERROR_RANGE, DQG_ERROR_UNSUPPORTED (the latent is not a picture, and there is no
+ * autoencoder), and those of dqg_model_decode().
  */
 DQG_API dqg_status dqg_run_read_image(dqg_run *run, int32_t index, int32_t source, const dqg_image_view *image);
 

@@ -133,6 +133,9 @@ const struct dqg_option_row dqg_option_rows[] = {
          "numbers in attention; auto: int8 where it is faster and weights are quantized"),
     INT(MEMORY_LIMIT, RUN, "run-memory-limit", 0, EXACT, 0, "most bytes the run may take; 0 is no limit"),
     TEXT(FLOAT_COMPUTE, RUN, "float-compute", "f32|bf16", "f32", "numbers that matrices kept as floats compute with"),
+    TEXT(PROMPT, RUN, "prompt", NULL, "", "what to draw, with a model that has its text encoders and tokenizers"),
+    TEXT(NEGATIVE_PROMPT, RUN, "negative-prompt", NULL, "", "what guidance leads away from"),
+    INT(CLIP_SKIP, RUN, "clip-skip", 0, 64, 0, "layers more that are left out at the end of CLIP"),
 
     TEXT(CACHE, RUN, "cache", dqg_cache_names, "none", "leave parts of evaluations out where they change little"),
     FLOAT(CACHE_THRESHOLD, RUN, "cache-threshold", -1, 1e6, -1,

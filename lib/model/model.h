@@ -194,7 +194,7 @@ size_t dqg_model_metadata_size(const struct dqg_model *model, const char *key, s
 
 /* ---- evaluation ---- */
 
-/* The autoencoder that a model is or holds, or NULL. */
+/* The autoencoder that a model is or holds, of several the large one, or NULL. */
 const struct dqg_model *dqg_model_autoencoder(const struct dqg_model *model);
 
 /* Fails where the model is no denoiser, which takes a sample and a time. */
