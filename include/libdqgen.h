@@ -524,7 +524,7 @@ typedef struct dqg_option_info {
     int32_t kind;        /* DQG_OPTIONS_* */
     int32_t type;        /* DQG_TYPE_* */
     const char *name;    /* command-line name, e.g. "guidance" */
-    const char *choices; /* allowed texts separated by '|', or NULL */
+    const char *choices; /* allowed texts separated by '|', or NULL: of texts any is allowed */
     const char *help;    /* one line */
     double minimum;      /* of numbers, and of array members */
     double maximum;

@@ -103,8 +103,11 @@ static bool choose(const struct parts *parts, struct pipeline *pipeline, char te
         return true;
     }
     /* the refiner of SDXL */
-    *pipeline = (struct pipeline){.context = "clip skip 1 no-norm", .pooled = "clip", .scale = "0.13025"};
-    return hyper->pooled_width == pooled_width(parts->clip);
+    if (hyper->pooled_width == pooled_width(parts->clip)) {
+        *pipeline = (struct pipeline){.context = "clip skip 1 no-norm", .pooled = "clip", .scale = "0.13025"};
+        return true;
+    }
+    return false;
 }
 
 static dqg_status add(struct dqg_context *context, struct dqg_model *model, const char *key, const char *value) {
@@ -140,9 +143,13 @@ dqg_status dqg_pipeline_describe(struct dqg_context *context, const struct dqg_c
                                 .model = model,
                                 .checkpoint = checkpoint};
     struct pipeline pipeline = {0};
-    char text[128];
-    if (!choose(&parts, &pipeline, text)) {
-        return DQG_OK;
+    char text[128], scale[32], shift[32];
+    (void)choose(&parts, &pipeline, text); /* what is not known stays NULL */
+    if (model->hyper.latent_scale > 0) {
+        dqg_format(scale, sizeof scale, "%g", model->hyper.latent_scale);
+        dqg_format(shift, sizeof shift, "%g", model->hyper.latent_shift);
+        pipeline.scale = scale;
+        pipeline.shift = shift;
     }
     DQG_TRY(add(context, model, "pipeline.context", pipeline.context));
     DQG_TRY(add(context, model, "pipeline.pooled", pipeline.pooled));

@@ -114,13 +114,21 @@ static dqg_status write_all(struct packer *packer) {
     return pack_tokenizers(packer);
 }
 
+static const char *find_variant(const struct dqg_quantizer *quantizer) {
+    const char *variant = NULL;
+    for (size_t i = 0; i < quantizer->metadata_count; i++) {
+        variant = strcmp(quantizer->metadata[i].key, "variant") == 0 ? quantizer->metadata[i].value : variant;
+    }
+    return variant;
+}
+
 dqg_status dqg_quantizer_add_components(struct dqg_quantizer *quantizer, struct dqg_checkpoint *checkpoint,
                                         struct dqg_metadata *list, size_t *count) {
     struct dqg_model *model;
     if (checkpoint->count == 1 && quantizer->tokenizers == NULL) {
         return DQG_OK;
     }
-    DQG_TRY(dqg_model_describe(quantizer->context, checkpoint, NULL, 0, &model));
+    DQG_TRY(dqg_model_describe(quantizer->context, checkpoint, NULL, 0, find_variant(quantizer), &model));
     struct packer packer = {quantizer, model, list, count};
     dqg_status status = write_all(&packer);
     dqg_model_free(model);

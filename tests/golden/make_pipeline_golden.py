@@ -11,8 +11,8 @@ import os
 
 import numpy as np
 import torch
-from diffusers import (FluxPipeline, PixArtSigmaPipeline, StableDiffusion3Pipeline, StableDiffusionPipeline,
-                       StableDiffusionXLImg2ImgPipeline, StableDiffusionXLPipeline)
+from diffusers import (AutoencoderKL, DDIMScheduler, FluxPipeline, PixArtSigmaPipeline, StableDiffusion3Pipeline, StableDiffusionPipeline,
+                       StableDiffusionXLImg2ImgPipeline, StableDiffusionXLPipeline, UNet2DConditionModel)
 from transformers import (CLIPTextConfig, CLIPTextModel, CLIPTextModelWithProjection, CLIPTokenizer, T5Config,
                           T5EncoderModel, T5TokenizerFast)
 
@@ -41,7 +41,7 @@ def weight(name, shape):
 def fill(model, role):
     lines = []
     for name, tensor in model.state_dict().items():
-        if "position_ids" in name or "embed_tokens" in name:
+        if "position_ids" in name or "embed_tokens" in name: # the same tensor twice
             continue
         tensor.copy_(torch.from_numpy(weight(f"{role}.{name}", tuple(tensor.shape))))
         lines.append(" ".join([f"{role}.{name}", name] + [str(n) for n in tensor.shape]))
@@ -94,6 +94,26 @@ def weighted(net, tok):
     save("chunks", rows=[torch.cat(rows, dim=1)])
 
 
+def drawing(one, tok):
+    """From prompt to picture."""
+    unet = fill(UNet2DConditionModel(sample_size=16, in_channels=4, out_channels=4, block_out_channels=(32, 64),
+                                     layers_per_block=1, attention_head_dim=2, norm_num_groups=32,
+                                     down_block_types=("CrossAttnDownBlock2D", "DownBlock2D"),
+                                     up_block_types=("UpBlock2D", "CrossAttnUpBlock2D"), cross_attention_dim=64), "unet")
+    vae = fill(AutoencoderKL(block_out_channels=(32, 64), down_block_types=("DownEncoderBlock2D",) * 2,
+                             up_block_types=("UpDecoderBlock2D",) * 2, layers_per_block=1, latent_channels=4,
+                             sample_size=32), "vae")
+    scheduler = DDIMScheduler(beta_start=0.00085, beta_end=0.012, beta_schedule="scaled_linear", clip_sample=False,
+                              set_alpha_to_one=False, steps_offset=1)
+    pipe = StableDiffusionPipeline(vae=vae, text_encoder=one, tokenizer=tok, unet=unet, scheduler=scheduler,
+                                   safety_checker=None, feature_extractor=None, requires_safety_checker=False)
+    noise = torch.randn(1, 4, 16, 12, generator=torch.Generator().manual_seed(7))
+    image = pipe(PROMPT, negative_prompt=NEGATIVE, height=32, width=24, num_inference_steps=5, guidance_scale=4.0,
+                 latents=noise.double(), output_type="np").images
+    print("picture", image.shape, image.mean(), image.std())
+    np.save(os.path.join(OUT, "picture.npy"), image[0].astype("<f4"))
+
+
 def main():
     torch.set_num_threads(1)
     os.makedirs(OUT, exist_ok=True)
@@ -144,6 +164,7 @@ def main():
         out = pipe.encode_prompt(PROMPT, True, NEGATIVE, device=cpu)
         save("pixart", rows=(out[0], out[2]), mask=(out[1], out[3]))
         weighted(one, tok)
+        drawing(one, tok)
 
 
 if __name__ == "__main__":

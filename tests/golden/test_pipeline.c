@@ -326,10 +326,73 @@ static void test_no_t5(void **state) {
     pipeline_folder_remove(folder);
 }
 
+/* From prompt to picture: DDIM, noise as PyTorch has it. */
+static void draw(const char *path, const char *components) {
+    enum { HEIGHT = 32, WIDTH = 24, COLOURS = 3 };
+    static float pixels[HEIGHT * WIDTH * COLOURS];
+    struct npy picture;
+    dqg_options *options = make_options(context, DQG_OPTIONS_RUN);
+    dqg_options *loading = make_options(context, DQG_OPTIONS_MODEL);
+    dqg_options *plan;
+    dqg_scheduler *scheduler;
+    dqg_model *model;
+    dqg_run *run;
+    dqg_image_view image;
+    assert_ok(dqg_options_set_text(loading, DQG_MODEL_COMPONENTS, components));
+    if (dqg_model_load(context, path, loading, &model) != DQG_OK) {
+        fail_msg("%s: %s", path, dqg_context_error(context));
+    }
+    assert_ok(dqg_model_scheduler_options(context, model, &plan));
+    assert_ok(dqg_options_set_int(plan, DQG_SCHEDULER_STEPS, 5));
+    assert_ok(dqg_scheduler_create(context, plan, &scheduler));
+    parse_options(options, "height=16 width=12 guidance=4 seed=7 noise=torch-cpu negative-prompt=ugly");
+    assert_ok(dqg_options_set_text(options, DQG_RUN_PROMPT, prompt));
+    if (dqg_run_create(context, model, scheduler, options, &run) != DQG_OK) {
+        fail_msg("%s", dqg_context_error(context));
+    }
+    dqg_model_release(model);
+    dqg_status status = DQG_OK;
+    while (status == DQG_OK) {
+        status = dqg_run_step(run);
+    }
+    assert_int_equal(status, DQG_DONE);
+    DQG_INIT(&image);
+    image.data = pixels;
+    image.width = WIDTH;
+    image.height = HEIGHT;
+    image.channels = COLOURS;
+    image.dtype = DQG_DTYPE_F32;
+    if (dqg_run_read_image(run, 0, DQG_SOURCE_LATENT, &image) != DQG_OK) {
+        fail_msg("%s", dqg_context_error(context));
+    }
+    assert_int_equal(npy_read("tests/golden/pipeline/picture.npy", &picture), 0);
+    assert_int_equal(picture.count, HEIGHT * WIDTH * COLOURS);
+    double error = relative(pixels, picture.data, picture.count);
+    printf("picture    %-10s relative error %.2e\n", components, error);
+    assert_true(error < 10 * limit); /* of five steps */
+    free(picture.data);
+    dqg_run_destroy(run);
+    dqg_scheduler_release(scheduler);
+    dqg_options_destroy(plan);
+    dqg_options_destroy(loading);
+    dqg_options_destroy(options);
+}
+
+static void test_picture(void **state) {
+    char folder[128];
+    (void)state;
+    assert_int_equal(tiny_dir_make(folder, sizeof folder), 0);
+    assert_int_equal(pipeline_folder_make(folder, PIPELINE_SD), 0);
+    draw(folder, "resident");
+    draw(folder, "on-demand");
+    pipeline_folder_remove(folder);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_cases),    cmocka_unit_test(test_container), cmocka_unit_test(test_settings),
         cmocka_unit_test(test_zeros),    cmocka_unit_test(test_no_t5),     cmocka_unit_test(test_written_wiring),
+        cmocka_unit_test(test_picture),
     };
     return cmocka_run_group_tests(tests, context_setup, context_teardown);
 }

@@ -76,6 +76,16 @@ int pipeline_folder_make(const char *root, int parts) {
         bad = mkdir(join(root, "transformer", folder), 0700) != 0 ||
               copy("tests/golden/dit/tiny.safetensors", folder, "diffusion_pytorch_model.safetensors") || bad;
     }
+    if (parts & PIPELINE_UNET) {
+        bad = make_network(root, "unet", "tests/golden/pipeline/unet.txt", "diffusion_pytorch_model.safetensors",
+                           "{\"attention_head_dim\": 2, \"sample_size\": 16}") ||
+              bad;
+    }
+    if (parts & PIPELINE_VAE) {
+        bad = make_network(root, "vae", "tests/golden/pipeline/vae.txt", "diffusion_pytorch_model.safetensors",
+                           "{\"scaling_factor\": 0.18215, \"sample_size\": 32}") ||
+              bad;
+    }
     return bad;
 }
 
