@@ -365,6 +365,8 @@ enum {
 enum {
     DQG_MODEL_MEMORY_LIMIT = 100, /* int: most bytes the model may take; 0 no limit */
     DQG_MODEL_VARIANT = 101,      /* text: which published network it is, where a file does not tell */
+    DQG_MODEL_COMPONENTS = 102,   /* text: "resident", all networks of the file are in memory; "on-demand", each is read
+                                     from the file by the call or run that uses it, and given up afterwards */
 
     DQG_SCHEDULER_SOLVER = 200,          /* text: how to move from point to point */
     DQG_SCHEDULER_SCHEDULE = 201,        /* text: the noise level as a function of time */
@@ -481,7 +483,13 @@ enum {
     DQG_RUN_RAS_STARVATION = 354, /* float: rank times exp(this) for each step that left the token out. Below 0 lets
                                      those left out for a high rank return, above 0 those left out for a low one */
     DQG_RUN_TEMPERATURE = 355, /* float: the initial noise is multiplied by this; below 1: less variety */
-    DQG_RUN_CONTEXT_TOKENS = 356, /* int: rows of the context of a network that takes text; 0: the model's own number */
+    DQG_RUN_CONTEXT_TOKENS = 356, /* int: rows of the context of a network that takes text; 0: the model's own number;
+                                     with a prompt they follow from it */
+    DQG_RUN_PROMPT = 357,         /* text: what to draw, UTF-8; encoded by dqg_run_create() with the text encoders of the
+                                     model's file, as dqg_model_encode_prompts() does. Empty: the host gives a context
+                                     by dqg_run_set_inputs() */
+    DQG_RUN_NEGATIVE_PROMPT = 358, /* text: what guidance leads away from; empty: a negative prompt that is not given */
+    DQG_RUN_CLIP_SKIP = 359,       /* int: so many layers of CLIP earlier than the pipeline says */
 
     DQG_QUANTIZER_BITS = 400,          /* int: 2 to 6, 8 or 16 bits for matrices that no rule names */
     DQG_QUANTIZER_GROUP = 401,         /* int: inputs that share a group scale: 32, 64 or 128 */
@@ -516,7 +524,7 @@ typedef struct dqg_option_info {
     int32_t kind;        /* DQG_OPTIONS_* */
     int32_t type;        /* DQG_TYPE_* */
     const char *name;    /* command-line name, e.g. "guidance" */
-    const char *choices; /* allowed texts separated by '|', or NULL */
+    const char *choices; /* allowed texts separated by '|', or NULL: of texts any is allowed */
     const char *help;    /* one line */
     double minimum;      /* of numbers, and of array members */
     double maximum;
@@ -568,6 +576,8 @@ DQG_API dqg_status dqg_options_get_text(const dqg_options *options, int32_t key,
  * sharded one, or a folder as diffusers writes it (docs/checkpoints.md). Every checksum of a .dqg file is verified and
  * every size checked before it is used. Float checkpoints load too and run on the float path; weights in blocks are
  * seen as F16. Nothing in a checkpoint is executed.
+ *   path     with components "on-demand" the file stays where it is, unchanged, as long as the model exists: calls and
+ *            runs that use a network read it, and fail with DQG_ERROR_STATE where it is another file by then
  *   options  DQG_OPTIONS_MODEL or NULL
  *   model    receives the handle with one reference; dqg_model_release() gives it up
  * Errors: DQG_ERROR_NOT_FOUND, DQG_ERROR_IO, DQG_ERROR_FORMAT, DQG_ERROR_VERSION, DQG_ERROR_TRUNCATED,
@@ -577,11 +587,13 @@ DQG_API dqg_status dqg_options_get_text(const dqg_options *options, int32_t key,
 DQG_API dqg_status dqg_model_load(dqg_context *context, const char *path, const dqg_options *options,
                                   dqg_model **model);
 
-/* The same from memory. The bytes are not needed after the call. Not for sharded checkpoints and folders. */
+/* The same from memory. The bytes are not needed after the call. Not for sharded checkpoints and folders, and not with
+ * components "on-demand": DQG_ERROR_UNSUPPORTED. */
 DQG_API dqg_status dqg_model_load_memory(dqg_context *context, const void *data, size_t size,
                                          const dqg_options *options, dqg_model **model);
 
-/* The same through the host's own reading. The reader is not used after the call. Not for sharded checkpoints. */
+/* The same through the host's own reading. The reader is not used after the call. Not for sharded checkpoints, and not
+ * with components "on-demand": DQG_ERROR_UNSUPPORTED. */
 DQG_API dqg_status dqg_model_load_reader(dqg_context *context, const dqg_reader *reader, const dqg_options *options,
                                          dqg_model **model);
 
@@ -878,6 +890,104 @@ DQG_API dqg_status dqg_model_encode_tokens(dqg_context *context, const dqg_model
                                            const dqg_text_settings *settings, const dqg_tensor_view *rows,
                                            const dqg_tensor_view *pooled);
 
+/* Flags of dqg_prompt_settings. */
+enum {
+    DQG_PROMPT_PLAIN = 1,    /* brackets and BREAK are text like any other */
+    DQG_PROMPT_ONE_CHUNK = 2 /* what does not fit the first chunk is cut off */
+};
+
+/*
+ * How prompts are read. Zeros are the defaults: docs/text.md has the grammar of weights, and long prompts go on in
+ * further chunks.
+ *
+ *   flags   DQG_PROMPT_*
+ *   skip    rows of CLIP are the output of so many layers earlier than the pipeline says ("clip skip" less 1)
+ *   chunks  at least so many chunks of CLIP's tokens, up to 1024: rows of other prompts of the same run have them too
+ *   role    of dqg_model_tokenize(): which text encoder, as dqg_text_info calls it; NULL: the first
+ *
+ * Since 0.1.
+ */
+typedef struct dqg_prompt_settings {
+    uint32_t struct_size;
+    uint32_t flags;
+    int32_t skip;
+    int32_t chunks;
+    const char *role;
+} dqg_prompt_settings;
+
+/*
+ * What prompts become.
+ *
+ *   flags    DQG_PROMPT_MASKED, DQG_PROMPT_CUT
+ *   tokens   rows of the context
+ *   columns  of the context
+ *   pooled   columns of the pooled row; 0 where the denoiser takes none
+ *   chunks   of CLIP's tokens, those of the longest prompt
+ *   bytes    the most that dqg_model_encode_prompts() allocates at a time: an evaluation, and where networks are read
+ *            when they are used (DQG_MODEL_COMPONENTS) the largest text encoder
+ *
+ * Since 0.1.
+ */
+typedef struct dqg_prompt_info {
+    uint32_t struct_size;
+    uint32_t flags;
+    int32_t tokens;
+    int32_t columns;
+    int32_t pooled;
+    int32_t chunks;
+    uint64_t bytes;
+} dqg_prompt_info;
+
+/* Flags of dqg_prompt_info. */
+enum {
+    DQG_PROMPT_MASKED = 1, /* the denoiser takes a mask of the context */
+    DQG_PROMPT_CUT = 2     /* some prompt did not fit and loses its end */
+};
+
+/*
+ * What these prompts become, before memory is made for it: all sizes, and words where the model cannot be given a
+ * prompt. Arguments and errors are those of dqg_model_encode_prompts(). Since 0.1.
+ */
+DQG_API dqg_status dqg_model_prompt_info(dqg_context *context, const dqg_model *model, const char *const *prompts,
+                                         int32_t count, const dqg_prompt_settings *settings, dqg_prompt_info *info);
+
+/*
+ * From prompts to what the denoiser takes, by all text encoders that it needs; how their outputs are put together is
+ * told by the model's metadata "pipeline.context" and "pipeline.pooled" (docs/pipelines.md). All prompts get the rows
+ * of the longest. Give a prompt and its negative prompt in one call.
+ *   prompts   count texts; NULL is a negative prompt that is not given: zeros where the pipeline has it so (SDXL), else
+ *             the empty text. Broken UTF-8 counts as U+FFFD
+ *   count     1..4096
+ *   settings  NULL: all defaults
+ *   rows      (count, tokens, columns) floats, or NULL
+ *   mask      (count, tokens): 1 counts, 0 hidden; or NULL
+ *   pooled    (count, pooled) floats, or NULL; must be NULL where the denoiser takes none
+ * Memory is that of dqg_prompt_info and of copies of the outputs. Calls progress (DQG_PHASE_LOAD) where text encoders
+ * are read.
+ * Errors: DQG_ERROR_ARGUMENT, DQG_ERROR_RANGE, DQG_ERROR_UNSUPPORTED (no prompt, text encoder or tokenizer),
+ * DQG_ERROR_FORMAT (metadata), DQG_ERROR_LIMIT, DQG_ERROR_MEMORY, and of reading those of dqg_model_load(). Any threads
+ * with contexts of their own. Since 0.1.
+ */
+DQG_API dqg_status dqg_model_encode_prompts(dqg_context *context, const dqg_model *model, const char *const *prompts,
+                                            int32_t count, const dqg_prompt_settings *settings,
+                                            const dqg_tensor_view *rows, const dqg_tensor_view *mask,
+                                            const dqg_tensor_view *pooled);
+
+/*
+ * The tokens of a text, without begin, end and padding: to count them while somebody types (a chunk of CLIP has room for
+ * 75), or to run an encoder by dqg_model_encode_tokens().
+ *   text      UTF-8, at most 256 KiB
+ *   settings  flags and role; NULL: all defaults
+ *   ids       receives the first capacity of them, or NULL
+ *   weights   receives their weights, 1 where no bracket is around; or NULL
+ *   count     receives how many there are
+ * Errors: DQG_ERROR_ARGUMENT, DQG_ERROR_RANGE, DQG_ERROR_NAME (role), DQG_ERROR_UNSUPPORTED (no tokenizer),
+ * DQG_ERROR_LIMIT, DQG_ERROR_MEMORY. Since 0.1.
+ */
+DQG_API dqg_status dqg_model_tokenize(dqg_context *context, const dqg_model *model, const char *text,
+                                      const dqg_prompt_settings *settings, int32_t *ids, float *weights,
+                                      int32_t capacity, int32_t *count);
+
 /*
  * Which features of images are wanted.
  *
@@ -911,7 +1021,8 @@ DQG_API dqg_status dqg_model_features(dqg_context *context, const dqg_model *mod
 /*
  * Memory that a run would take on top of the model, known before any is allocated.
  *
- *   run_bytes     everything dqg_run_create() allocates for these options, exact to a few percent
+ *   run_bytes     everything dqg_run_create() allocates for these options, exact to a few percent; a denoiser that is
+ *                 read on demand included
  *   model_bytes   the loaded model
  */
 typedef struct dqg_memory_info {
@@ -975,6 +1086,42 @@ DQG_API dqg_status dqg_model_decode(dqg_context *context, const dqg_model *model
 DQG_API dqg_status dqg_model_encode(dqg_context *context, const dqg_model *model, const dqg_tensor_view *pictures,
                                     const dqg_picture_spec *spec, const dqg_tensor_view *latents,
                                     dqg_memory_info *memory);
+
+/*
+ * Memory of each phase between a prompt and its picture, the most at any time, beside what the model takes always.
+ *
+ *   model_bytes    the model as it is loaded
+ *   encode_bytes   dqg_model_encode_prompts() of two prompts of one chunk; 0 where the model cannot be given prompts
+ *   denoise_bytes  a run
+ *   decode_bytes   dqg_model_decode() of one picture; 0 where the model has no autoencoder or its latent is a picture
+ *   peak_bytes     of all: model_bytes and the largest of the others, where a phase gives up its memory before the next
+ *                  one begins: the latent is read from the run, which is destroyed before decoding
+ *
+ * With components "on-demand" a phase has its networks, too. Exact to a few percent where these are read from a .dqg
+ * file; others may need up to twice their largest tensor more while they are read.
+ *
+ * Since 0.1.
+ */
+typedef struct dqg_phase_memory {
+    uint32_t struct_size;
+    uint32_t flags; /* 0 */
+    uint64_t model_bytes;
+    uint64_t encode_bytes;
+    uint64_t denoise_bytes;
+    uint64_t decode_bytes;
+    uint64_t peak_bytes;
+} dqg_phase_memory;
+
+/*
+ * Say so before anything is allocated.
+ *   scheduler  NULL for the model's own
+ *   options    DQG_OPTIONS_RUN or NULL
+ *   spec       of decoding; NULL for the defaults
+ * Errors: as dqg_run_create() and dqg_model_decode(). Since 0.1.
+ */
+DQG_API dqg_status dqg_model_phase_memory(dqg_context *context, const dqg_model *model, const dqg_scheduler *scheduler,
+                                          const dqg_options *options, const dqg_picture_spec *spec,
+                                          dqg_phase_memory *memory);
 
 /*
  * Check what dqg_model_load() takes from end to end without loading it. Errors as dqg_model_load(): the message names
@@ -1357,10 +1504,14 @@ DQG_API dqg_status dqg_run_set_scheduler(dqg_run *run, dqg_scheduler *scheduler,
 DQG_API dqg_status dqg_run_fork(dqg_run *run, dqg_run **copy);
 
 /*
- * Convert one image of a pixel-space model to the view. image.width and image.height must be the run's.
+ * Convert one image to the view. Of a pixel-space model: image.width and image.height must be the run's. Of others the
+ * autoencoder in the model's file decodes it, as dqg_model_decode() does, with memory for the time of the call: width
+ * and height are those of the run times dqg_model_info's reduction. Latents of more than 128 x 128 are decoded in tiles
+ * of 64. An estimate (DQG_SOURCE_X0) is decoded by a TAESD where the file has one.
  *   index   0..count-1
  *   source  DQG_SOURCE_*
- * Errors: DQG_ERROR_ARGUMENT, DQG_ERROR_RANGE, DQG_ERROR_UNSUPPORTED (the latent is not a picture).
+ * Errors: DQG_ERROR_ARGUMENT, DQG_ERROR_RANGE, DQG_ERROR_UNSUPPORTED (the latent is not a picture, and there is no
+ * autoencoder), and those of dqg_model_decode().
  */
 DQG_API dqg_status dqg_run_read_image(dqg_run *run, int32_t index, int32_t source, const dqg_image_view *image);
 
@@ -1650,6 +1801,16 @@ DQG_API dqg_status dqg_quantizer_add_rule(dqg_quantizer *quantizer, const char *
  * Errors: DQG_ERROR_ARGUMENT, DQG_ERROR_MEMORY.
  */
 DQG_API dqg_status dqg_quantizer_set_metadata(dqg_quantizer *quantizer, const char *key, const char *value);
+
+/*
+ * Pack a tokenizer into the files written from now on, for text encoders whose checkpoint brings none, as single files
+ * of Stable Diffusion do. Read by dqg_quantizer_run().
+ *   role  of the text encoder: "clip", "clip_2", "t5"; NULL: all encoders of its kind that have none
+ *   path  vocab.json with merges.txt beside it, tokenizer.json, spiece.model, or a folder with them
+ * Errors: DQG_ERROR_ARGUMENT, DQG_ERROR_MEMORY; of dqg_quantizer_run(): DQG_ERROR_NOT_FOUND, DQG_ERROR_FORMAT,
+ * DQG_ERROR_UNSUPPORTED (neither CLIP's nor T5's), DQG_ERROR_NAME (no such text encoder). Since 0.1.
+ */
+DQG_API dqg_status dqg_quantizer_add_tokenizer(dqg_quantizer *quantizer, const char *role, const char *path);
 
 /*
  * Quantize a checkpoint (as dqg_model_load() takes them; float only) to a .dqg file. Tensors stream through: memory

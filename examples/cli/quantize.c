@@ -10,6 +10,7 @@ struct quantize {
     const char *report;        /* --report */
     struct text_list rules;    /* PATTERN=FORMAT */
     struct text_list metadata; /* KEY=VALUE */
+    struct text_list tokenizers; /* [ROLE=]PATH */
     dqg_options *options;
     dqg_quantizer *quantizer;
 };
@@ -20,6 +21,7 @@ static const char notes[] =
     "In a pattern '*' stands for any text and '?' for one character; the first rule that matches wins.\n\n"
     "examples:\n"
     "  dqgen quantize sprites.safetensors -o sprites.dqg\n"
+    "  dqgen quantize v1-5.safetensors -o sd15.dqg --tokenizer clip-vit-large-patch14/\n"
     "  dqgen quantize sprites.safetensors -o sprites.dqg --group 64 --rule 'blocks.0.*=int8' --report report.json";
 
 typedef dqg_status (*pair_fn)(dqg_quantizer *quantizer, const char *left, const char *right);
@@ -41,6 +43,20 @@ static int apply_pair(struct cli *cli, dqg_quantizer *quantizer, const char *opt
                       : EXIT_OK;
 }
 
+/* "PATH", or "ROLE=PATH" where what is in front of the '=' is a word. */
+static int add_tokenizer(struct cli *cli, dqg_quantizer *quantizer, const char *text) {
+    char role[32];
+    size_t length = strspn(text, "abcdefghijklmnopqrstuvwxyz_0123456789");
+    bool named = text[length] == '=' && length > 0 && length < sizeof(role);
+    if (named) {
+        memcpy(role, text, length);
+        role[length] = '\0';
+    }
+    dqg_status status =
+        dqg_quantizer_add_tokenizer(quantizer, named ? role : NULL, named ? text + length + 1 : text);
+    return status < 0 ? cli_library_error(cli, status, "use the tokenizer '%s'", text) : EXIT_OK;
+}
+
 static int configure(struct cli *cli, struct quantize *job) {
     dqg_status status = dqg_quantizer_create(cli->context, job->options, &job->quantizer);
     if (status < 0) {
@@ -56,6 +72,9 @@ static int configure(struct cli *cli, struct quantize *job) {
     if (code == EXIT_OK && cli->variant != NULL &&
         (status = dqg_quantizer_set_metadata(job->quantizer, "variant", cli->variant)) < 0) {
         code = cli_library_error(cli, status, "note the variant");
+    }
+    for (size_t i = 0; code == EXIT_OK && i < job->tokenizers.count; i++) {
+        code = add_tokenizer(cli, job->quantizer, job->tokenizers.items[i]);
     }
     return code;
 }
@@ -115,6 +134,8 @@ int quantize_main(struct cli *cli, int argc, char **argv) {
         {"output", 'o', ARG_TEXT, "FILE.dqg", "where the quantized model goes", 0, 0, &job.output},
         {"rule", 0, ARG_LIST, "PATTERN=FORMAT", "store matching matrices so; repeatable", 0, 0, &job.rules},
         {"meta", 0, ARG_LIST, "KEY=VALUE", "add a metadata entry; repeatable", 0, 0, &job.metadata},
+        {"tokenizer", 0, ARG_LIST, "[ROLE=]PATH", "tokenizer of text encoders that have none; repeatable", 0, 0,
+         &job.tokenizers},
         {"report", 0, ARG_TEXT, "FILE.json", "write the report on every tensor as JSON", 0, 0, &job.report},
     };
     struct args args = {.cli = cli,
@@ -151,5 +172,6 @@ int quantize_main(struct cli *cli, int argc, char **argv) {
     dqg_options_destroy(job.options);
     text_list_free(&job.rules);
     text_list_free(&job.metadata);
+    text_list_free(&job.tokenizers);
     return code;
 }

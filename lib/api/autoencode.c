@@ -188,8 +188,9 @@ static dqg_status run_sample(struct call *call, size_t sample) {
 static dqg_status tell_memory(struct call *call, dqg_memory_info *memory) {
     uint64_t bytes;
     DQG_TRY(dqg_autoencode_bytes(call->context, call->model, &call->job, &bytes));
-    dqg_memory_info info = {.run_bytes = bytes + (call->in_count + call->work_count + call->out_count) * sizeof(float),
-                            .model_bytes = call->model->weight_bytes};
+    bytes += (call->in_count + call->work_count + call->out_count) * sizeof(float);
+    dqg_memory_info info = {.run_bytes = dqg_model_use_bytes(call->model, bytes),
+                            .model_bytes = dqg_model_loaded_bytes(call->model)};
     return dqg_record_return(call->context, memory, &info, sizeof info);
 }
 
@@ -234,6 +235,15 @@ static dqg_status run_samples(struct call *call, const dqg_tensor_view *in, cons
     return status;
 }
 
+static dqg_status run_held(struct call *call, const dqg_tensor_view *in, const dqg_tensor_view *out) {
+    struct dqg_held held;
+    DQG_TRY(dqg_model_hold(call->context, call->model, &held));
+    call->model = held.network;
+    dqg_status status = run_samples(call, in, out);
+    dqg_model_let_go(&held);
+    return status;
+}
+
 static dqg_status convert(struct dqg_context *context, const dqg_model *model, bool decode, const dqg_tensor_view *in,
                           const dqg_picture_spec *spec, const dqg_tensor_view *out, dqg_memory_info *memory) {
     struct call call = {.context = context, .whole = model, .job = {.decode = decode}};
@@ -253,7 +263,7 @@ static dqg_status convert(struct dqg_context *context, const dqg_model *model, b
     DQG_TRY(check_views(&call, in, out));
     DQG_TRY(count_values(&call));
     DQG_TRY(memory != NULL ? tell_memory(&call, memory) : DQG_OK);
-    return out != NULL ? run_samples(&call, in, out) : DQG_OK;
+    return out != NULL ? run_held(&call, in, out) : DQG_OK;
 }
 
 dqg_status dqg_model_decode(dqg_context *context, const dqg_model *model, const dqg_tensor_view *latents,

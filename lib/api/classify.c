@@ -136,12 +136,17 @@ dqg_status dqg_model_features(dqg_context *context, const dqg_model *model, cons
     DQG_TRY(check(context, model, scheduler, images, spec));
     struct dqg_graph_config config = {
         .samples = (size_t)images->shape[0], .height = (size_t)images->shape[2], .width = (size_t)images->shape[3]};
-    DQG_TRY(dqg_model_graph(context, model, &config, &f.graph));
-    f.exec.tap = tap;
-    f.exec.tap_user = user;
-    dqg_status status = make(&f, &scheduler->sched.points[spec->index], images, spec, output, count);
+    struct dqg_held held;
+    DQG_TRY(dqg_model_hold(context, model, &held));
+    dqg_status status = dqg_model_graph(context, held.network, &config, &f.graph);
+    if (status >= 0) {
+        f.exec.tap = tap;
+        f.exec.tap_user = user;
+        status = make(&f, &scheduler->sched.points[spec->index], images, spec, output, count);
+    }
     dqg_exec_free(&f.exec);
     dqg_arena_free(&context->alloc, &f.arena);
     dqg_graph_free(&f.graph);
+    dqg_model_let_go(&held);
     return status;
 }

@@ -106,8 +106,14 @@ dqg_status dqg_model_denoise(dqg_context *context, const dqg_model *model, const
     e.given.tokens = inputs->context != NULL ? (size_t)inputs->context->shape[1] : 0;
     struct dqg_graph_config config = {
         .samples = form.samples, .height = form.height, .width = form.width, .context_tokens = e.given.tokens};
-    DQG_TRY(dqg_model_graph(context, model, &config, &e.graph));
-    dqg_status status = allocate(&e, hyper);
+    struct dqg_held held;
+    DQG_TRY(dqg_model_hold(context, model, &held));
+    dqg_status status = dqg_model_graph(context, held.network, &config, &e.graph);
+    if (status < 0) {
+        dqg_model_let_go(&held);
+        return status;
+    }
+    status = allocate(&e, hyper);
     if (status >= 0) {
         e.exec.tap = tap;
         e.exec.tap_user = user;
@@ -118,6 +124,7 @@ dqg_status dqg_model_denoise(dqg_context *context, const dqg_model *model, const
     dqg_exec_free(&e.exec);
     dqg_free(&context->alloc, e.block, e.bytes);
     dqg_graph_free(&e.graph);
+    dqg_model_let_go(&held);
     return status;
 }
 

@@ -104,6 +104,10 @@ dqg_status dqg_measure_network(dqg_context *context, const dqg_model *model, con
     DQG_TRY(read_spec(context, spec != NULL ? spec : &usual, &checked));
     DQG_TRY(check_network_spec(context, &checked));
     DQG_TRY(dqg_parallel_prepare(context));
-    DQG_TRY(dqg_measure_evaluations(context, model, &checked, fn, user, &filled));
+    struct dqg_held held;
+    DQG_TRY(dqg_model_hold(context, model, &held));
+    dqg_status status = dqg_measure_evaluations(context, held.network, &checked, fn, user, &filled);
+    dqg_model_let_go(&held);
+    DQG_TRY(status);
     return dqg_record_return(context, result, &filled, sizeof filled);
 }

@@ -5,11 +5,34 @@
 #include "run/run.h"
 #include "tensor/view.h"
 
-static dqg_status load_source(struct dqg_context *context, struct dqg_source *source, const dqg_options *options,
-                              dqg_model **model) {
+static bool on_demand(const dqg_options *options) {
+    return strcmp(dqg_option(options, DQG_MODEL_COMPONENTS).text, "on-demand") == 0;
+}
+
+static dqg_status describe(struct dqg_context *context, struct dqg_source *source, const char *path, uint64_t limit,
+                           const char *variant, dqg_model **model) {
+    struct dqg_checkpoint checkpoint;
+    DQG_TRY(dqg_checkpoint_open(context, source, &checkpoint));
+    dqg_status status = dqg_model_describe(context, &checkpoint, path, limit, variant, model);
+    dqg_checkpoint_close(&checkpoint);
+    return status;
+}
+
+/* path: NULL where the source has none that could be read again. */
+static dqg_status load_source(struct dqg_context *context, struct dqg_source *source, const char *path,
+                              const dqg_options *options, dqg_model **model) {
     uint64_t limit = (uint64_t)dqg_option(options, DQG_MODEL_MEMORY_LIMIT).integer;
     const char *variant = dqg_option(options, DQG_MODEL_VARIANT).text;
-    dqg_status status = dqg_model_open(context, source, limit, variant, model);
+    dqg_status status = DQG_OK;
+    if (!on_demand(options)) {
+        status = dqg_model_open(context, source, limit, variant, model);
+    } else if (path != NULL) {
+        status = describe(context, source, path, limit, variant, model);
+    } else {
+        status = dqg_fail(context, DQG_ERROR_UNSUPPORTED,
+                          "components 'on-demand' are read from a path when they are used: load the model by "
+                          "dqg_model_load(), or set components to resident");
+    }
     dqg_source_close(source);
     return status;
 }
@@ -33,7 +56,7 @@ dqg_status dqg_model_load(dqg_context *context, const char *path, const dqg_opti
     DQG_TRY(begin_load(context, options, model));
     DQG_TRY(dqg_need(context, path, "path"));
     DQG_TRY(dqg_source_open_path(context, path, &source));
-    return load_source(context, &source, options, model);
+    return load_source(context, &source, path, options, model);
 }
 
 dqg_status dqg_model_load_memory(dqg_context *context, const void *data, size_t size, const dqg_options *options,
@@ -44,7 +67,7 @@ dqg_status dqg_model_load_memory(dqg_context *context, const void *data, size_t 
     DQG_TRY(dqg_need(context, data, "data"));
     dqg_input_open_memory(data, size, &input);
     DQG_TRY(dqg_source_open(context, &input, &source));
-    return load_source(context, &source, options, model);
+    return load_source(context, &source, NULL, options, model);
 }
 
 dqg_status dqg_model_load_reader(dqg_context *context, const dqg_reader *reader, const dqg_options *options,
@@ -54,7 +77,7 @@ dqg_status dqg_model_load_reader(dqg_context *context, const dqg_reader *reader,
     DQG_TRY(begin_load(context, options, model));
     DQG_TRY(dqg_input_open_reader(context, reader, &input));
     DQG_TRY(dqg_source_open(context, &input, &source));
-    return load_source(context, &source, options, model);
+    return load_source(context, &source, NULL, options, model);
 }
 
 void dqg_model_retain(dqg_model *model) {
@@ -152,26 +175,15 @@ dqg_status dqg_model_tensor_at(const dqg_model *model, int32_t index, dqg_tensor
     return dqg_record_return(NULL, info, &filled, sizeof filled);
 }
 
-dqg_status dqg_model_read_tensor(dqg_context *context, const dqg_model *model, const char *name,
-                                 const dqg_tensor_view *view) {
-    if (context == NULL) {
-        return DQG_ERROR_ARGUMENT;
-    }
-    dqg_error_clear(context);
-    DQG_TRY(dqg_need(context, model, "model"));
-    DQG_TRY(dqg_need(context, name, "name"));
-    const struct dqg_weight *weight = dqg_model_find(model, name);
-    if (weight == NULL) {
-        return dqg_fail(context, DQG_ERROR_NAME, "the model has no tensor '%s'", name);
-    }
-    DQG_TRY(dqg_view_check(context, view, name, weight->rank, weight->shape));
+static dqg_status decode_tensor(struct dqg_context *context, const struct dqg_weight *weight,
+                                const dqg_tensor_view *view) {
     size_t float_bytes = dqg_weight_count(weight) * sizeof(float);
     size_t scratch_bytes = dqg_weight_scratch(weight);
     float *floats = dqg_malloc(&context->alloc, float_bytes);
     void *scratch = dqg_malloc(&context->alloc, scratch_bytes);
     dqg_status status = DQG_OK;
     if (floats == NULL || scratch == NULL) {
-        status = dqg_fail_memory(context, name, float_bytes + scratch_bytes);
+        status = dqg_fail_memory(context, weight->name, float_bytes + scratch_bytes);
     } else {
         if (weight->size.rows > 0) {
             dqg_weight_decode_rows(weight, 0, weight->size.rows, floats, scratch);
@@ -182,6 +194,26 @@ dqg_status dqg_model_read_tensor(dqg_context *context, const dqg_model *model, c
     }
     dqg_free(&context->alloc, scratch, scratch_bytes);
     dqg_free(&context->alloc, floats, float_bytes);
+    return status;
+}
+
+dqg_status dqg_model_read_tensor(dqg_context *context, const dqg_model *model, const char *name,
+                                 const dqg_tensor_view *view) {
+    if (context == NULL) {
+        return DQG_ERROR_ARGUMENT;
+    }
+    dqg_error_clear(context);
+    DQG_TRY(dqg_need(context, model, "model"));
+    DQG_TRY(dqg_need(context, name, "name"));
+    const struct dqg_weight *weight = dqg_model_find(model, name);
+    struct dqg_held held;
+    if (weight == NULL) {
+        return dqg_fail(context, DQG_ERROR_NAME, "the model has no tensor '%s'", name);
+    }
+    DQG_TRY(dqg_view_check(context, view, name, weight->rank, weight->shape));
+    DQG_TRY(dqg_model_hold(context, model, &held));
+    dqg_status status = decode_tensor(context, dqg_model_find(held.network, name), view);
+    dqg_model_let_go(&held);
     return status;
 }
 

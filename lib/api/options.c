@@ -181,7 +181,7 @@ dqg_status dqg_options_set_text(dqg_options *options, int32_t key, const char *v
     DQG_TRY(find(options, key, DQG_TYPE_TEXT, &row, &slot));
     struct dqg_context *context = options->context;
     DQG_TRY(dqg_need(context, value, "value"));
-    if (strcmp(value, row->default_text) != 0 && dqg_choice(row->choices, value) < 0) {
+    if (row->choices != NULL && strcmp(value, row->default_text) != 0 && dqg_choice(row->choices, value) < 0) {
         return dqg_fail(context, DQG_ERROR_RANGE, "option '%s': '%s' is not among %s", row->name, value, row->choices);
     }
     char *copy = dqg_strdup(&context->alloc, value);

@@ -26,6 +26,8 @@ const struct dqg_option_row dqg_option_rows[] = {
     INT(MEMORY_LIMIT, MODEL, "memory-limit", 0, EXACT, 0, "most bytes the weights may take; 0 is no limit"),
     TEXT(VARIANT, MODEL, "variant", dqg_variant_names, "",
          "which PixArt it is, where the file does not tell; empty: as the file tells"),
+    TEXT(COMPONENTS, MODEL, "components", "resident|on-demand", "resident",
+         "networks of a file: all in memory, or each read by what uses it and given up afterwards"),
 
     TEXT(SOLVER, SCHEDULER, "solver", dqg_solver_names, "euler", "how to move from point to point"),
     TEXT(SCHEDULE, SCHEDULER, "schedule", dqg_schedule_names, "flow", "noise level as a function of time"),
@@ -131,6 +133,9 @@ const struct dqg_option_row dqg_option_rows[] = {
          "numbers in attention; auto: int8 where it is faster and weights are quantized"),
     INT(MEMORY_LIMIT, RUN, "run-memory-limit", 0, EXACT, 0, "most bytes the run may take; 0 is no limit"),
     TEXT(FLOAT_COMPUTE, RUN, "float-compute", "f32|bf16", "f32", "numbers that matrices kept as floats compute with"),
+    TEXT(PROMPT, RUN, "prompt", NULL, "", "what to draw, with a model that has its text encoders and tokenizers"),
+    TEXT(NEGATIVE_PROMPT, RUN, "negative-prompt", NULL, "", "what guidance leads away from"),
+    INT(CLIP_SKIP, RUN, "clip-skip", 0, 64, 0, "layers more that are left out at the end of CLIP"),
 
     TEXT(CACHE, RUN, "cache", dqg_cache_names, "none", "leave parts of evaluations out where they change little"),
     FLOAT(CACHE_THRESHOLD, RUN, "cache-threshold", -1, 1e6, -1,

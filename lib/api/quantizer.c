@@ -131,6 +131,27 @@ dqg_status dqg_quantizer_set_metadata(dqg_quantizer *quantizer, const char *key,
     return DQG_OK;
 }
 
+dqg_status dqg_quantizer_add_tokenizer(dqg_quantizer *quantizer, const char *role, const char *path) {
+    if (quantizer == NULL) {
+        return DQG_ERROR_ARGUMENT;
+    }
+    struct dqg_context *context = quantizer->context;
+    dqg_error_clear(context);
+    DQG_TRY(dqg_need(context, path, "path"));
+    struct dqg_tokenizer_path *entry = dqg_arena_alloc(&context->alloc, &quantizer->arena, sizeof *entry);
+    if (entry == NULL) {
+        return dqg_fail_memory(context, "a tokenizer's path", sizeof *entry);
+    }
+    entry->path = keep(quantizer, path);
+    entry->role = role != NULL ? keep(quantizer, role) : NULL;
+    if (entry->path == NULL || (role != NULL && entry->role == NULL)) {
+        return DQG_ERROR_MEMORY;
+    }
+    entry->next = quantizer->tokenizers;
+    quantizer->tokenizers = entry;
+    return DQG_OK;
+}
+
 dqg_status dqg_quantizer_run(dqg_quantizer *quantizer, const char *input_path, const char *output_path) {
     if (quantizer == NULL) {
         return DQG_ERROR_ARGUMENT;

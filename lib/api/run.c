@@ -2,6 +2,7 @@
 /* Public calls on runs, with a model or with the host's own network, and their memory. lib/run does the work. */
 #include "api/api.h"
 #include "api/run_guidance.h"
+#include "api/run_prompt.h"
 #include "run/run.h"
 #include "tensor/format.h"
 #include "tensor/view.h"
@@ -102,7 +103,10 @@ dqg_status dqg_model_memory(dqg_context *context, const dqg_model *model, const 
     DQG_TRY(dqg_need(context, info, "info"));
     DQG_TRY(dqg_options_check(context, options, DQG_OPTIONS_RUN));
     struct dqg_run_config config = read_options(options);
-    dqg_memory_info filled = {.model_bytes = model->weight_bytes + model->arena.total + sizeof *model};
+    struct dqg_run_prompt prompt;
+    DQG_TRY(dqg_run_prompt_read(context, model, options, &prompt));
+    config.context_tokens = prompt.rows > 0 ? (int32_t)prompt.rows : config.context_tokens;
+    dqg_memory_info filled = {.model_bytes = dqg_model_loaded_bytes(model)};
     /* Counting needs references for a moment; handles are not changed otherwise. */
     union {
         const dqg_model *in;
@@ -118,7 +122,23 @@ dqg_status dqg_model_memory(dqg_context *context, const dqg_model *model, const 
         dqg_run_memory(context, shared_model.out, own != NULL ? own : shared_scheduler.out, &config, &filled.run_bytes);
     dqg_scheduler_release_(own);
     DQG_TRY(status);
+    filled.run_bytes = dqg_model_use_bytes(model, filled.run_bytes + prompt.bytes);
     return dqg_record_return(context, info, &filled, sizeof filled);
+}
+
+/* A denoiser that is read for the run belongs to it alone; the model whose file it is of decodes its pictures. */
+static dqg_status make_run(struct dqg_context *context, dqg_model *model, dqg_scheduler *scheduler,
+                           const struct dqg_run_config *config, dqg_run **run) {
+    struct dqg_held held;
+    DQG_TRY(dqg_model_need_denoiser(context, model));
+    DQG_TRY(dqg_model_hold(context, model, &held));
+    dqg_status status = dqg_run_make(context, held.own != NULL ? held.own : model, scheduler, config, run);
+    if (status >= 0) {
+        (*run)->pipeline = model;
+        dqg_model_retain_(model);
+    }
+    dqg_model_release_(held.own); /* the run keeps it */
+    return status;
 }
 
 dqg_status dqg_run_create(dqg_context *context, dqg_model *model, dqg_scheduler *scheduler, const dqg_options *options,
@@ -134,10 +154,23 @@ dqg_status dqg_run_create(dqg_context *context, dqg_model *model, dqg_scheduler 
     DQG_TRY(dqg_need(context, model, "model"));
     DQG_TRY(dqg_options_check(context, options, DQG_OPTIONS_RUN));
     struct dqg_run_config config = read_options(options);
+    struct dqg_run_prompt prompt;
+    DQG_TRY(dqg_run_prompt_encode(context, model, options, &prompt));
+    config.context_tokens = prompt.rows > 0 ? (int32_t)prompt.rows : config.context_tokens;
     dqg_scheduler *own = NULL;
-    DQG_TRY(scheduler != NULL ? DQG_OK : dqg_scheduler_own(context, model, options, &own));
-    dqg_status status = dqg_run_make(context, model, own != NULL ? own : scheduler, &config, run);
+    dqg_status status = scheduler != NULL ? DQG_OK : dqg_scheduler_own(context, model, options, &own);
+    if (status >= 0) {
+        status = make_run(context, model, own != NULL ? own : scheduler, &config, run);
+    }
+    if (status >= 0 && prompt.rows > 0) {
+        status = dqg_run_prompt_apply(*run, &prompt);
+        if (status < 0) {
+            dqg_run_free(*run);
+            *run = NULL;
+        }
+    }
     dqg_scheduler_release_(own);
+    dqg_run_prompt_free(context, &prompt);
     return status;
 }
 
@@ -222,7 +255,7 @@ dqg_status dqg_run_get_info(const dqg_run *run, dqg_run_info *info) {
 
 /* ---- latents ---- */
 
-static dqg_status pick_source(dqg_run *run, int32_t source, const float **from) {
+dqg_status dqg_run_pick(const dqg_run *run, int32_t source, const float **from) {
     if (source != DQG_SOURCE_LATENT && source != DQG_SOURCE_X0) {
         return dqg_fail(run->context, DQG_ERROR_ARGUMENT, "source: %d is not one of DQG_SOURCE_*", (int)source);
     }
@@ -236,7 +269,7 @@ dqg_status dqg_run_read(dqg_run *run, int32_t source, const dqg_tensor_view *vie
         return DQG_ERROR_ARGUMENT;
     }
     dqg_error_clear(run->context);
-    DQG_TRY(pick_source(run, source, &from));
+    DQG_TRY(dqg_run_pick(run, source, &from));
     DQG_TRY(dqg_view_check(run->context, view, "view", run->rank, run->shape));
     dqg_view_write(view, from);
     return DQG_OK;
@@ -269,53 +302,6 @@ dqg_status dqg_run_seek(dqg_run *run, int32_t index) {
     }
     dqg_run_settle(run);
     run->evaluating = false;
-    return DQG_OK;
-}
-
-static dqg_status check_image(dqg_run *run, const dqg_image_view *image) {
-    struct dqg_context *context = run->context;
-    DQG_TRY(dqg_need(context, image, "image"));
-    if (image->struct_size < sizeof *image || image->flags != 0 || image->reserved != 0 || image->data == NULL) {
-        return dqg_fail(context, DQG_ERROR_ARGUMENT, "image: not an image view (use DQG_INIT, then fill it in)");
-    }
-    if (image->height != run->shape[2] || image->width != run->shape[3]) {
-        return dqg_fail(context, DQG_ERROR_ARGUMENT, "image: the run makes %lld x %lld pixels, the view has %d x %d",
-                        (long long)run->shape[3], (long long)run->shape[2], (int)image->width, (int)image->height);
-    }
-    if (image->channels < 1 || image->channels > 4) {
-        return dqg_fail(context, DQG_ERROR_ARGUMENT, "image: %d channels; 1 to 4 are possible", (int)image->channels);
-    }
-    if (image->dtype != DQG_DTYPE_U8 && image->dtype != DQG_DTYPE_U16 && image->dtype != DQG_DTYPE_F32) {
-        return dqg_fail(context, DQG_ERROR_ARGUMENT, "image: dtype %d is not U8, U16 or F32", (int)image->dtype);
-    }
-    if (image->alpha != DQG_ALPHA_STRAIGHT && image->alpha != DQG_ALPHA_PREMULTIPLIED) {
-        return dqg_fail(context, DQG_ERROR_ARGUMENT, "image: alpha %d is not one of DQG_ALPHA_*", (int)image->alpha);
-    }
-    int64_t row_bytes = (int64_t)image->width * image->channels * (int64_t)dqg_dtype_size(image->dtype);
-    if (image->row_stride != 0 && image->row_stride < row_bytes && image->row_stride > -row_bytes) {
-        return dqg_fail(context, DQG_ERROR_ARGUMENT, "image: rows of %lld bytes overlap with a stride of %lld",
-                        (long long)row_bytes, (long long)image->row_stride);
-    }
-    return DQG_OK;
-}
-
-dqg_status dqg_run_read_image(dqg_run *run, int32_t index, int32_t source, const dqg_image_view *image) {
-    const float *from = NULL;
-    if (run == NULL) {
-        return DQG_ERROR_ARGUMENT;
-    }
-    dqg_error_clear(run->context);
-    if (run->model == NULL || run->model->image_layout == DQG_IMAGE_NONE) {
-        return dqg_fail(run->context, DQG_ERROR_UNSUPPORTED,
-                        "this run's latent is not a picture; read it with "
-                        "dqg_run_read() and decode it");
-    }
-    DQG_TRY(pick_source(run, source, &from));
-    if (index < 0 || (size_t)index >= run->images) {
-        return dqg_fail(run->context, DQG_ERROR_RANGE, "index: %d is outside 0..%zu", (int)index, run->images - 1);
-    }
-    DQG_TRY(check_image(run, image));
-    dqg_run_convert_image(run, from + (size_t)index * run->image_size, image);
     return DQG_OK;
 }
 

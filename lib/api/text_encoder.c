@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: MIT */
 /* Public calls on text encoders: which a model has, and rows of prompts. lib/model does the work. */
 #include "api/api.h"
-#include "model/model.h"
+#include "model/pipeline.h"
 #include "tensor/view.h"
 
-enum { PROMPTS_MAX = 4096, TOKENS_MAX = 65536, END_TOKEN = 49407 /* of CLIP's vocabulary */ };
+enum { PROMPTS_MAX = 4096, TOKENS_MAX = 65536 };
 
 /* The index-th text encoder, or the one of this role; NULL where there is none. */
 static const dqg_model *find_encoder(const dqg_model *model, int32_t index, const char *role) {
@@ -127,50 +127,29 @@ static dqg_status check_sizes(struct dqg_context *context, const struct encoding
 
 /* The row of each prompt that stands for all of it. */
 static void find_picks(const struct encoding *e) {
-    size_t own = e->encoder->hyper.vocabulary - e->encoder->additions.token_count;
-    int32_t last = (int32_t)own - 1, end = e->settings.end_token;
-    end = end > 0 ? end : last < END_TOKEN ? last : END_TOKEN;
+    int32_t end = dqg_text_end_token(e->encoder, e->settings.end_token);
     for (size_t p = 0; p < e->prompts; p++) {
-        size_t row = 0;
-        while (row + 1 < e->tokens && e->ids[p * e->tokens + row] != end) {
-            row++;
-        }
-        e->picks[p] = e->lengths != NULL ? e->lengths[p] - 1 : (int32_t)row;
+        e->picks[p] = e->lengths != NULL ? e->lengths[p] - 1 : dqg_text_pick(e->ids + p * e->tokens, e->tokens, end);
     }
-}
-
-static dqg_status evaluate(struct dqg_context *context, const struct encoding *e, const struct dqg_graph *graph) {
-    struct dqg_exec exec = {0};
-    const struct dqg_exec_io io = {.tokens = e->ids,
-                                   .lengths = e->lengths,
-                                   .picks = e->picks,
-                                   .out = e->rows_floats,
-                                   .pooled_out = e->pooled_floats};
-    dqg_status status = dqg_exec_init(context, graph, &exec);
-    for (status = status >= 0 ? DQG_PENDING : status; status == DQG_PENDING;) {
-        status = dqg_exec_next(&exec, &io);
-    }
-    dqg_exec_free(&exec);
-    return status;
 }
 
 static dqg_status encode_to_floats(struct dqg_context *context, const struct encoding *e) {
-    struct dqg_graph graph;
-    const struct dqg_graph_config config = {
-        .samples = e->prompts,
-        .height = 1,
-        .width = e->tokens,
-        .text = {.skip = (size_t)e->settings.skip,
+    const struct dqg_text_job job = {
+        .prompts = e->prompts,
+        .tokens = e->tokens,
+        .form = {.skip = (size_t)e->settings.skip,
                  .no_norm = (e->settings.flags & DQG_TEXT_NO_NORM) != 0,
                  .no_projection = (e->settings.flags & DQG_TEXT_NO_PROJECTION) != 0,
                  .no_rows = e->rows == NULL,
                  .pooled = e->pooled != NULL,
                  .counted = e->lengths != NULL},
+        .ids = e->ids,
+        .lengths = e->lengths,
+        .picks = e->picks,
+        .rows = e->rows_floats,
+        .pooled = e->pooled_floats,
     };
-    DQG_TRY(dqg_model_graph(context, e->encoder, &config, &graph));
-    dqg_status status = evaluate(context, e, &graph);
-    dqg_graph_free(&graph);
-    return status < 0 ? status : DQG_OK;
+    return dqg_text_run(context, e->encoder, &job);
 }
 
 static dqg_status encode(struct dqg_context *context, struct encoding *e) {
@@ -221,5 +200,10 @@ dqg_status dqg_model_encode_tokens(dqg_context *context, const dqg_model *model,
     e.tokens = (size_t)tokens;
     DQG_TRY(check_prompts(context, &e));
     DQG_TRY(check_outputs(context, &e));
-    return encode(context, &e);
+    struct dqg_held held;
+    DQG_TRY(dqg_model_hold(context, e.encoder, &held));
+    e.encoder = held.network;
+    dqg_status status = encode(context, &e);
+    dqg_model_let_go(&held);
+    return status;
 }

@@ -142,6 +142,7 @@ dqg_status dqg_container_check_planes(struct dqg_source *source, const struct dq
 /* At most DQG_CONTAINER_ALIGN bytes that must be zero. */
 enum dqg_damage_kind dqg_container_check_padding(const struct dqg_input *input, uint64_t offset, size_t size,
                                                  int32_t *code);
+size_t dqg_container_lane_bytes(void); /* that a lane takes to read */
 void dqg_container_free_lanes(struct dqg_source *source);
 
 /* ---- container_damage.c ---- */

@@ -133,6 +133,11 @@ void dqg_container_free_lanes(struct dqg_source *source) {
     container->lane_count = 0;
 }
 
+size_t dqg_container_lane_bytes(void) {
+    return DQG_FRAME_BYTES + dqg_decoder_bytes() + sizeof(struct dqg_frame_lane) +
+           BATCH_FRAMES * sizeof(struct dqg_frame_read);
+}
+
 static bool ready_lane(const struct dqg_alloc *alloc, struct dqg_frame_lane *lane, bool check_only) {
     if (lane->decoder == NULL) {
         lane->decoder = dqg_decoder_create(alloc);

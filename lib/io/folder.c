@@ -6,7 +6,6 @@
  * Called by source.c.
  */
 #include <dirent.h>
-#include <sys/stat.h>
 
 #include "io/source.h"
 
@@ -73,11 +72,6 @@ static dqg_status join(struct folder *folder, const char *a, const char *b, cons
     dqg_format(text, size, slash ? "%s/%s" : "%s%s", a, b);
     *path = text;
     return DQG_OK;
-}
-
-bool dqg_path_is_folder(const char *path) {
-    struct stat about;
-    return stat(path, &about) == 0 && S_ISDIR(about.st_mode);
 }
 
 static bool ends_with(const char *name, const char *end) {

@@ -39,6 +39,10 @@ struct dqg_decoder *dqg_decoder_create(const struct dqg_alloc *alloc) {
     return (struct dqg_decoder *)ZSTD_createDCtx_advanced(host_memory(alloc));
 }
 
+size_t dqg_decoder_bytes(void) {
+    return ZSTD_estimateDCtxSize() + DQG_ALIGNMENT;
+}
+
 void dqg_decoder_destroy(struct dqg_decoder *decoder) {
     ZSTD_freeDCtx((ZSTD_DCtx *)decoder);
 }

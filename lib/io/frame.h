@@ -12,6 +12,7 @@ struct dqg_decoder;
 struct dqg_encoder;
 
 /* NULL when memory runs out. alloc must stay valid until the matching destroy, which accepts NULL. */
+size_t dqg_decoder_bytes(void); /* of memory that one takes */
 struct dqg_decoder *dqg_decoder_create(const struct dqg_alloc *alloc);
 void dqg_decoder_destroy(struct dqg_decoder *decoder);
 struct dqg_encoder *dqg_encoder_create(const struct dqg_alloc *alloc);

@@ -31,6 +31,13 @@ void dqg_input_close(struct dqg_input *input); /* zeroed input is fine */
 dqg_status dqg_input_read(struct dqg_context *context, const struct dqg_input *input, uint64_t offset, void *buffer,
                           size_t size);
 
+/* A small file as a whole, of a folder or, where that is "", by its path: size bytes and a zero, size + 1 to be freed
+ * by the caller. Fails where it has more than limit bytes. */
+dqg_status dqg_file_read(struct dqg_context *context, const char *folder, const char *name, uint64_t limit, char **data,
+                         size_t *size);
+bool dqg_folder_has(const char *folder, const char *name); /* a file of this name? */
+bool dqg_path_is_folder(const char *path);
+
 /* ---- tensors ---- */
 
 enum dqg_plane { DQG_PLANE_CODES = 0, DQG_PLANE_SCALES = 1, DQG_PLANE_ZEROS = 2, DQG_PLANE_COUNT = 3 };
@@ -135,6 +142,9 @@ struct dqg_plane_read {
  */
 dqg_status dqg_source_read_planes(struct dqg_source *source, const struct dqg_plane_read *reads, size_t count,
                                   struct dqg_work *work);
+
+/* Bytes that an open file takes while it is read: descriptions, and what lanes need for frames of .dqg files. */
+uint64_t dqg_source_reading_bytes(const struct dqg_source *source);
 
 /* One plane. */
 dqg_status dqg_source_read(struct dqg_source *source, size_t tensor, enum dqg_plane plane, uint64_t offset,

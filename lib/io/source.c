@@ -291,6 +291,11 @@ dqg_status dqg_source_read(struct dqg_source *source, size_t tensor, enum dqg_pl
     return dqg_source_read_planes(source, &read, 1, NULL);
 }
 
+uint64_t dqg_source_reading_bytes(const struct dqg_source *source) {
+    bool frames = strcmp(source->format, "dqg") == 0;
+    return source->arena.total + (frames ? dqg_concurrency(source->context) * dqg_container_lane_bytes() : 0);
+}
+
 dqg_status dqg_source_verify(struct dqg_source *source) {
     return source->type->verify(source);
 }

@@ -33,7 +33,6 @@ dqg_status dqg_numpy_open(struct dqg_source *source);
 dqg_status dqg_sharded_open(struct dqg_source *source, const char *path);
 
 /* A folder of networks; it fills the source from the start. */
-bool dqg_path_is_folder(const char *path);
 dqg_status dqg_folder_open(struct dqg_context *context, const char *path, struct dqg_source *source);
 
 /* Read without a message, from any thread: 0, or what dqg_input_fail() explains. The range is inside the input. */

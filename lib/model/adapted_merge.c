@@ -65,6 +65,11 @@ dqg_status dqg_adapted_merge(struct dqg_context *context, struct dqg_model *netw
                         "beside it",
                         network->weights[update->weight].name);
     }
+    if (network->described) {
+        return dqg_fail(context, DQG_ERROR_STATE,
+                        "an update cannot be merged into a network that is read when it is used: load the model without "
+                        "that option, or adapt it without DQG_ADAPT_MERGE");
+    }
     DQG_TRY(copy_weight(context, network, update->weight));
     struct merge merge = {.weight = &network->weights[update->weight], .update = update, .scale = scale};
     size_t down_floats = update->down.size.rows * update->down.size.columns, floats, bytes;

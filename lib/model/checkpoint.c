@@ -3,8 +3,7 @@
  * Which networks a checkpoint holds, and its tensors under the names that their builders know: programs put other words
  * in front of names, call tensors otherwise, and split or join matrices. Called before a model is loaded or quantized.
  */
-#include "model/model.h"
-
+#include "model/pipeline.h"
 #include "tensor/format.h"
 
 /* What stands in front of the names of a network, by the programs that write such files. */
@@ -242,14 +241,16 @@ static dqg_status is_network(struct builder *builder, const struct candidate *ca
     return DQG_OK;
 }
 
-static void name_role(struct dqg_checkpoint *checkpoint, const struct dqg_family *family) {
+static void add_component(struct dqg_checkpoint *checkpoint, const struct dqg_family *family, const char *prefix) {
     struct dqg_component *component = &checkpoint->components[checkpoint->count];
     size_t same = 1;
     for (size_t i = 0; i < checkpoint->count; i++) {
         same += strcmp(checkpoint->components[i].family->role, family->role) == 0;
     }
     component->family = family;
+    component->prefix = prefix;
     dqg_format(component->role, sizeof component->role, same > 1 ? "%s_%zu" : "%s", family->role, same);
+    checkpoint->count++;
 }
 
 /* Files of this library name roles themselves: "<role>/" in front, in any order. */
@@ -262,8 +263,7 @@ static dqg_status find_networks(struct builder *builder, struct dqg_checkpoint *
             DQG_TRY(is_network(builder, &candidate, &is));
             if (is) {
                 found[checkpoint->count] = candidate;
-                name_role(checkpoint, candidate.family);
-                checkpoint->count++;
+                add_component(checkpoint, candidate.family, candidate.prefix);
                 break; /* a prefix stands before the tensors of one network */
             }
         }
@@ -294,9 +294,12 @@ static dqg_status open_canonical(struct builder *builder, struct dqg_checkpoint 
     for (size_t i = 0; i < checkpoint->count; i++) {
         DQG_TRY(map_network(builder, &found[i], checkpoint->count > 1 ? checkpoint->components[i].role : ""));
     }
+    struct dqg_metadata *metadata;
+    size_t metadata_count;
+    DQG_TRY(dqg_pipeline_metadata(builder->context, checkpoint, builder->source, &builder->arena, &metadata,
+                                  &metadata_count));
     return dqg_source_open_mapped(builder->context, builder->source, 1, false, builder->mappings,
-                                  builder->mapping_count, source->metadata, source->metadata_count,
-                                  &checkpoint->canonical);
+                                  builder->mapping_count, metadata, metadata_count, &checkpoint->canonical);
 }
 
 static void free_builder(struct builder *builder) {
@@ -307,6 +310,7 @@ dqg_status dqg_checkpoint_open(struct dqg_context *context, struct dqg_source *s
                                struct dqg_checkpoint *checkpoint) {
     struct builder builder = {.context = context, .source = source};
     memset(checkpoint, 0, sizeof *checkpoint);
+    checkpoint->file = source;
     dqg_status status = open_canonical(&builder, checkpoint);
     free_builder(&builder);
     return status;
@@ -320,9 +324,45 @@ static bool drop_role(const struct dqg_source *source, size_t tensor, const char
     return strncmp(full, role, length) == 0 && full[length] == '/';
 }
 
-static dqg_status open_view(struct builder *builder, const char *role, struct dqg_source *view) {
+size_t dqg_checkpoint_first(const struct dqg_checkpoint *checkpoint) {
+    size_t first = 0;
+    for (size_t i = checkpoint->count; i > 0; i--) {
+        first = strcmp(checkpoint->components[i - 1].role, "denoiser") == 0 ? i - 1 : first;
+    }
+    return first;
+}
+
+/* What a network sees of the metadata. Its tokenizer is no business of it. */
+static dqg_status view_metadata(struct builder *builder, const char *role, bool all, struct dqg_metadata **list,
+                                size_t *count) {
     const struct dqg_source *source = builder->source;
+    size_t length = strlen(role);
+    *count = 0;
+    DQG_TRY(from_arena(builder, 2 * source->metadata_count, sizeof **list, list));
+    for (int own = 1; own >= 0; own--) {
+        for (size_t i = 0; i < source->metadata_count; i++) {
+            struct dqg_metadata entry = source->metadata[i];
+            bool mine = strncmp(entry.key, role, length) == 0 && entry.key[length] == '/';
+            if (own) {
+                entry.key += mine ? length + 1 : 0;
+            }
+            if (own ? mine && strcmp(entry.key, "tokenizer") != 0 : all || strchr(entry.key, '/') == NULL) {
+                (*list)[(*count)++] = entry;
+            }
+        }
+    }
+    return DQG_OK;
+}
+
+static dqg_status open_view(struct builder *builder, const struct dqg_checkpoint *checkpoint, size_t index,
+                            struct dqg_source *view) {
+    const struct dqg_source *source = builder->source;
+    const char *role = checkpoint->count > 1 ? checkpoint->components[index].role : "";
+    struct dqg_metadata *metadata;
+    size_t metadata_count;
     struct dqg_part *pieces;
+    DQG_TRY(view_metadata(builder, checkpoint->components[index].role, index == dqg_checkpoint_first(checkpoint),
+                          &metadata, &metadata_count));
     DQG_TRY(from_arena(builder, source->tensor_count, sizeof *pieces, &pieces));
     DQG_TRY(from_arena(builder, source->tensor_count, sizeof *builder->mappings, &builder->mappings));
     for (size_t i = 0; i < source->tensor_count; i++) {
@@ -336,13 +376,13 @@ static dqg_status open_view(struct builder *builder, const char *role, struct dq
         }
     }
     return dqg_source_open_mapped(builder->context, builder->source, 1, false, builder->mappings,
-                                  builder->mapping_count, source->metadata, source->metadata_count, view);
+                                  builder->mapping_count, metadata, metadata_count, view);
 }
 
 dqg_status dqg_checkpoint_component(struct dqg_context *context, struct dqg_checkpoint *checkpoint, size_t index,
                                     struct dqg_source *view) {
     struct builder builder = {.context = context, .source = &checkpoint->canonical};
-    dqg_status status = open_view(&builder, checkpoint->count > 1 ? checkpoint->components[index].role : "", view);
+    dqg_status status = open_view(&builder, checkpoint, index, view);
     free_builder(&builder);
     return status;
 }

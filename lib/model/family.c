@@ -96,8 +96,10 @@ size_t dqg_model_metadata_size(const struct dqg_model *model, const char *key, s
 
 const struct dqg_model *dqg_model_autoencoder(const struct dqg_model *model) {
     const struct dqg_model *found = model->hyper.reduction > 0 ? model : NULL;
-    for (size_t i = 0; i < model->part_count && found == NULL; i++) {
-        found = model->parts[i]->hyper.reduction > 0 ? model->parts[i] : NULL;
+    for (size_t i = 0; i < model->part_count; i++) {
+        const struct dqg_model *part = model->parts[i];
+        bool better = found == NULL || (found->hyper.latent_limit > 0 && part->hyper.latent_limit == 0);
+        found = part->hyper.reduction > 0 && better ? part : found;
     }
     return found;
 }

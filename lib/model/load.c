@@ -5,6 +5,7 @@
  */
 #include "model/adapter.h"
 #include "model/model.h"
+#include "model/pipeline.h"
 
 static const char *copy_text(struct dqg_model *model, const char *text) {
     return dqg_arena_copy(&model->alloc, &model->arena, text, strlen(text));
@@ -28,6 +29,22 @@ static dqg_status copy_metadata(struct dqg_context *context, const struct dqg_so
         }
     }
     model->metadata_count = source->metadata_count;
+    return DQG_OK;
+}
+
+dqg_status dqg_model_add_metadata(struct dqg_context *context, struct dqg_model *model, const char *key,
+                                  const char *value) {
+    size_t count = model->metadata_count;
+    struct dqg_metadata *grown = dqg_arena_alloc(&model->alloc, &model->arena, (count + 1) * sizeof *grown);
+    if (grown != NULL) {
+        memcpy(grown, model->metadata, count * sizeof *grown);
+        grown[count] = (struct dqg_metadata){copy_text(model, key), copy_text(model, value)};
+    }
+    if (grown == NULL || grown[count].key == NULL || grown[count].value == NULL) {
+        return out_of_memory(context, model);
+    }
+    model->metadata = grown;
+    model->metadata_count++;
     return DQG_OK;
 }
 
@@ -57,12 +74,9 @@ static dqg_status read_classes(struct dqg_context *context, struct dqg_model *mo
     return DQG_OK;
 }
 
-/* Metadata 'layout' says what a pixel-space model's channels are; families may know it. */
+/* Metadata 'layout' says what a pixel-space model's channels are. */
 static int32_t image_layout(const struct dqg_model *model, const char *text) {
     size_t channels = model->hyper.channels;
-    if (text == NULL && model->hyper.signed_picture && model->hyper.reduction == 0) {
-        text = channels == 3 ? "RGB" : "";
-    }
     if (text == NULL || (strncmp(text, "RGB", 3) != 0 && strncmp(text, "grey", 4) != 0) || channels < 1 ||
         channels > 4) {
         return DQG_IMAGE_NONE;
@@ -117,10 +131,13 @@ static dqg_status place_weight(struct dqg_context *context, const struct dqg_sou
     weight->stored_bytes = desc->stored_bytes;
     memcpy(weight->shape, desc->shape, sizeof weight->shape);
     memcpy(weight->bytes, desc->plane_bytes, sizeof weight->bytes);
-    model->stored_dtype[model->weight_count] = desc->dtype;
-    model->weight_count++; /* from here on dqg_model_free() sees it */
     if (!dqg_matrix_size(desc->dtype, desc->group, desc->rank, desc->shape, &weight->size)) {
         weight->size = (struct dqg_matrix_size){0};
+    }
+    model->stored_dtype[model->weight_count] = desc->dtype;
+    model->weight_count++; /* from here on dqg_model_free() sees it */
+    if (model->described) {
+        return DQG_OK;
     }
     DQG_TRY(dqg_weight_allocate(context, weight));
     void *planes[DQG_PLANE_COUNT] = {weight->codes, weight->scales, weight->zeros};
@@ -166,6 +183,26 @@ static dqg_status finish_weights(struct dqg_context *context, struct dqg_model *
     return DQG_OK;
 }
 
+/* Vectors as they would be in memory, all of them the same zeros: graphs tell no bias from a missing one by its values. */
+static dqg_status describe_vectors(struct dqg_context *context, struct dqg_model *model) {
+    for (size_t i = 0; i < model->weight_count; i++) {
+        struct dqg_weight *weight = &model->weights[i];
+        if (weight->rank <= 1) {
+            weight->dtype = DQG_DTYPE_F32;
+            weight->bytes[0] = dqg_weight_count(weight) * sizeof(float);
+            model->zero_bytes = weight->bytes[0] > model->zero_bytes ? (size_t)weight->bytes[0] : model->zero_bytes;
+        }
+    }
+    model->zeros = dqg_calloc(&model->alloc, model->zero_bytes, 1);
+    if (model->zeros == NULL) {
+        return dqg_fail_memory(context, "the model's description", model->zero_bytes);
+    }
+    for (size_t i = 0; i < model->weight_count; i++) {
+        model->weights[i].codes = model->weights[i].rank <= 1 ? model->zeros : NULL;
+    }
+    return DQG_OK;
+}
+
 /* All memory first, then all planes as one piece of work, so that small tensors keep the lanes busy too. */
 static dqg_status read_weights(struct dqg_context *context, struct dqg_source *source, struct dqg_model *model,
                                struct dqg_plane_read *reads) {
@@ -177,6 +214,9 @@ static dqg_status read_weights(struct dqg_context *context, struct dqg_source *s
             total += source->tensors[i].stored_bytes;
             DQG_TRY(place_weight(context, source, i, model, reads, &read_count));
         }
+    }
+    if (model->described) {
+        return describe_vectors(context, model);
     }
     dqg_work_begin(&work, context, DQG_PHASE_LOAD, total);
     DQG_TRY(dqg_source_read_planes(source, reads, read_count, &work));
@@ -241,7 +281,7 @@ static dqg_status fill_model(struct dqg_context *context, struct dqg_source *sou
     DQG_TRY(check_limit(context, source, limit));
     DQG_TRY(copy_metadata(context, source, model));
     DQG_TRY(load_weights(context, source, model));
-    DQG_TRY(sum_weights(context, model));
+    DQG_TRY(model->described ? DQG_OK : sum_weights(context, model));
     DQG_TRY(model->family->configure(context, model));
     DQG_TRY(read_classes(context, model, dqg_source_metadata(source, "classes")));
     model->image_layout = image_layout(model, dqg_source_metadata(source, "layout"));
@@ -253,18 +293,37 @@ static dqg_status fill_model(struct dqg_context *context, struct dqg_source *sou
     return DQG_OK;
 }
 
+/* ---- networks ---- */
+
+/* How the networks of a checkpoint are opened. */
+struct opening {
+    bool described;
+    const char *path;
+    uint64_t memory_limit;
+    const char *variant; /* in place of the metadata's, or NULL */
+};
+
 /* One network from the tensors that belong to it. */
-static dqg_status open_network(struct dqg_context *context, struct dqg_source *source, const struct dqg_family *family,
-                               uint64_t memory_limit, struct dqg_model **model) {
+static dqg_status open_network(struct dqg_context *context, struct dqg_source *source,
+                               const struct dqg_component *component, const struct opening *opening,
+                               struct dqg_model **model) {
     struct dqg_model *made = dqg_calloc(&context->alloc, 1, sizeof *made);
     if (made == NULL) {
         return dqg_fail_memory(context, "the model", sizeof *made);
     }
     made->references = 1;
     made->alloc = context->alloc;
-    made->family = family;
-    DQG_TRY(dqg_parallel_prepare(context) < 0 ? (dqg_model_free(made), DQG_ERROR_MEMORY) : DQG_OK);
-    dqg_status status = fill_model(context, source, memory_limit, made);
+    made->family = component->family;
+    made->described = opening->described;
+    made->memory_limit = opening->memory_limit;
+    dqg_format(made->role, sizeof made->role, "%s", component->role);
+    dqg_status status = dqg_parallel_prepare(context);
+    if (status >= 0) {
+        status = fill_model(context, source, opening->memory_limit, made);
+    }
+    if (status >= 0 && opening->path != NULL && (made->path = copy_text(made, opening->path)) == NULL) {
+        status = out_of_memory(context, made);
+    }
     if (status < 0) {
         dqg_model_free(made);
         return status;
@@ -274,34 +333,49 @@ static dqg_status open_network(struct dqg_context *context, struct dqg_source *s
 }
 
 static dqg_status open_component(struct dqg_context *context, struct dqg_checkpoint *checkpoint, size_t index,
-                                 uint64_t memory_limit, struct dqg_model **model) {
+                                 const struct opening *opening, struct dqg_model **model) {
     struct dqg_source view;
     DQG_TRY(dqg_checkpoint_component(context, checkpoint, index, &view));
-    dqg_status status = open_network(context, &view, checkpoint->components[index].family, memory_limit, model);
+    dqg_status status = open_network(context, &view, &checkpoint->components[index], opening, model);
+    if (status >= 0) {
+        (*model)->reading_bytes = dqg_source_reading_bytes(checkpoint->file) + checkpoint->canonical.arena.total +
+                                  view.arena.total + view.tensor_count * DQG_PLANE_COUNT * sizeof(struct dqg_plane_read);
+    }
     dqg_source_close(&view);
     return status;
 }
 
-/* The denoiser, or the first network where there is none, holds the others. */
-static dqg_status open_components(struct dqg_context *context, struct dqg_checkpoint *checkpoint, uint64_t memory_limit,
-                                  struct dqg_model **model) {
-    size_t first = 0;
-    for (size_t i = checkpoint->count; i > 0; i--) {
-        first = strcmp(checkpoint->components[i - 1].role, "denoiser") == 0 ? i - 1 : first;
-    }
-    DQG_TRY(open_component(context, checkpoint, first, memory_limit, model));
-    dqg_format((*model)->role, sizeof(*model)->role, "%s", checkpoint->components[first].role);
+/* Its tokenizer, where the file has one packed. */
+static dqg_status open_tokenizer(struct dqg_context *context, const struct dqg_source *source,
+                                 struct dqg_model *model) {
+    char key[sizeof model->role + 16];
+    dqg_format(key, sizeof key, "%s/tokenizer", model->role);
+    const char *packed = dqg_source_metadata(source, key);
+    return packed != NULL
+               ? dqg_tokenizer_create(context, packed, strlen(packed), NULL, 0, &model->tokenizer)
+               : DQG_OK;
+}
+
+/* The first network holds the others. */
+static dqg_status open_components(struct dqg_context *context, struct dqg_checkpoint *checkpoint,
+                                  const struct opening *opening, struct dqg_model **model) {
+    size_t first = dqg_checkpoint_first(checkpoint);
+    struct opening next = *opening;
+    DQG_TRY(open_component(context, checkpoint, first, opening, model));
+    DQG_TRY(open_tokenizer(context, &checkpoint->canonical, *model));
     for (size_t i = 0; i < checkpoint->count; i++) {
-        uint64_t left = memory_limit > 0 ? memory_limit - (*model)->weight_bytes : 0; /* more would have been refused */
         struct dqg_model *part;
         if (i == first) {
             continue;
         }
-        DQG_TRY(open_component(context, checkpoint, i, left, &part));
-        dqg_format(part->role, sizeof part->role, "%s", checkpoint->components[i].role);
+        if (opening->memory_limit > 0 && !opening->described) {
+            next.memory_limit = opening->memory_limit - (*model)->weight_bytes; /* more would have been refused */
+        }
+        DQG_TRY(open_component(context, checkpoint, i, &next, &part));
         (*model)->parts[(*model)->part_count++] = part;
+        DQG_TRY(open_tokenizer(context, &checkpoint->canonical, part));
     }
-    return DQG_OK;
+    return dqg_pipeline_describe(context, checkpoint, *model);
 }
 
 /* The caller's word goes first: it is found in place of the file's. */
@@ -323,16 +397,12 @@ static dqg_status tell_variant(struct dqg_context *context, struct dqg_source *s
     return DQG_OK;
 }
 
-dqg_status dqg_model_open(struct dqg_context *context, struct dqg_source *source, uint64_t memory_limit,
-                          const char *variant, struct dqg_model **model) {
-    struct dqg_checkpoint checkpoint;
+static dqg_status open_all(struct dqg_context *context, struct dqg_checkpoint *checkpoint,
+                           const struct opening *opening, struct dqg_model **model) {
     struct dqg_model *made = NULL;
-    DQG_TRY(dqg_checkpoint_open(context, source, &checkpoint));
-    dqg_status status = tell_variant(context, &checkpoint.canonical, variant);
-    if (status >= 0) {
-        status = open_components(context, &checkpoint, memory_limit, &made);
-    }
-    dqg_checkpoint_close(&checkpoint);
+    *model = NULL;
+    DQG_TRY(tell_variant(context, &checkpoint->canonical, opening->variant));
+    dqg_status status = open_components(context, checkpoint, opening, &made);
     if (status < 0 && made != NULL) {
         dqg_model_free(made);
     }
@@ -340,15 +410,37 @@ dqg_status dqg_model_open(struct dqg_context *context, struct dqg_source *source
     return status;
 }
 
+dqg_status dqg_model_open(struct dqg_context *context, struct dqg_source *source, uint64_t memory_limit,
+                          const char *variant, struct dqg_model **model) {
+    const struct opening opening = {.memory_limit = memory_limit, .variant = variant};
+    struct dqg_checkpoint checkpoint;
+    *model = NULL;
+    DQG_TRY(dqg_checkpoint_open(context, source, &checkpoint));
+    dqg_status status = open_all(context, &checkpoint, &opening, model);
+    dqg_checkpoint_close(&checkpoint);
+    return status;
+}
+
+dqg_status dqg_model_describe(struct dqg_context *context, struct dqg_checkpoint *checkpoint, const char *path,
+                              uint64_t memory_limit, const char *variant, struct dqg_model **model) {
+    const struct opening opening = {
+        .described = true, .path = path, .memory_limit = memory_limit, .variant = variant};
+    return open_all(context, checkpoint, &opening, model);
+}
+
 void dqg_model_free(struct dqg_model *model) {
     struct dqg_alloc alloc = model->alloc;
     for (size_t i = 0; i < model->part_count; i++) {
         dqg_model_free(model->parts[i]);
     }
-    for (size_t i = 0; i < model->weight_count; i++) {
+    for (size_t i = 0; i < model->weight_count && !model->described; i++) {
         if (dqg_adapted_owns(model, i)) {
             dqg_weight_free(&alloc, &model->weights[i]);
         }
+    }
+    if (model->adapted == NULL) {
+        dqg_free(&alloc, model->zeros, model->zero_bytes);
+        dqg_tokenizer_destroy(model->tokenizer);
     }
     dqg_adapted_free(model->adapted);
     dqg_arena_free(&alloc, &model->arena);
@@ -363,4 +455,86 @@ void dqg_model_release_(struct dqg_model *model) {
     if (model != NULL && atomic_fetch_sub_explicit(&model->references, 1, memory_order_acq_rel) == 1) {
         dqg_model_free(model);
     }
+}
+
+/* ---- networks read when they are used ---- */
+
+static bool is_same(const struct dqg_model *a, const struct dqg_model *b) {
+    bool same = a->family == b->family && a->weight_count == b->weight_count;
+    for (size_t i = 0; same && i < a->weight_count; i++) {
+        const struct dqg_weight *x = &a->weights[i], *y = &b->weights[i];
+        same = x->dtype == y->dtype && x->group == y->group && x->rank == y->rank &&
+               memcmp(x->shape, y->shape, sizeof x->shape) == 0 && strcmp(x->name, y->name) == 0;
+    }
+    return same;
+}
+
+static dqg_status read_role(struct dqg_context *context, const struct dqg_model *model, struct dqg_source *source,
+                            struct dqg_model **own) {
+    const struct opening opening = {.memory_limit = model->memory_limit};
+    struct dqg_checkpoint checkpoint;
+    DQG_TRY(dqg_checkpoint_open(context, source, &checkpoint));
+    dqg_status status = tell_variant(context, &checkpoint.canonical, dqg_model_find_metadata(model, "variant"));
+    for (size_t i = 0; i < checkpoint.count && *own == NULL && status >= 0; i++) {
+        if (strcmp(checkpoint.components[i].role, model->role) == 0) {
+            status = open_component(context, &checkpoint, i, &opening, own);
+        }
+    }
+    dqg_checkpoint_close(&checkpoint);
+    return status;
+}
+
+/* What adapters brought to the described network; it outlives the one that was read. */
+static void take_additions(const struct dqg_model *model, struct dqg_model *own) {
+    own->hyper = model->hyper;
+    own->additions = model->additions;
+    own->additions.weights = own->weights;
+    own->token_names = model->token_names;
+    own->token_name_count = model->token_name_count;
+}
+
+dqg_status dqg_model_hold(struct dqg_context *context, const struct dqg_model *model, struct dqg_held *held) {
+    struct dqg_source source;
+    *held = (struct dqg_held){.network = model};
+    if (!model->described) {
+        return DQG_OK;
+    }
+    DQG_TRY(dqg_source_open_path(context, model->path, &source));
+    dqg_status status = read_role(context, model, &source, &held->own);
+    dqg_source_close(&source);
+    if (status >= 0 && (held->own == NULL || !is_same(model, held->own))) {
+        status = dqg_fail(context, DQG_ERROR_STATE, "%s has changed since the model was loaded: load it again",
+                          model->path);
+    }
+    held->network = held->own;
+    if (status < 0) {
+        dqg_model_let_go(held);
+    } else {
+        take_additions(model, held->own);
+    }
+    return status;
+}
+
+uint64_t dqg_model_loaded_bytes(const struct dqg_model *model) {
+    uint64_t bytes = model->arena.total + model->zero_bytes + sizeof *model + dqg_tokenizer_bytes(model->tokenizer);
+    bytes += model->described ? 0 : model->weight_bytes;
+    for (size_t i = 0; i < model->part_count; i++) {
+        bytes += dqg_model_loaded_bytes(model->parts[i]);
+    }
+    return bytes;
+}
+
+uint64_t dqg_model_use_bytes(const struct dqg_model *model, uint64_t bytes) {
+    if (!model->described) {
+        return bytes;
+    }
+    uint64_t more = model->reading_bytes > bytes ? model->reading_bytes : bytes;
+    return model->weight_bytes + model->arena.total + sizeof *model + more;
+}
+
+void dqg_model_let_go(struct dqg_held *held) {
+    if (held->own != NULL) {
+        dqg_model_free(held->own);
+    }
+    *held = (struct dqg_held){0};
 }

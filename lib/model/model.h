@@ -53,6 +53,7 @@ struct dqg_token_name {
 };
 
 struct dqg_family;
+struct dqg_tokenizer;
 
 enum { DQG_COMPONENTS = 8 /* networks of one file */ };
 
@@ -80,6 +81,13 @@ struct dqg_model {
     struct dqg_token_name *token_names;   /* of the tokens among them */
     size_t token_name_count;
     struct dqg_adapted *adapted; /* what it borrows, or NULL; see adapter.h */
+    struct dqg_tokenizer *tokenizer; /* of a text encoder, owned; or NULL */
+    bool described;                  /* weights have no planes, but vectors are zeros */
+    const char *path;                /* where a described model is read from when it is used, or NULL */
+    uint64_t memory_limit;           /* of that */
+    uint64_t reading_bytes;          /* while it is read, beside its weights */
+    void *zeros;
+    size_t zero_bytes;
 };
 
 /* What a tensor of a checkpoint is to a family. */
@@ -122,6 +130,7 @@ extern const size_t dqg_family_count;
 struct dqg_component {
     const struct dqg_family *family;
     char role[16]; /* the family's, with a number where there are several: "clip", "clip_2" */
+    const char *prefix; /* what the file has in front of its names; static */
 };
 
 /*
@@ -130,6 +139,7 @@ struct dqg_component {
  * DQG_ERROR_UNSUPPORTED where there is no known network.
  */
 struct dqg_checkpoint {
+    const struct dqg_source *file;
     struct dqg_source canonical;
     struct dqg_component components[DQG_COMPONENTS];
     size_t count;
@@ -137,7 +147,11 @@ struct dqg_checkpoint {
 dqg_status dqg_checkpoint_open(struct dqg_context *context, struct dqg_source *source,
                                struct dqg_checkpoint *checkpoint);
 
-/* The tensors of one of its networks, without the role in front. checkpoint must outlive view. */
+/* The denoiser, or the first network where there is none: it stands for the file. */
+size_t dqg_checkpoint_first(const struct dqg_checkpoint *checkpoint);
+
+/* The tensors of one of its networks, and the metadata "<role>/<key>", both without the role, before metadata without a
+ * role; the first network sees all metadata. checkpoint must outlive view. */
 dqg_status dqg_checkpoint_component(struct dqg_context *context, struct dqg_checkpoint *checkpoint, size_t index,
                                     struct dqg_source *view);
 
@@ -153,11 +167,31 @@ extern const char dqg_variant_names[];
 /* memory_limit: most bytes of weights, or 0. variant: in place of the metadata's, or NULL. The source stays open. */
 dqg_status dqg_model_open(struct dqg_context *context, struct dqg_source *source, uint64_t memory_limit,
                           const char *variant, struct dqg_model **model);
+
+/* The same without weights, which dqg_model_hold() reads from path; memory_limit is that of each network. */
+dqg_status dqg_model_describe(struct dqg_context *context, struct dqg_checkpoint *checkpoint, const char *path,
+                              uint64_t memory_limit, const char *variant, struct dqg_model **model);
+
+/*
+ * A network to be used: itself, or where it is only described, one that is read from its file and given up by
+ * dqg_model_let_go(). Fails where the file has changed. Any threads with contexts of their own.
+ */
+struct dqg_held {
+    const struct dqg_model *network;
+    struct dqg_model *own; /* NULL: borrowed */
+};
+dqg_status dqg_model_hold(struct dqg_context *context, const struct dqg_model *model, struct dqg_held *held);
+void dqg_model_let_go(struct dqg_held *held);
 void dqg_model_free(struct dqg_model *model);
 
 /* References; the last one frees. release takes NULL. */
 void dqg_model_retain_(struct dqg_model *model);
 void dqg_model_release_(struct dqg_model *model);
+
+/* Bytes of a loaded model with all that it holds; and the most there are beside it while something of that many bytes
+ * uses one network, which is read for it where it is only described. */
+uint64_t dqg_model_loaded_bytes(const struct dqg_model *model);
+uint64_t dqg_model_use_bytes(const struct dqg_model *model, uint64_t bytes);
 
 /* ---- for families ---- */
 
@@ -168,14 +202,17 @@ const struct dqg_weight *dqg_model_find(const struct dqg_model *model, const cha
 dqg_status dqg_model_need(struct dqg_context *context, const struct dqg_model *model, const char *name, size_t rows,
                           size_t columns);
 
-/* The value of a metadata key, or NULL. */
+/* The value of a metadata key, or NULL. Add one, copied. */
 const char *dqg_model_find_metadata(const struct dqg_model *model, const char *key);
+dqg_status dqg_model_add_metadata(struct dqg_context *context, struct dqg_model *model, const char *key,
+                                  const char *value);
+
 /* An integer of the metadata, or fallback where it is absent; 0 where it is no number of 1..2^20. */
 size_t dqg_model_metadata_size(const struct dqg_model *model, const char *key, size_t fallback);
 
 /* ---- evaluation ---- */
 
-/* The autoencoder that a model is or holds, or NULL. */
+/* The autoencoder that a model is or holds, of several the large one, or NULL. */
 const struct dqg_model *dqg_model_autoencoder(const struct dqg_model *model);
 
 /* Fails where the model is no denoiser, which takes a sample and a time. */

@@ -97,15 +97,17 @@ static void set_entry(struct job *job, const char *key, const char *value) {
 
 /* The checkpoint's own entries, how it was quantized, and the caller's, the later replacing the earlier. */
 static dqg_status plan_metadata(struct job *job) {
-    const struct dqg_quantizer *quantizer = job->quantizer;
+    struct dqg_quantizer *quantizer = job->quantizer;
     dqg_status status = DQG_OK;
-    size_t most = job->checkpoint.canonical.metadata_count + quantizer->metadata_count + 1;
+    size_t most =
+        job->checkpoint.canonical.metadata_count + quantizer->metadata_count + 1 + (size_t)DQG_COMPONENT_ENTRIES;
     char method[128];
     job->metadata = from_arena(job, most, sizeof *job->metadata, &status);
     DQG_TRY(status);
     for (size_t i = 0; i < job->checkpoint.canonical.metadata_count; i++) {
         set_entry(job, job->checkpoint.canonical.metadata[i].key, job->checkpoint.canonical.metadata[i].value);
     }
+    DQG_TRY(dqg_quantizer_add_components(quantizer, &job->checkpoint, job->metadata, &job->metadata_count));
     struct dqg_recipe recipe = quantizer->recipe;
     size_t length = dqg_format(method, sizeof method, "round to nearest, %s", dqg_dtype_name(recipe.dtype));
     if (recipe.group > 0) {

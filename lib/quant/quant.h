@@ -20,6 +20,12 @@ struct dqg_rule {
     struct dqg_recipe recipe;
 };
 
+/* Where a tokenizer of text encoders is; role NULL: of all that lack one. */
+struct dqg_tokenizer_path {
+    struct dqg_tokenizer_path *next;
+    const char *role, *path;
+};
+
 /* One line of the report. */
 struct dqg_report_entry {
     const char *name;
@@ -41,6 +47,7 @@ struct dqg_quantizer {
     bool default_rules;
     struct dqg_arena arena; /* rules and metadata of the caller */
     struct dqg_rule *rules, *last_rule;
+    struct dqg_tokenizer_path *tokenizers; /* the last one given first */
     struct dqg_metadata *metadata; /* grown by doubling */
     size_t metadata_count, metadata_capacity;
     struct dqg_arena report_arena; /* of the last run */
@@ -74,6 +81,11 @@ struct dqg_packing {
 
 /* Round to nearest with searched scales, or convert between float formats. */
 dqg_status dqg_quantize_tensor(struct dqg_context *context, struct dqg_packing *packing);
+
+/* What a file of several networks says of them, to a list with room for DQG_COMPONENT_ENTRIES more. */
+enum { DQG_COMPONENT_ENTRIES = 64 };
+dqg_status dqg_quantizer_add_components(struct dqg_quantizer *quantizer, struct dqg_checkpoint *checkpoint,
+                                        struct dqg_metadata *list, size_t *count);
 
 dqg_status dqg_quantizer_convert(struct dqg_quantizer *quantizer, const char *input, const char *output);
 dqg_status dqg_quantizer_write_report(struct dqg_quantizer *quantizer, int32_t format);

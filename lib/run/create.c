@@ -173,6 +173,7 @@ void dqg_run_free(struct dqg_run *run) {
     dqg_run_free_passes(run);
     dqg_free(&context->alloc, run->block, run->block_bytes);
     dqg_model_release_(run->model);
+    dqg_model_release_(run->pipeline);
     dqg_scheduler_release_(run->scheduler);
     dqg_free(&context->alloc, run, sizeof *run);
     context->runs--;

@@ -19,6 +19,9 @@ dqg_status dqg_run_fork_(struct dqg_run *run, struct dqg_run **out) {
     context->runs++;
     dqg_scheduler_retain_(run->scheduler);
     dqg_status status = DQG_OK;
+    if (run->pipeline != NULL) {
+        dqg_model_retain_(run->pipeline);
+    }
     if (run->model != NULL) {
         dqg_model_retain_(run->model);
         copy->cache.graph = copy->cache.cut.graph = &copy->graph;

@@ -66,13 +66,11 @@ static void write_pixel(char *at, const struct pixel *pixel, const dqg_image_vie
     }
 }
 
-void dqg_run_convert_image(const struct dqg_run *run, const float *source, const dqg_image_view *image) {
-    size_t channels = run->model->hyper.channels;
+void dqg_convert_image(const float *source, size_t channels, bool premultiplied, const dqg_image_view *image) {
     size_t width = (size_t)image->width;
     size_t plane = width * (size_t)image->height;
     size_t pixel_bytes = (size_t)image->channels * dqg_dtype_size(image->dtype);
     int64_t stride = image->row_stride != 0 ? image->row_stride : (int64_t)(width * pixel_bytes);
-    bool premultiplied = run->model->image_layout == DQG_IMAGE_PREMULTIPLIED;
     for (int32_t y = 0; y < image->height; y++) {
         char *row = (char *)image->data + y * stride;
         for (size_t x = 0; x < width; x++) {

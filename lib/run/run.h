@@ -74,6 +74,7 @@ struct dqg_run {
     _Atomic bool cancelled; /* first: a fork copies what follows */
     struct dqg_context *context;
     struct dqg_model *model; /* NULL for a custom run */
+    struct dqg_model *pipeline; /* of whose file model is a network, or model itself; NULL for a custom run */
     struct dqg_scheduler *scheduler;
     struct dqg_graph graph;            /* all copies */
     struct dqg_graph plain, perturbed; /* the conditions alone, and again perturbed; or empty: passes.c */
@@ -351,7 +352,10 @@ void dqg_search_state_write(const struct dqg_run *run, void *state);
 bool dqg_search_state_fits(const struct dqg_run *run, const void *state);
 void dqg_search_state_read(struct dqg_run *run, const void *state);
 
-/* Convert one image of the latent or the estimate; the view has been checked. */
-void dqg_run_convert_image(const struct dqg_run *run, const float *source, const dqg_image_view *image);
+/* Convert planes of -1..1, (channels, height, width); the view has been checked. */
+void dqg_convert_image(const float *source, size_t channels, bool premultiplied, const dqg_image_view *image);
+
+/* The latent or the estimate; fails where source is none of DQG_SOURCE_*. lib/api/run.c */
+dqg_status dqg_run_pick(const struct dqg_run *run, int32_t source, const float **from);
 
 #endif

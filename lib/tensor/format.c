@@ -102,7 +102,9 @@ bool dqg_format_plane_bytes(int32_t dtype, int32_t group, int32_t rank, const in
 
 void dqg_floats_decode(float *out, const void *in, int32_t dtype, size_t count) {
     const uint16_t *half = in;
-    if (dtype == DQG_DTYPE_F32) {
+    if (in == NULL) {
+        memset(out, 0, count * sizeof *out);
+    } else if (dtype == DQG_DTYPE_F32) {
         memcpy(out, in, count * sizeof *out);
     } else if (dtype == DQG_DTYPE_F16) {
         for (size_t i = 0; i < count; i++) {

@@ -242,6 +242,10 @@ static float decode_code(const struct dqg_weight *weight, const struct dqg_forma
 void dqg_weight_decode_rows(const struct dqg_weight *weight, size_t first, size_t count, float *out, void *scratch) {
     const struct dqg_matrix_size *size = &weight->size;
     const struct dqg_format *format = dqg_format_find(weight->dtype);
+    if (weight->codes == NULL) {
+        memset(out, 0, count * size->columns * sizeof *out);
+        return;
+    }
     if (dqg_dtype_is_float(weight->dtype)) {
         const char *rows = (const char *)weight->codes + first * size->columns * dqg_dtype_size(weight->dtype);
         dqg_floats_decode(out, rows, weight->dtype, count * size->columns);

@@ -37,8 +37,8 @@ dqg_status dqg_weight_finish(struct dqg_context *context, struct dqg_weight *wei
 void dqg_weight_free(const struct dqg_alloc *alloc, struct dqg_weight *weight);
 uint64_t dqg_weight_bytes(const struct dqg_weight *weight); /* memory taken */
 
-/* Rows [first, first + count) of a matrix as floats [count][columns], exactly as the format defines them. scratch:
- * dqg_weight_scratch() bytes. */
+/* Rows [first, first + count) of a matrix as floats [count][columns], exactly as the format defines them; zeros where
+ * there are no planes. scratch: dqg_weight_scratch() bytes. */
 size_t dqg_weight_scratch(const struct dqg_weight *weight);
 void dqg_weight_decode_rows(const struct dqg_weight *weight, size_t first, size_t count, float *out, void *scratch);
 

@@ -38,8 +38,13 @@ dqg_status dqg_tokenizer_create(struct dqg_context *context, const void *data, s
                                 size_t merges_size, struct dqg_tokenizer **tokenizer);
 void dqg_tokenizer_destroy(struct dqg_tokenizer *tokenizer); /* NULL is fine */
 
+size_t dqg_tokenizer_bytes(const struct dqg_tokenizer *tokenizer); /* of memory; 0 for NULL */
 enum dqg_tokenizer_kind dqg_tokenizer_kind(const struct dqg_tokenizer *tokenizer);
 struct dqg_token_ids dqg_tokenizer_ids(const struct dqg_tokenizer *tokenizer);
+
+/* Pad with the token that this text is, a byte or a token with a meaning; any other text changes nothing. For whoever
+ * made the tokenizer, before it is used. */
+void dqg_tokenizer_set_pad(struct dqg_tokenizer *tokenizer, const char *text);
 
 /*
  * The tokens of a text, without any in front or at the end. text: length bytes, where broken UTF-8 counts as U+FFFD; at

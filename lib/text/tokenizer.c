@@ -75,12 +75,26 @@ void dqg_tokenizer_destroy(struct dqg_tokenizer *tokenizer) {
     }
 }
 
+size_t dqg_tokenizer_bytes(const struct dqg_tokenizer *tokenizer) {
+    return tokenizer != NULL ? tokenizer->arena.total + sizeof *tokenizer : 0;
+}
+
 enum dqg_tokenizer_kind dqg_tokenizer_kind(const struct dqg_tokenizer *tokenizer) {
     return tokenizer->kind;
 }
 
 struct dqg_token_ids dqg_tokenizer_ids(const struct dqg_tokenizer *tokenizer) {
     return tokenizer->ids;
+}
+
+void dqg_tokenizer_set_pad(struct dqg_tokenizer *tokenizer, const char *text) {
+    size_t length = strlen(text);
+    const struct dqg_string *special = dqg_strings_find(&tokenizer->specials, text, length);
+    if (special != NULL) {
+        tokenizer->ids.pad = special->id;
+    } else if (length == 1 && tokenizer->kind == DQG_TOKENIZER_BYTE_PAIR) {
+        tokenizer->ids.pad = tokenizer->byte_ids[0][(uint8_t)text[0]];
+    }
 }
 
 dqg_status dqg_tokenizer_encode(struct dqg_context *context, const struct dqg_tokenizer *tokenizer, const char *text,
