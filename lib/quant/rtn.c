@@ -130,7 +130,7 @@ static dqg_status quantize_matrix(struct dqg_context *context, struct dqg_packin
     if (task.format->kind == DQG_FORMAT_VECTOR) {
         DQG_TRY(dqg_codebook_train(context, packing));
     }
-    dqg_rounding_init(&task.rounding, task.format, packing);
+    dqg_rounding_init(&task.rounding, context->kernels, task.format, packing);
     size_t width = dqg_packing_width(packing);
     size_t panels = packing->size.rows_padded / DQG_PANEL;
     size_t scratch_bytes;
