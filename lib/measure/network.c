@@ -109,7 +109,8 @@ static const char *kind_name(enum dqg_node_kind kind) {
 static double operations_of(const struct dqg_graph *graph, const struct dqg_node *node) {
     const struct dqg_value *out = &graph->values[node->out];
     if (node->kind == DQG_NODE_LINEAR || node->kind == DQG_NODE_CONV) {
-        return 2.0 * (double)out->rows * (double)node->weight->size.rows * (double)node->weight->size.columns;
+        double outputs = (double)out->columns * (node->gated ? 2.0 : 1.0);
+        return 2.0 * (double)out->rows * outputs * (double)node->weight->size.columns;
     }
     if (node->kind == DQG_NODE_ATTENTION) {
         size_t keys = dqg_graph_keys(graph, node);
@@ -136,37 +137,44 @@ struct evaluations {
     void *user;
 };
 
-static void fill_given(struct dqg_given *given, const struct dqg_hyper *hyper, const struct dqg_kernels *kernels) {
-    size_t samples = given->samples, context = samples * given->tokens * hyper->context_width;
-    dqg_given_clear(given, hyper);
-    dqg_kernels_normal(kernels, 2, 0, 0, given->context, context);
-    dqg_kernels_normal(kernels, 3, 0, 0, given->pooled, samples * hyper->pooled_width);
-    for (size_t i = 0; i < samples && hyper->classes > 0; i++) {
-        given->labels[i] = (int32_t)(i % hyper->classes);
+/* What the network is told beside x and the time: random rows, any numbers. */
+static dqg_status make_given(struct evaluations *e, const struct dqg_hyper *hyper) {
+    struct dqg_given *given = &e->given;
+    const struct dqg_kernels *kernels = e->context->kernels;
+    size_t samples = e->graph.samples, used = 0;
+    *given = (struct dqg_given){.samples = samples, .tokens = e->graph.context_tokens};
+    char *block = dqg_given_lay_out(given, hyper, &used, NULL)
+                      ? dqg_arena_alloc(&e->context->alloc, &e->arena, used)
+                      : NULL;
+    if (block == NULL) {
+        return dqg_fail_memory(e->context, "the evaluation", used);
     }
+    used = 0;
+    dqg_given_lay_out(given, hyper, &used, block);
+    dqg_given_clear(given);
+    dqg_kernels_normal(kernels, 2, 0, 0, given->context, samples * given->tokens * hyper->context_width);
+    dqg_kernels_normal(kernels, 3, 0, 0, given->pooled, samples * hyper->pooled_width);
+    for (size_t i = 0; i < samples; i++) {
+        given->labels[i] = hyper->classes > 0 ? (int32_t)(i % hyper->classes) : -1;
+    }
+    return DQG_OK;
 }
 
 static dqg_status make_inputs(struct evaluations *e, const struct dqg_model *model) {
     struct dqg_graph *graph = &e->graph;
     const struct dqg_alloc *alloc = &e->context->alloc;
-    size_t samples = graph->samples, pixels = graph->height * graph->width, plane = samples * pixels, used = 0;
-    e->given = (struct dqg_given){.samples = samples, .tokens = graph->context_tokens, .plane = pixels};
+    size_t samples = graph->samples, plane = samples * graph->height * graph->width;
     e->x = dqg_arena_alloc(alloc, &e->arena, plane * graph->channels * sizeof *e->x);
     e->out = dqg_arena_alloc(alloc, &e->arena, plane * graph->out_channels * sizeof *e->out);
     e->timesteps = dqg_arena_alloc(alloc, &e->arena, samples * sizeof *e->timesteps);
-    char *given =
-        dqg_given_lay_out(&e->given, &model->hyper, &used, NULL) ? dqg_arena_alloc(alloc, &e->arena, used) : NULL;
-    if (e->x == NULL || e->out == NULL || e->timesteps == NULL || given == NULL) {
+    if (e->x == NULL || e->out == NULL || e->timesteps == NULL) {
         return dqg_fail_memory(e->context, "the evaluation", e->arena.total);
     }
-    used = 0;
-    dqg_given_lay_out(&e->given, &model->hyper, &used, given);
-    fill_given(&e->given, &model->hyper, e->context->kernels);
     dqg_kernels_normal(e->context->kernels, 1, 0, 0, e->x, plane * graph->channels);
     for (size_t i = 0; i < samples; i++) {
         e->timesteps[i] = 500.0;
     }
-    return DQG_OK;
+    return make_given(e, &model->hyper);
 }
 
 static void tell(const struct evaluations *e, int32_t evaluation, int32_t index, int64_t taken) {
@@ -185,8 +193,8 @@ static void tell(const struct evaluations *e, int32_t evaluation, int32_t index,
 
 static dqg_status evaluate(struct evaluations *e, int32_t evaluation, bool profile) {
     struct dqg_exec_io io = {.x = e->x, .timesteps = e->timesteps, .out = e->out};
-    dqg_status status = DQG_PENDING;
     dqg_given_io(&e->given, &io);
+    dqg_status status = DQG_PENDING;
     while (status == DQG_PENDING) {
         int32_t index = e->exec.next;
         int64_t start = profile ? dqg_now_ns() : 0;
@@ -243,6 +251,7 @@ dqg_status dqg_measure_evaluations(struct dqg_context *context, const struct dqg
                                       .height = (size_t)spec->height,
                                       .width = (size_t)spec->width,
                                       .bf16 = (spec->flags & DQG_MEASURE_BF16) != 0};
+    DQG_TRY(dqg_model_need_denoiser(context, model));
     DQG_TRY(dqg_model_graph(context, model, &config, &e.graph));
     dqg_status status = make_inputs(&e, model);
     if (status >= 0) {

@@ -77,7 +77,7 @@ static bool make_inputs(struct study *study, const struct dqg_graph *graph) {
     const struct dqg_hyper *hyper = &study->original->hyper;
     const struct dqg_kernels *kernels = study->context->kernels;
     size_t used = 0, pixels = graph->height * graph->width;
-    study->given = (struct dqg_given){.samples = 1, .tokens = graph->context_tokens, .plane = pixels};
+    study->given = (struct dqg_given){.samples = 1, .tokens = graph->context_tokens};
     study->count = count_results(graph);
     study->x = malloc(pixels * graph->channels * sizeof(float) + 1);
     study->tokens = malloc(pixels * sizeof *study->tokens);
@@ -90,7 +90,7 @@ static bool make_inputs(struct study *study, const struct dqg_graph *graph) {
     }
     used = 0;
     dqg_given_lay_out(&study->given, hyper, &used, study->block);
-    dqg_given_clear(&study->given, hyper);
+    dqg_given_clear(&study->given);
     dqg_kernels_normal(kernels, 1, 0, 0, study->x, pixels * graph->channels);
     dqg_kernels_normal(kernels, 2, 0, 0, study->given.context, study->given.tokens * hyper->context_width);
     dqg_kernels_normal(kernels, 3, 0, 0, study->given.pooled, hyper->pooled_width);
