@@ -102,16 +102,15 @@ static bool make_inputs(struct study *study, const struct dqg_graph *graph) {
 
 /* ---- parts ---- */
 
-/* The network whose matrices from first on, count of them, are the quantized one's. weights: room for all. */
-static struct dqg_model mix(const struct study *study, const size_t *matrices, size_t first, size_t count,
-                            struct dqg_weight *weights) {
-    struct dqg_model mixed = *study->original;
-    memcpy(weights, study->original->weights, mixed.weight_count * sizeof *weights);
-    for (size_t i = first; i < first + count; i++) {
-        weights[matrices[i]] = *dqg_model_find(study->quantized, weights[matrices[i]].name);
+/* The name with a star for each number. */
+static void kind_of(const char *name, char kind[128]) {
+    size_t at = 0;
+    for (; *name != '\0' && at < 127; at++) {
+        size_t digits = strspn(name, "0123456789");
+        kind[at] = digits > 0 ? '*' : *name;
+        name += digits > 0 ? digits : 1;
     }
-    mixed.weights = weights;
-    return mixed;
+    kind[at] = '\0';
 }
 
 /* Squared error and squared norm of a matrix. */
@@ -134,62 +133,69 @@ static bool weight_sums(const struct dqg_weight *a, const struct dqg_weight *b, 
     return done;
 }
 
-static dqg_status measure_part(struct study *study, const size_t *matrices, size_t first, size_t count,
-                               struct dqg_weight *weights, struct layer_error *part) {
-    double sums[2] = {0.0, 0.0}, bytes = 0.0, elements = 0.0;
-    for (size_t i = first; i < first + count; i++) {
-        const struct dqg_weight *from = &study->original->weights[matrices[i]];
-        const struct dqg_weight *to = dqg_model_find(study->quantized, from->name);
-        if (!weight_sums(from, to, sums)) {
-            return DQG_ERROR_MEMORY;
+/* Quantized weights of one part in a copy of the original's. */
+static bool add_matrix(const struct study *study, struct dqg_weight *weight, struct layer_error *part, double sums[3]) {
+    const struct dqg_weight *to = dqg_model_find(study->quantized, weight->name);
+    sums[2] += (double)(to->bytes[0] + to->bytes[1] + to->bytes[2]);
+    part->bits += (double)dqg_weight_count(weight);
+    part->matrices++;
+    bool done = weight_sums(weight, to, sums);
+    *weight = *to;
+    return done;
+}
+
+static bool is_quantized(const struct study *study, size_t index) {
+    const struct dqg_weight *to = dqg_model_find(study->quantized, study->original->weights[index].name);
+    return to != NULL && dqg_dtype_is_quantized(to->dtype);
+}
+
+/* The part that begins with this matrix, and which it has: those of the same name after it, which are marked done. */
+static dqg_status measure_part(struct study *study, size_t first, bool kinds, struct dqg_weight *weights, bool *done,
+                               struct layer_error *part) {
+    struct dqg_model mixed = *study->original;
+    double sums[3] = {0.0, 0.0, 0.0};
+    char kind[128], other[128];
+    memcpy(weights, mixed.weights, mixed.weight_count * sizeof *weights);
+    kind_of(weights[first].name, kind);
+    for (size_t i = first; i < (kinds ? mixed.weight_count : first + 1); i++) {
+        kind_of(weights[i].name, other);
+        if (!done[i] && is_quantized(study, i) && strcmp(kind, other) == 0) {
+            done[i] = true;
+            if (!add_matrix(study, &weights[i], part, sums)) {
+                return DQG_ERROR_MEMORY;
+            }
         }
-        bytes += (double)(to->bytes[0] + to->bytes[1] + to->bytes[2]);
-        elements += (double)dqg_weight_count(from);
     }
-    struct dqg_model mixed = mix(study, matrices, first, count, weights);
+    dqg_format(part->name, sizeof part->name, "%s", kinds ? kind : weights[first].name);
+    part->bits = 8.0 * sums[2] / part->bits;
+    part->weight = sqrt(sums[0] / sums[1]);
+    mixed.weights = weights;
     DQG_TRY(evaluate(study, &mixed, DQG_ATTENTION_FLOAT, study->result));
-    *part = (struct layer_error){.name = study->original->weights[matrices[first]].name,
-                                 .matrices = count,
-                                 .bits = 8.0 * bytes / elements,
-                                 .weight = sqrt(sums[0] / sums[1]),
-                                 .output = relative(study)};
+    part->output = relative(study);
     return DQG_OK;
 }
 
-/* Indices in the original of the matrices that are quantized; returns their number. */
-static size_t find_matrices(const struct study *study, size_t *matrices) {
-    size_t count = 0;
-    for (size_t i = 0; i < study->original->weight_count; i++) {
-        const struct dqg_weight *to = dqg_model_find(study->quantized, study->original->weights[i].name);
-        if (to != NULL && dqg_dtype_is_quantized(to->dtype)) {
-            matrices[count++] = i;
-        }
-    }
-    return count;
-}
-
-static dqg_status measure_parts(struct study *study, size_t most, struct layer_errors *errors) {
+static dqg_status measure_parts(struct study *study, bool kinds, struct layer_errors *errors) {
     size_t all = study->original->weight_count;
-    size_t *matrices = calloc(all, sizeof *matrices);
+    bool *done = calloc(all, sizeof *done);
     struct dqg_weight *weights = calloc(all, sizeof *weights);
     errors->parts = calloc(all, sizeof *errors->parts);
-    dqg_status status = matrices != NULL && weights != NULL && errors->parts != NULL ? DQG_OK : DQG_ERROR_MEMORY;
-    size_t count = status >= 0 ? find_matrices(study, matrices) : 0;
-    size_t parts = most > 0 && most < count ? most : count;
+    dqg_status status = done != NULL && weights != NULL && errors->parts != NULL ? DQG_OK : DQG_ERROR_MEMORY;
     double squares = errors->attention * errors->attention;
-    for (size_t i = 0; i < parts && status >= 0; i++) {
-        size_t first = i * count / parts, end = (i + 1) * count / parts;
-        status = measure_part(study, matrices, first, end - first, weights, &errors->parts[i]);
-        squares += errors->parts[i].output * errors->parts[i].output;
-        errors->count = i + 1;
+    for (size_t i = 0; i < all && status >= 0; i++) {
+        if (!done[i] && is_quantized(study, i)) {
+            struct layer_error *part = &errors->parts[errors->count++];
+            status = measure_part(study, i, kinds, weights, done, part);
+            squares += part->output * part->output;
+        }
     }
     errors->predicted = sqrt(squares);
-    free(matrices);
+    free(done);
     free(weights);
     return status;
 }
 
-static dqg_status measure(struct study *study, size_t most, struct layer_errors *errors) {
+static dqg_status measure(struct study *study, bool kinds, struct layer_errors *errors) {
     struct dqg_graph graph;
     DQG_TRY(open_graph(study, study->quantized, DQG_ATTENTION_AUTO, &graph));
     bool made = make_inputs(study, &graph), integers = false;
@@ -207,11 +213,11 @@ static dqg_status measure(struct study *study, size_t most, struct layer_errors 
         DQG_TRY(evaluate(study, study->original, DQG_ATTENTION_INT8, study->result));
         errors->attention = relative(study);
     }
-    return measure_parts(study, most, errors);
+    return measure_parts(study, kinds, errors);
 }
 
 dqg_status layer_errors_measure(struct dqg_context *context, const struct dqg_model *original,
-                                const struct dqg_model *quantized, size_t height, size_t width, size_t most,
+                                const struct dqg_model *quantized, size_t height, size_t width, bool kinds,
                                 struct layer_errors *errors) {
     struct study study = {
         .context = context, .original = original, .quantized = quantized, .height = height, .width = width};
@@ -220,7 +226,7 @@ dqg_status layer_errors_measure(struct dqg_context *context, const struct dqg_mo
         study.height = 1;
         study.width = original->hyper.positions > 0 ? original->hyper.positions : TOKENS;
     }
-    dqg_status status = measure(&study, most, errors);
+    dqg_status status = measure(&study, kinds, errors);
     free(study.x);
     free(study.tokens);
     free(study.reference);

@@ -13,7 +13,7 @@
 #include "model/model.h"
 
 struct layer_error {
-    const char *name; /* of the first matrix of the part; belongs to the model */
+    char name[128]; /* of the matrix, or of all with stars for numbers */
     size_t matrices;
     double bits;   /* of a weight */
     double weight; /* relative error of the weights */
@@ -32,11 +32,11 @@ const struct dqg_model *layer_errors_network(const struct dqg_model *model, cons
 
 /*
  * Compare a network with its quantized form on one random sample of height x width latent pixels, or where these are 0
- * of the network's own size; text encoders get 77 tokens or as many as they have positions. most: parts to look at one
- * by one, each of several matrices that follow each other; 0 is each matrix by itself. free() parts.
+ * of the network's own size; text encoders get 77 tokens or as many as they have positions. A part is each matrix by
+ * itself, or with kinds those whose names differ in numbers only. free() parts.
  */
 dqg_status layer_errors_measure(struct dqg_context *context, const struct dqg_model *original,
-                                const struct dqg_model *quantized, size_t height, size_t width, size_t most,
+                                const struct dqg_model *quantized, size_t height, size_t width, bool kinds,
                                 struct layer_errors *errors);
 
 #endif

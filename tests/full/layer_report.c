@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * layer_report FLOAT QUANTIZED ROLE HEIGHT WIDTH PARTS: the error of each part of a network, and whether they account
- * for that of the whole (layer_errors.h). ROLE: denoiser, vae, clip, t5; 0 for the other arguments: see there.
+ * layer_report FLOAT QUANTIZED ROLE HEIGHT WIDTH KINDS: the error of each part of a network, and whether they account
+ * for that of the whole (layer_errors.h). ROLE: denoiser, vae, clip, t5; HEIGHT, WIDTH: in latent pixels, 0 for its own
+ * size. KINDS: 1 for layers that differ in numbers together, 0 for each by itself.
  */
 #include <stdio.h>
 #include <stdlib.h>
@@ -9,7 +10,7 @@
 #include "layer_errors.h"
 
 static void print(const struct layer_errors *errors) {
-    printf("%-56s %9s %6s %9s %9s\n", "first matrix of the part", "matrices", "bits", "weights %", "output %");
+    printf("%-56s %9s %6s %9s %9s\n", "weights", "matrices", "bits", "weights %", "output %");
     for (size_t i = 0; i < errors->count; i++) {
         const struct layer_error *part = &errors->parts[i];
         printf("%-56s %9zu %6.2f %9.2f %9.3f\n", part->name, part->matrices, part->bits, 100.0 * part->weight,
@@ -31,7 +32,7 @@ static dqg_status report(struct dqg_context *context, char **argv, struct dqg_mo
         }
     }
     dqg_status status = layer_errors_measure(context, networks[0], networks[1], strtoul(argv[4], NULL, 10),
-                                             strtoul(argv[5], NULL, 10), strtoul(argv[6], NULL, 10), &errors);
+                                             strtoul(argv[5], NULL, 10), argv[6][0] == '1', &errors);
     if (status >= 0) {
         print(&errors);
     }
@@ -43,7 +44,7 @@ int main(int argc, char **argv) {
     dqg_context *context;
     dqg_model *models[2] = {NULL, NULL};
     if (argc != 7 || dqg_context_create(NULL, &context) < 0) {
-        fprintf(stderr, "usage: layer_report FLOAT QUANTIZED ROLE HEIGHT WIDTH PARTS\n");
+        fprintf(stderr, "usage: layer_report FLOAT QUANTIZED ROLE HEIGHT WIDTH KINDS\n");
         return 2;
     }
     dqg_status status = report(context, argv, models);
