@@ -312,11 +312,15 @@ static bool rename_loaded(const struct dqg_model *model, const char *name, struc
     return dqg_format(to->name, sizeof to->name, "%s", level) < sizeof level;
 }
 
-/* The ends are small, and what goes wrong there is seen everywhere. */
+/* The ends are small, and what goes wrong there is seen everywhere. What all of a picture passes through, with no
+ * way around it as blocks have, comes next: two thirds of the error of 4 bits in a tenth of the weights. */
 static const char *const rules[][2] = {
     {"*.conv_in.*", "f16"},
     {"*.conv_out.*", "f16"},
     {"*quant_conv.*", "f16"},
+    {"*.upsample.*", "int8"},
+    {"*.downsample.*", "int8"},
+    {"*.nin_shortcut.*", "int8"},
     {NULL, NULL},
 };
 
