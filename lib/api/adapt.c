@@ -4,6 +4,7 @@
 
 #include "api/api.h"
 #include "model/adapter.h"
+#include "text/text.h"
 
 enum { ADAPTATIONS_MAX = 64 };
 

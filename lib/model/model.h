@@ -46,12 +46,7 @@ struct dqg_hyper {
     double position_step; /* between neighbouring tokens at the model's own size, where tables are computed */
 };
 
-/* A name for tokens that an adapter added, first .. first + count - 1: what struct dqg_text_name is to prompts. */
-struct dqg_token_name {
-    const char *name;
-    int32_t first, count;
-};
-
+struct dqg_token_name;
 struct dqg_family;
 struct dqg_tokenizer;
 
@@ -78,7 +73,7 @@ struct dqg_model {
     struct dqg_model *parts[DQG_COMPONENTS]; /* the other networks of its file, owned */
     size_t part_count;
     struct dqg_graph_additions additions; /* by adapters */
-    struct dqg_token_name *token_names;   /* of the tokens among them */
+    struct dqg_token_name *token_names;   /* of the tokens among them: what prompts call them */
     size_t token_name_count;
     struct dqg_adapted *adapted; /* what it borrows, or NULL; see adapter.h */
     struct dqg_tokenizer *tokenizer; /* of a text encoder, owned; or NULL */

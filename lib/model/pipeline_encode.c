@@ -30,8 +30,8 @@ static dqg_status tokenize(struct dqg_encoding *encoding, int kind, size_t index
                                            .chunks = term->chunked && !prompts->one_chunk,
                                            .pad = term->pad,
                                            .weighted = !prompts->plain,
-                                           .names = prompts->names,
-                                           .name_count = prompts->name_count};
+                                           .names = term->encoder->token_names,
+                                           .name_count = term->encoder->token_name_count};
     if (term->encoder->tokenizer == NULL) {
         return dqg_fail(context, DQG_ERROR_UNSUPPORTED,
                         "the file has no tokenizer for the text encoder '%s': quantize the checkpoint with one (option "
