@@ -332,6 +332,28 @@ static void test_caches(void **state) {
     close_model(&e);
 }
 
+/* The entropy of joint attention: as many rows of text were there in training. */
+static void test_entropy(void **state) {
+    struct evaluation e = {0};
+    int32_t joint = 0, alone = 0;
+    (void)state;
+    open_model(&e, "sd35", "sd35_6x16");
+    make_graph(&e, (struct dqg_graph_config){.entropy_scale = true, .train_tokens = 100});
+    for (int32_t i = 0; i < e.graph.node_count; i++) {
+        const struct dqg_node *node = &e.graph.nodes[i];
+        if (node->kind == DQG_NODE_ATTENTION) {
+            bool both = dqg_graph_keys(&e.graph, node) == 24 + 11;
+            double factor = both ? dqg_entropy_scale(24 + 11, 100 + 11) : dqg_entropy_scale(24, 100);
+            assert_float_equal(node->scale, factor / sqrt(32), 1e-6);
+            joint += both;
+            alone += !both;
+        }
+    }
+    assert_true(joint == 3 && alone == 1);
+    free_graph(&e);
+    close_model(&e);
+}
+
 /* ---- refusals ---- */
 
 static void test_sizes(void **state) {
@@ -450,9 +472,10 @@ static void test_quantized(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_sd3),    cmocka_unit_test(test_sd35),      cmocka_unit_test(test_heads),
-        cmocka_unit_test(test_active), cmocka_unit_test(test_perturbed), cmocka_unit_test(test_caches),
-        cmocka_unit_test(test_sizes),  cmocka_unit_test(test_runs),      cmocka_unit_test(test_quantized),
+        cmocka_unit_test(test_sd3),       cmocka_unit_test(test_sd35),      cmocka_unit_test(test_heads),
+        cmocka_unit_test(test_active),    cmocka_unit_test(test_perturbed), cmocka_unit_test(test_caches),
+        cmocka_unit_test(test_entropy),   cmocka_unit_test(test_sizes),     cmocka_unit_test(test_runs),
+        cmocka_unit_test(test_quantized),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
