@@ -55,7 +55,7 @@ struct golden {
     struct npy x, t, context, pooled, out, skip;
     double timesteps[SAMPLES];
     size_t count;
-    dqg_tensor_view views[3]; /* x, context, pooled */
+    dqg_tensor_view views[4]; /* x, context, pooled, extra channels */
     dqg_inputs inputs;
 };
 
@@ -78,10 +78,12 @@ static void read_golden(const char *name, struct golden *g) {
         g->timesteps[i] = g->t.data[i];
     }
     g->count = (size_t)g->out.count;
-    g->views[0] = view_f32(g->x.data, SAMPLES, CHANNELS, g->x.shape[2], g->x.shape[3]);
+    g->views[0] = view_channels(g->x.data, g->x.shape, 0, CHANNELS);
+    g->views[3] = view_channels(g->x.data, g->x.shape, CHANNELS, g->x.shape[1] - CHANNELS);
     g->views[1] = view_f32(g->context.data, SAMPLES, g->context.shape[1], g->context.shape[2], 0);
     g->views[2] = view_f32(g->pooled.data, SAMPLES, g->pooled.shape[1], 0, 0);
     g->inputs = (dqg_inputs){.struct_size = sizeof g->inputs, .context = &g->views[1], .pooled = &g->views[2]};
+    g->inputs.extra = g->x.shape[1] > CHANNELS ? &g->views[3] : NULL;
 }
 
 static void free_golden(struct golden *g) {
@@ -145,7 +147,7 @@ static void test_sd35(void **state) {
     check_case("sd35", shapes, 2);
 }
 
-/* Heads of a width that only the metadata tells. */
+/* Heads of a width that only the metadata tells; channels behind the latent's. */
 static void test_heads(void **state) {
     static const char *const shapes[] = {"heads_4x6"};
     (void)state;
