@@ -70,6 +70,10 @@ static dqg_status need_attention(struct dqg_context *context, const struct dqg_m
     if (find(model, block, part, ".ln_q.weight") == NULL && find(model, block, part, ".ln_k.weight") == NULL) {
         return DQG_OK;
     }
+    if (find(model, block, part, ".ln_q.bias") != NULL || find(model, block, part, ".ln_k.bias") != NULL) {
+        return dqg_fail(context, DQG_ERROR_UNSUPPORTED,
+                        "queries and keys of this MMDiT have norms with a bias; those of published ones have none");
+    }
     DQG_TRY(dqg_text_need(context, model, block_format(format, part, ".ln_q"), block, width, 0, false));
     return dqg_text_need(context, model, block_format(format, part, ".ln_k"), block, width, 0, false);
 }
@@ -184,7 +188,6 @@ static dqg_status configure(struct dqg_context *context, struct dqg_model *model
                         "joint_blocks.0 or final_layer is missing or has an impossible shape");
     }
     hyper->hidden = proj->size.rows;
-    hyper->channels = (size_t)proj->shape[1];
     hyper->patch = (size_t)proj->shape[2];
     hyper->mlp = fc1->size.rows;
     hyper->frequencies = time->size.columns;
@@ -195,11 +198,12 @@ static dqg_status configure(struct dqg_context *context, struct dqg_model *model
     hyper->latent_scale = 1.5305;
     hyper->latent_shift = 0.0609;
     hyper->scheduler = scheduler;
-    hyper->out_channels = last->size.rows / (hyper->patch * hyper->patch);
-    if (hyper->out_channels != hyper->channels) {
+    hyper->channels = hyper->out_channels = last->size.rows / (hyper->patch * hyper->patch);
+    if (hyper->channels == 0 || hyper->channels > (size_t)proj->shape[1]) {
         return dqg_fail(context, DQG_ERROR_FORMAT, "final_layer.linear makes %zu channels, x_embedder.proj takes %zu",
-                        hyper->out_channels, hyper->channels);
+                        hyper->channels, (size_t)proj->shape[1]);
     }
+    hyper->extra_channels = (size_t)proj->shape[1] - hyper->channels; /* of networks that edit pictures */
     hyper->depth = dqg_text_layers(model, BLOCK "x_block.attn.qkv.weight");
     DQG_TRY(find_heads(context, model));
     DQG_TRY(find_size(context, model));

@@ -4,7 +4,7 @@
 
 No weights are stored: each follows from its name and place, see weight() in make_autoencoder_golden.py. For each case
 NAME.txt lists the tensors as tests/support/named_weights.h says: diffusers' name, the authors' name, shape. Each
-NAME_<shape>_x.npy is a batch of latents, _t.npy their times, _context.npy and _pooled.npy what they are conditioned on,
+NAME_<shape>_x.npy is a batch of latents (of heads with channels of a picture to edit behind them), _t.npy their times, _context.npy and _pooled.npy what they are conditioned on,
 _out.npy the result, _skip.npy that without block 1.
 """
 import os
@@ -54,9 +54,9 @@ def original(name, depth):
     raise KeyError(name)
 
 
-def make(name, shapes, tokens, depth, **config):
+def make(name, shapes, tokens, depth, channels=16, **config):
     torch.manual_seed(len(name))
-    net = SD3Transformer2DModel(sample_size=32, num_layers=depth, in_channels=16, out_channels=16,
+    net = SD3Transformer2DModel(sample_size=32, num_layers=depth, in_channels=channels, out_channels=16,
                                 caption_projection_dim=config["num_attention_heads"] * config["attention_head_dim"],
                                 **config).eval()
     parts = {}
@@ -70,7 +70,7 @@ def make(name, shapes, tokens, depth, **config):
             f.write("".join(lines[i] + "\n" for i in sorted(lines)))
     net = net.double()
     for (height, width), count in zip(shapes, tokens):
-        x = torch.randn(2, 16, height, width).float()
+        x = torch.randn(2, channels, height, width).float()
         t = torch.tensor([981.0, 237.5])
         context = torch.randn(2, count, config["joint_attention_dim"]).float()
         pooled = torch.randn(2, config["pooled_projection_dim"]).float()
@@ -92,7 +92,7 @@ def main():
     make("sd35", ((6, 16), (18, 10)), (11, 21), 3, num_attention_heads=3, attention_head_dim=32,
          joint_attention_dim=56, pooled_projection_dim=24, pos_embed_max_size=10, dual_attention_layers=(0,),
          qk_norm="rms_norm")
-    make("heads", ((4, 6),), (5,), 2, num_attention_heads=4, attention_head_dim=24, joint_attention_dim=40,
+    make("heads", ((4, 6),), (5,), 2, channels=20, num_attention_heads=4, attention_head_dim=24, joint_attention_dim=40,
          pooled_projection_dim=24, pos_embed_max_size=4)
 
 

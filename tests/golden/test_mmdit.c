@@ -55,7 +55,7 @@ struct golden {
     struct npy x, t, context, pooled, out, skip;
     double timesteps[SAMPLES];
     size_t count;
-    dqg_tensor_view views[3]; /* x, context, pooled */
+    dqg_tensor_view views[4]; /* x, context, pooled, extra channels */
     dqg_inputs inputs;
 };
 
@@ -78,10 +78,12 @@ static void read_golden(const char *name, struct golden *g) {
         g->timesteps[i] = g->t.data[i];
     }
     g->count = (size_t)g->out.count;
-    g->views[0] = view_f32(g->x.data, SAMPLES, CHANNELS, g->x.shape[2], g->x.shape[3]);
+    g->views[0] = view_channels(g->x.data, g->x.shape, 0, CHANNELS);
+    g->views[3] = view_channels(g->x.data, g->x.shape, CHANNELS, g->x.shape[1] - CHANNELS);
     g->views[1] = view_f32(g->context.data, SAMPLES, g->context.shape[1], g->context.shape[2], 0);
     g->views[2] = view_f32(g->pooled.data, SAMPLES, g->pooled.shape[1], 0, 0);
     g->inputs = (dqg_inputs){.struct_size = sizeof g->inputs, .context = &g->views[1], .pooled = &g->views[2]};
+    g->inputs.extra = g->x.shape[1] > CHANNELS ? &g->views[3] : NULL;
 }
 
 static void free_golden(struct golden *g) {
@@ -145,7 +147,7 @@ static void test_sd35(void **state) {
     check_case("sd35", shapes, 2);
 }
 
-/* Heads of a width that only the metadata tells. */
+/* Heads of a width that only the metadata tells; channels behind the latent's. */
 static void test_heads(void **state) {
     static const char *const shapes[] = {"heads_4x6"};
     (void)state;
@@ -332,6 +334,28 @@ static void test_caches(void **state) {
     close_model(&e);
 }
 
+/* The entropy of joint attention: as many rows of text were there in training. */
+static void test_entropy(void **state) {
+    struct evaluation e = {0};
+    int32_t joint = 0, alone = 0;
+    (void)state;
+    open_model(&e, "sd35", "sd35_6x16");
+    make_graph(&e, (struct dqg_graph_config){.entropy_scale = true, .train_tokens = 100});
+    for (int32_t i = 0; i < e.graph.node_count; i++) {
+        const struct dqg_node *node = &e.graph.nodes[i];
+        if (node->kind == DQG_NODE_ATTENTION) {
+            bool both = dqg_graph_keys(&e.graph, node) == 24 + 11;
+            double factor = both ? dqg_entropy_scale(24 + 11, 100 + 11) : dqg_entropy_scale(24, 100);
+            assert_float_equal(node->scale, factor / sqrt(32), 1e-6);
+            joint += both;
+            alone += !both;
+        }
+    }
+    assert_true(joint == 3 && alone == 1);
+    free_graph(&e);
+    close_model(&e);
+}
+
 /* ---- refusals ---- */
 
 static void test_sizes(void **state) {
@@ -450,9 +474,10 @@ static void test_quantized(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_sd3),    cmocka_unit_test(test_sd35),      cmocka_unit_test(test_heads),
-        cmocka_unit_test(test_active), cmocka_unit_test(test_perturbed), cmocka_unit_test(test_caches),
-        cmocka_unit_test(test_sizes),  cmocka_unit_test(test_runs),      cmocka_unit_test(test_quantized),
+        cmocka_unit_test(test_sd3),       cmocka_unit_test(test_sd35),      cmocka_unit_test(test_heads),
+        cmocka_unit_test(test_active),    cmocka_unit_test(test_perturbed), cmocka_unit_test(test_caches),
+        cmocka_unit_test(test_entropy),   cmocka_unit_test(test_sizes),     cmocka_unit_test(test_runs),
+        cmocka_unit_test(test_quantized),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
