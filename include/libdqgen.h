@@ -866,8 +866,9 @@ DQG_API dqg_status dqg_model_memory(dqg_context *context, const dqg_model *model
  *
  *   flags    DQG_PICTURE_SAMPLE
  *   scale    of the diffusion model's latents, which are (z - shift) * scale of the autoencoder's z. 0: scale and shift
- *            as the file's metadata scaling_factor and shift_factor say; else 1 and 0 for TAESD, which works on latents
- *            as they are, and 0.18215 and 0, Stable Diffusion's, for other models of 4 channels
+ *            as the file's metadata scaling_factor and shift_factor say, or the configuration of a folder; else 1 and 0
+ *            for TAESD, which works on latents as they are; else those of the denoiser in the same file; else 0.18215
+ *            and 0, Stable Diffusion's, for models of 4 channels. A lone autoencoder of SDXL has the same shapes
  *   shift    SDXL has scale 0.13025 and shift 0, SD3 1.5305 and 0.0609, FLUX 0.3611 and 0.1159
  *   seed     with DQG_PICTURE_SAMPLE: of picture 0; picture i has seed + i
  *   tile     side of a tile in latent pixels; 0: the picture is made in one piece

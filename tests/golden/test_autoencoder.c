@@ -9,6 +9,7 @@
 #include <stdlib.h>
 
 #include "check.h"
+#include "failing_alloc.h"
 #include "named_weights.h"
 #include "npy.h"
 #include "tiny_model.h"
@@ -218,6 +219,61 @@ static void test_tiles(void **state) {
     check_tiles("tiny4", 4, 8, 0, 50, 44);
 }
 
+/* ---- memory ---- */
+
+/* What is foretold is what the allocator sees at most. */
+static void check_memory(const char *name, int64_t channels, int64_t times, int decode, int32_t tile) {
+    struct failing_alloc counted;
+    dqg_allocator allocator;
+    dqg_context *context;
+    dqg_memory_info memory;
+    dqg_picture_spec spec = plain_spec();
+    const int64_t side = 40, samples = 2, large = side * times;
+    float *latents = calloc((size_t)(samples * channels * side * side), sizeof *latents);
+    float *pictures = calloc((size_t)(samples * 3 * large * large), sizeof *pictures);
+    dqg_tensor_view latent = view_f32(latents, samples, channels, side, side);
+    dqg_tensor_view picture = view_f32(pictures, samples, 3, large, large);
+    failing_alloc_init(&counted, &allocator);
+    assert_ok(dqg_context_create(&allocator, &context));
+    assert_ok(dqg_context_set_threads(context, 2));
+    dqg_model *model = load(context, name, 0, NULL);
+    DQG_INIT(&memory);
+    spec.tile = tile;
+    counted.peak_bytes = counted.live_bytes;
+    int64_t before = counted.live_bytes;
+    assert_ok(decode ? dqg_model_decode(context, model, &latent, &spec, NULL, &memory)
+                     : dqg_model_encode(context, model, &picture, &spec, NULL, &memory));
+    int64_t asking = counted.peak_bytes - before;
+    assert_int_equal(counted.live_bytes, before);
+    counted.peak_bytes = before;
+    assert_ok(decode ? dqg_model_decode(context, model, &latent, &spec, &picture, NULL)
+                     : dqg_model_encode(context, model, &picture, &spec, &latent, NULL));
+    int64_t taken = counted.peak_bytes - before;
+    printf("%-7s %s in tiles of %d: foretold %llu bytes, taken %lld, to ask %lld\n", name,
+           decode ? "decoded" : "encoded", (int)tile, (unsigned long long)memory.run_bytes, (long long)taken,
+           (long long)asking);
+    assert_int_equal(memory.run_bytes, taken);
+    assert_true(asking * 2 < taken);
+    assert_int_equal(counted.live_bytes, before);
+    dqg_model_release(model);
+    dqg_context_destroy(context);
+    assert_int_equal(failing_alloc_errors(&counted), 0);
+    free(latents);
+    free(pictures);
+}
+
+static void test_memory(void **state) {
+    (void)state;
+    for (int decode = 0; decode < 2; decode++) {
+        for (int32_t tile = 0; tile <= 16; tile += 16) {
+            check_memory("kl16", 16, 4, decode, tile);
+            check_memory("kl4", 4, 2, decode, tile);
+            check_memory("tiny4", 4, 8, decode, tile);
+            check_memory("tiny32", 32, 8, decode, tile);
+        }
+    }
+}
+
 /* ---- 4 bits ---- */
 
 static void write_file(const char *path, const char *name) {
@@ -273,6 +329,7 @@ int main(void) {
         cmocka_unit_test(test_tiny_with_pooling),
         cmocka_unit_test(test_tiny_halves),
         cmocka_unit_test(test_tiles),
+        cmocka_unit_test(test_memory),
         cmocka_unit_test(test_quantized),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
