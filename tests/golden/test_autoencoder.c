@@ -7,6 +7,7 @@
 #include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/stat.h>
 
 #include "check.h"
 #include "failing_alloc.h"
@@ -138,6 +139,148 @@ static void test_tiny_halves(void **state) {
     assert_fails(context, dqg_model_decode(context, encoder, &latent, NULL, &picture, NULL), DQG_ERROR_UNSUPPORTED);
     dqg_model_release(decoder);
     dqg_model_release(encoder);
+    dqg_context_destroy(context);
+}
+
+/* ---- drawn latents ---- */
+
+/* Latents less their means, in standard deviations: standard normals, others for each seed, the same for the same. */
+static void test_drawn_latents(void **state) {
+    enum { TIMES = 40, VALUES = 2 * 4 * 8 * 8 };
+    static float drawn[TIMES][VALUES], again[VALUES];
+    struct npy x, mean, deviation;
+    dqg_context *context;
+    dqg_picture_spec spec = plain_spec();
+    double sum = 0, squares = 0, products = 0;
+    (void)state;
+    assert_int_equal(npy_read("tests/golden/autoencoder/kl4_8x8_x.npy", &x), 0);
+    assert_int_equal(npy_read("tests/golden/autoencoder/kl4_8x8_enc.npy", &mean), 0);
+    assert_int_equal(npy_read("tests/golden/autoencoder/kl4_8x8_std.npy", &deviation), 0);
+    assert_int_equal(mean.count, VALUES);
+    assert_ok(dqg_context_create(NULL, &context));
+    dqg_model *model = load(context, "kl4", 0, NULL);
+    dqg_tensor_view from = view_of(&x, x.data);
+    spec.flags = DQG_PICTURE_SAMPLE;
+    for (int t = 0; t < TIMES; t++) {
+        dqg_tensor_view to = view_of(&mean, drawn[t]);
+        spec.seed = 100 + 2 * t; /* two pictures */
+        assert_ok(dqg_model_encode(context, model, &from, &spec, &to, NULL));
+        for (int i = 0; i < VALUES; i++) {
+            drawn[t][i] = (drawn[t][i] - mean.data[i]) / deviation.data[i];
+            sum += (double)drawn[t][i];
+            squares += (double)drawn[t][i] * (double)drawn[t][i];
+            products += t > 0 ? (double)drawn[t][i] * (double)drawn[t - 1][i] : 0;
+        }
+    }
+    double count = TIMES * VALUES; /* five standard errors */
+    printf("drawn latents: mean %.4f, variance %.4f, covariance of seeds %.4f\n", sum / count, squares / count,
+           products / count);
+    assert_true(fabs(sum / count) < 5 / sqrt(count));
+    assert_true(fabs(squares / count - 1) < 5 * sqrt(2 / count));
+    assert_true(fabs(products / count) < 5 / sqrt(count));
+    /* The second picture has the seed after the first. */
+    spec.seed = 101;
+    dqg_tensor_view to = view_of(&mean, again);
+    assert_ok(dqg_model_encode(context, model, &from, &spec, &to, NULL));
+    for (int i = 0; i < VALUES / 2; i++) {
+        float normal = (again[i] - mean.data[i]) / deviation.data[i];
+        assert_true(fabsf(normal - drawn[0][VALUES / 2 + i]) < 1e-3f);
+    }
+    dqg_model_release(model);
+    dqg_context_destroy(context);
+    free(x.data);
+    free(mean.data);
+    free(deviation.data);
+}
+
+/* ---- beside a denoiser ---- */
+
+static void write_bytes(const char *path, const void *data, size_t bytes) {
+    FILE *file = fopen(path, "wb");
+    assert_non_null(file);
+    assert_int_equal(fwrite(data, 1, bytes, file), bytes);
+    fclose(file);
+}
+
+/* A folder as diffusers writes it: a denoiser in transformer, the autoencoder in vae with its configuration. */
+static void write_pipeline(const char *directory, const char *config) {
+    char path[256];
+    size_t bytes;
+    snprintf(path, sizeof path, "%s/transformer", directory);
+    assert_int_equal(mkdir(path, 0700), 0);
+    snprintf(path, sizeof path, "%s/vae", directory);
+    assert_int_equal(mkdir(path, 0700), 0);
+    unsigned char *file = whole_file("tests/golden/pixart/alpha_diffusers.safetensors", &bytes);
+    snprintf(path, sizeof path, "%s/transformer/diffusion_pytorch_model.safetensors", directory);
+    write_bytes(path, file, bytes);
+    free(file);
+    file = make_file("kl4", 0, NULL, &bytes);
+    snprintf(path, sizeof path, "%s/vae/diffusion_pytorch_model.safetensors", directory);
+    write_bytes(path, file, bytes);
+    free(file);
+    snprintf(path, sizeof path, "%s/vae/config.json", directory);
+    write_bytes(path, config, strlen(config));
+}
+
+static void remove_pipeline(const char *directory) {
+    static const char *const parts[] = {"transformer", "vae"};
+    for (int i = 0; i < 2; i++) {
+        char path[256];
+        snprintf(path, sizeof path, "%s/%s", directory, parts[i]);
+        tiny_dir_remove(path);
+    }
+    tiny_dir_remove(directory);
+}
+
+/* The picture of the golden latent. */
+static void decode_golden(dqg_context *context, const char *path, double scale, double shift, float *out) {
+    struct npy z, expected;
+    dqg_model *model;
+    dqg_picture_spec spec;
+    DQG_INIT(&spec);
+    spec.scale = scale;
+    spec.shift = shift;
+    assert_int_equal(npy_read("tests/golden/autoencoder/kl4_8x8_z.npy", &z), 0);
+    assert_int_equal(npy_read("tests/golden/autoencoder/kl4_8x8_dec.npy", &expected), 0);
+    dqg_tensor_view from = view_of(&z, z.data), to = view_of(&expected, out);
+    if (dqg_model_load(context, path, NULL, &model) != DQG_OK ||
+        dqg_model_decode(context, model, &from, &spec, &to, NULL) != DQG_OK) {
+        fail_msg("%s: %s", path, dqg_context_error(context));
+    }
+    dqg_model_release(model);
+    free(z.data);
+    free(expected.data);
+}
+
+static void quantize(dqg_context *context, const char *from, const char *to) {
+    dqg_quantizer *quantizer;
+    assert_ok(dqg_quantizer_create(context, NULL, &quantizer));
+    assert_ok(dqg_quantizer_run(quantizer, from, to));
+    dqg_quantizer_destroy(quantizer);
+}
+
+/* In a folder or file with a denoiser it gives the same bits as alone, and its latents the configuration's scale. */
+static void test_beside_a_denoiser(void **state) {
+    enum { VALUES = 2 * 3 * 16 * 16 };
+    static float alone[VALUES], together[VALUES];
+    char directory[128], vae[256], small[2][256];
+    dqg_context *context;
+    (void)state;
+    assert_int_equal(tiny_dir_make(directory, sizeof directory), 0);
+    snprintf(vae, sizeof vae, "%s/vae", directory);
+    tiny_path(small[0], sizeof small[0], directory, "whole.dqg");
+    tiny_path(small[1], sizeof small[1], directory, "vae.dqg");
+    write_pipeline(directory, "{\"scaling_factor\": 0.25, \"shift_factor\": 0.125}");
+    assert_ok(dqg_context_create(NULL, &context));
+    decode_golden(context, vae, 0.25, 0.125, alone);
+    decode_golden(context, directory, 0, 0, together);
+    assert_memory_equal(alone, together, sizeof alone);
+    quantize(context, vae, small[1]); /* before there is another file in the folder */
+    quantize(context, directory, small[0]);
+    decode_golden(context, small[1], 0, 0, alone);
+    decode_golden(context, small[0], 0.25, 0.125, together);
+    assert_memory_equal(alone, together, sizeof alone);
+    remove_pipeline(directory);
     dqg_context_destroy(context);
 }
 
@@ -328,6 +471,8 @@ int main(void) {
         cmocka_unit_test(test_tiny),
         cmocka_unit_test(test_tiny_with_pooling),
         cmocka_unit_test(test_tiny_halves),
+        cmocka_unit_test(test_drawn_latents),
+        cmocka_unit_test(test_beside_a_denoiser),
         cmocka_unit_test(test_tiles),
         cmocka_unit_test(test_memory),
         cmocka_unit_test(test_quantized),
