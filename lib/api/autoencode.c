@@ -5,6 +5,7 @@
 
 #include "api/api.h"
 #include "model/autoencoder.h"
+#include "model/settings.h"
 #include "run/run.h"
 #include "support/rng.h"
 #include "tensor/view.h"

@@ -131,6 +131,7 @@ static dqg_status configure(struct dqg_context *context, struct dqg_model *model
     }
     hyper->height = hyper->width = side;
     hyper->scheduler = find_scheduler(model);
+    hyper->latent_scale = dqg_unet_label_width(model) > 0 ? 0.13025 : 0.18215;
     return DQG_OK;
 }
 

@@ -14,6 +14,7 @@
 #include "named_weights.h"
 #include "npy.h"
 #include "tiny_model.h"
+#include "whole_file.h"
 
 static const double limit = 1e-4;     /* largest relative error of the float path */
 static const float seam = 1.0f / 255; /* largest difference that tiles may make */
@@ -202,16 +203,25 @@ static void write_bytes(const char *path, const void *data, size_t bytes) {
     fclose(file);
 }
 
-/* A folder as diffusers writes it: a denoiser in transformer, the autoencoder in vae with its configuration. */
-static void write_pipeline(const char *directory, const char *config) {
+/* A folder as diffusers writes it: a denoiser, from a list of names or a file, the autoencoder in vae with its
+ * configuration. */
+struct pipeline {
+    const char *sub, *list, *file;
+    const char *config;
+    double scale, shift;
+};
+
+static void write_pipeline(const char *directory, const struct pipeline *pipeline) {
     char path[256];
     size_t bytes;
-    snprintf(path, sizeof path, "%s/transformer", directory);
+    const struct named_file named = {.list = pipeline->list};
+    unsigned char *file = pipeline->list != NULL ? named_file_make(&named, &bytes) : whole_file(pipeline->file, &bytes);
+    assert_non_null(file);
+    snprintf(path, sizeof path, "%s/%s", directory, pipeline->sub);
     assert_int_equal(mkdir(path, 0700), 0);
     snprintf(path, sizeof path, "%s/vae", directory);
     assert_int_equal(mkdir(path, 0700), 0);
-    unsigned char *file = whole_file("tests/golden/pixart/alpha_diffusers.safetensors", &bytes);
-    snprintf(path, sizeof path, "%s/transformer/diffusion_pytorch_model.safetensors", directory);
+    snprintf(path, sizeof path, "%s/%s/diffusion_pytorch_model.safetensors", directory, pipeline->sub);
     write_bytes(path, file, bytes);
     free(file);
     file = make_file("kl4", 0, NULL, &bytes);
@@ -219,11 +229,11 @@ static void write_pipeline(const char *directory, const char *config) {
     write_bytes(path, file, bytes);
     free(file);
     snprintf(path, sizeof path, "%s/vae/config.json", directory);
-    write_bytes(path, config, strlen(config));
+    write_bytes(path, pipeline->config, strlen(pipeline->config));
 }
 
-static void remove_pipeline(const char *directory) {
-    static const char *const parts[] = {"transformer", "vae"};
+static void remove_pipeline(const char *directory, const struct pipeline *pipeline) {
+    const char *const parts[] = {pipeline->sub, "vae"};
     for (int i = 0; i < 2; i++) {
         char path[256];
         snprintf(path, sizeof path, "%s/%s", directory, parts[i]);
@@ -259,29 +269,43 @@ static void quantize(dqg_context *context, const char *from, const char *to) {
     dqg_quantizer_destroy(quantizer);
 }
 
-/* In a folder or file with a denoiser it gives the same bits as alone, and its latents the configuration's scale. */
-static void test_beside_a_denoiser(void **state) {
+/* In a folder or a file with a denoiser it gives the same bits as alone with the scale that belongs to them. */
+static void check_pipeline(const struct pipeline *pipeline) {
     enum { VALUES = 2 * 3 * 16 * 16 };
     static float alone[VALUES], together[VALUES];
     char directory[128], vae[256], small[2][256];
     dqg_context *context;
-    (void)state;
     assert_int_equal(tiny_dir_make(directory, sizeof directory), 0);
     snprintf(vae, sizeof vae, "%s/vae", directory);
     tiny_path(small[0], sizeof small[0], directory, "whole.dqg");
     tiny_path(small[1], sizeof small[1], directory, "vae.dqg");
-    write_pipeline(directory, "{\"scaling_factor\": 0.25, \"shift_factor\": 0.125}");
+    write_pipeline(directory, pipeline);
     assert_ok(dqg_context_create(NULL, &context));
-    decode_golden(context, vae, 0.25, 0.125, alone);
+    decode_golden(context, vae, pipeline->scale, pipeline->shift, alone);
     decode_golden(context, directory, 0, 0, together);
     assert_memory_equal(alone, together, sizeof alone);
-    quantize(context, vae, small[1]); /* before there is another file in the folder */
+    quantize(context, vae, small[1]);
     quantize(context, directory, small[0]);
-    decode_golden(context, small[1], 0, 0, alone);
-    decode_golden(context, small[0], 0.25, 0.125, together);
+    decode_golden(context, small[1], pipeline->scale, pipeline->shift, alone);
+    decode_golden(context, small[0], 0, 0, together);
     assert_memory_equal(alone, together, sizeof alone);
-    remove_pipeline(directory);
+    remove_pipeline(directory, pipeline);
     dqg_context_destroy(context);
+}
+
+static void test_beside_a_denoiser(void **state) {
+    static const char alpha[] = "tests/golden/pixart/alpha_diffusers.safetensors";
+    static const struct pipeline pipelines[] = {
+        {"transformer", NULL, alpha, "{\"scaling_factor\": 0.25, \"shift_factor\": 0.125}", 0.25, 0.125},
+        {"transformer", NULL, alpha, "{\"latent_channels\": 4}", 0.18215, 0},
+        {"unet", "tests/golden/unet/sd1.txt", NULL, "{}", 0.18215, 0},
+        {"unet", "tests/golden/unet/sdxl.txt", NULL, "{\"scaling_factor\": null}", 0.13025, 0},
+        {"unet", "tests/golden/unet/sdxl.txt", NULL, "{\"scaling_factor\": 0.5}", 0.5, 0},
+    };
+    (void)state;
+    for (size_t i = 0; i < sizeof pipelines / sizeof *pipelines; i++) {
+        check_pipeline(&pipelines[i]);
+    }
 }
 
 /* ---- tiles ---- */
