@@ -899,8 +899,8 @@ enum {
  *   latents  (n, channels, height, width), channels as dqg_model_get_info() says
  *   pictures (n, 3, height, width) of red, green, blue, 0 is black and 1 is white; decoding clamps
  *   spec     NULL for the defaults
- *   memory   NULL, or receives what the call takes beside the model (run_bytes) and the model. Where the output is NULL
- *            only that is done, and the input's data may be NULL
+ *   memory   NULL, or receives what the call takes beside the model (run_bytes, exactly) and the model. Where the output
+ *            is NULL only that is done, and the input's data may be NULL
  * Calls progress (DQG_PHASE_RUN) for each picture.
  * Errors: DQG_ERROR_ARGUMENT, DQG_ERROR_RANGE (sizes, spec), DQG_ERROR_UNSUPPORTED (a model without autoencoder, or
  * without this half of it), DQG_ERROR_LIMIT, DQG_ERROR_MEMORY, DQG_ERROR_CANCELLED.
