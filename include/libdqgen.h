@@ -1043,7 +1043,7 @@ DQG_API dqg_status dqg_model_memory(dqg_context *context, const dqg_model *model
  *   scale    of the diffusion model's latents, which are (z - shift) * scale of the autoencoder's z. 0: scale and shift
  *            as the file's metadata scaling_factor and shift_factor say, or the configuration of a folder; else 1 and 0
  *            for TAESD, which works on latents as they are; else those of the denoiser in the same file; else 0.18215
- *            and 0, Stable Diffusion's, for models of 4 channels. A lone autoencoder of SDXL has the same shapes
+ *            and 0, Stable Diffusion's, for models of 4 channels: an autoencoder of SDXL on its own looks the same
  *   shift    SDXL has scale 0.13025 and shift 0, SD3 1.5305 and 0.0609, FLUX 0.3611 and 0.1159
  *   seed     with DQG_PICTURE_SAMPLE: of picture 0; picture i has seed + i
  *   tile     side of a tile in latent pixels; 0: the picture is made in one piece
@@ -1074,8 +1074,8 @@ enum {
  *   latents  (n, channels, height, width), channels as dqg_model_get_info() says
  *   pictures (n, 3, height, width) of red, green, blue, 0 is black and 1 is white; decoding clamps
  *   spec     NULL for the defaults
- *   memory   NULL, or receives what the call takes beside the model (run_bytes) and the model. Where the output is NULL
- *            only that is done, and the input's data may be NULL
+ *   memory   NULL, or receives what the call takes beside the model (run_bytes, exact) and the model. Where the output
+ *            is NULL only that is done, and the input's data may be NULL
  * Calls progress (DQG_PHASE_RUN) for each picture.
  * Errors: DQG_ERROR_ARGUMENT, DQG_ERROR_RANGE (sizes, spec), DQG_ERROR_UNSUPPORTED (a model without autoencoder, or
  * without this half of it), DQG_ERROR_LIMIT, DQG_ERROR_MEMORY, DQG_ERROR_CANCELLED.

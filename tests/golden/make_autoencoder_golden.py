@@ -78,7 +78,8 @@ def write(name, model, original, encode, decode, channels, reduction, shapes, de
             for part, value in (("z", z), ("x", x), ("dec", picture), ("enc", latent)):
                 np.save(f"{HERE}/{name}_{height}x{width}_{part}.npy", value.numpy().astype(np.float32))
             if deviation is not None:
-                np.save(f"{HERE}/{name}_{height}x{width}_std.npy", deviation(model, x.double()).numpy().astype(np.float32))
+                value = deviation(model, x.double()).numpy()
+                np.save(f"{HERE}/{name}_{height}x{width}_std.npy", value.astype(np.float32))
                 deviation = None
 
 

@@ -31,6 +31,13 @@ static unsigned char *make_file(const char *name, int original, const char *side
     return made;
 }
 
+static void write_bytes(const char *path, const void *data, size_t bytes) {
+    FILE *file = fopen(path, "wb");
+    assert_non_null(file);
+    assert_int_equal(fwrite(data, 1, bytes, file), bytes);
+    fclose(file);
+}
+
 static dqg_model *load(dqg_context *context, const char *name, int original, const char *side) {
     size_t bytes;
     dqg_model *model;
@@ -143,6 +150,35 @@ static void test_tiny_halves(void **state) {
     dqg_context_destroy(context);
 }
 
+/* A folder with a file of each half is both. */
+static void test_tiny_folder(void **state) {
+    static const char *const sides[] = {"encoder.", "decoder."};
+    char directory[128], path[256];
+    dqg_context *context;
+    dqg_model *model;
+    (void)state;
+    assert_int_equal(tiny_dir_make(directory, sizeof directory), 0);
+    for (int i = 0; i < 2; i++) {
+        size_t bytes;
+        unsigned char *file = make_file("tiny4", 1, sides[i], &bytes);
+        snprintf(path, sizeof path, "%s/taesd_%.7s.safetensors", directory, sides[i]);
+        write_bytes(path, file, bytes);
+        free(file);
+    }
+    assert_ok(dqg_context_create(NULL, &context));
+    if (dqg_model_load(context, directory, NULL, &model) != DQG_OK) {
+        fail_msg("%s", dqg_context_error(context));
+    }
+    assert_true(check_direction(context, model, "tiny4_4x4", 1) < limit);
+    assert_true(check_direction(context, model, "tiny4_3x5", 0) < limit);
+    dqg_model_release(model);
+    snprintf(path, sizeof path, "%s/taef1_decoder.safetensors", directory);
+    write_bytes(path, "", 0);
+    assert_fails(context, dqg_model_load(context, directory, NULL, &model), DQG_ERROR_UNSUPPORTED);
+    dqg_context_destroy(context);
+    tiny_dir_remove(directory);
+}
+
 /* ---- drawn latents ---- */
 
 /* Latents less their means, in standard deviations: standard normals, others for each seed, the same for the same. */
@@ -195,13 +231,6 @@ static void test_drawn_latents(void **state) {
 }
 
 /* ---- beside a denoiser ---- */
-
-static void write_bytes(const char *path, const void *data, size_t bytes) {
-    FILE *file = fopen(path, "wb");
-    assert_non_null(file);
-    assert_int_equal(fwrite(data, 1, bytes, file), bytes);
-    fclose(file);
-}
 
 /* A folder as diffusers writes it: a denoiser, from a list of names or a file, the autoencoder in vae with its
  * configuration. */
@@ -524,6 +553,7 @@ int main(void) {
         cmocka_unit_test(test_tiny),
         cmocka_unit_test(test_tiny_with_pooling),
         cmocka_unit_test(test_tiny_halves),
+        cmocka_unit_test(test_tiny_folder),
         cmocka_unit_test(test_drawn_latents),
         cmocka_unit_test(test_beside_a_denoiser),
         cmocka_unit_test(test_tiles),
