@@ -318,9 +318,9 @@ static const char *const rules[][2] = {
     {"*.conv_in.*", "f16"},
     {"*.conv_out.*", "f16"},
     {"*quant_conv.*", "f16"},
-    {"*.upsample.*", "int8"},
-    {"*.downsample.*", "int8"},
-    {"*.nin_shortcut.*", "int8"},
+    {"*.upsample.*", "int6"},
+    {"*.downsample.*", "int6"},
+    {"*.nin_shortcut.*", "int6"},
     {NULL, NULL},
 };
 

@@ -112,7 +112,8 @@ struct dqg_family {
     dqg_status (*configure)(struct dqg_context *context, struct dqg_model *model);
     /* Emit the operators; graph->samples, height and width are set. */
     dqg_status (*build)(const struct dqg_model *model, struct dqg_graph *graph);
-    /* Which matrices stay at more than 4 bits: pattern, format pairs, NULL at the end; see dqg_quantizer_add_rule(). */
+    /* Which matrices stay at more than 4 bits: pattern, format pairs, NULL at the end; see dqg_quantizer_add_rule().
+     * Where the format is ":64" the groups of the usual one are not smaller. */
     const char *const (*rules)[2];
 };
 

@@ -46,7 +46,7 @@ static void check_network(const struct network *network) {
            errors.measured / errors.predicted);
     assert_true(errors.count > 4);
     for (size_t i = 0; i < errors.count; i++) {
-        assert_true(errors.parts[i].weight < (errors.parts[i].bits < 8.0 ? 0.11 : 0.02));
+        assert_true(errors.parts[i].weight > 0.002 && errors.parts[i].weight < 0.11);
     }
     assert_true(errors.measured > 0.75 * errors.predicted && errors.measured < 1.3 * errors.predicted);
     free(errors.parts);
