@@ -222,15 +222,29 @@ static void run_active(const struct dqg_exec *exec, const struct dqg_node *node,
     dqg_op_gather_rows(&exec->ops, &move);
 }
 
+/* The values of the queries' own tokens, which are the first of each sample. */
+static void pass_values(const struct dqg_exec *exec, const struct dqg_node *node) {
+    const struct dqg_value *v = dqg_exec_value(exec, node->v), *out = dqg_exec_value(exec, node->out);
+    size_t width = out->columns / node->heads;
+    for (size_t head = 0; head < node->heads; head++) {
+        const float *values = dqg_exec_floats(exec, node->v) + node->v_column;
+        const struct dqg_row_copy args = {.y = dqg_exec_floats(exec, node->out) + head * width,
+                                          .x = values + head * node->head_columns,
+                                          .ldy = out->ld,
+                                          .ldx = v->ld,
+                                          .samples = exec->samples,
+                                          .y_rows = dqg_exec_sample_rows(exec, out->rows),
+                                          .x_rows = dqg_exec_sample_rows(exec, v->rows),
+                                          .count = dqg_exec_sample_rows(exec, out->rows),
+                                          .columns = width};
+        dqg_op_copy_rows(&exec->ops, &args);
+    }
+}
+
 static void run_attention(const struct dqg_exec *exec, const struct dqg_node *node, const struct dqg_exec_io *io) {
     const struct dqg_value *out = dqg_exec_value(exec, node->out);
     if (node->identity) {
-        size_t width = out->columns / node->heads;
-        for (size_t head = 0; head < node->heads; head++) {
-            dqg_op_copy_columns(&exec->ops, dqg_exec_floats(exec, node->out) + head * width, out->ld,
-                                dqg_exec_floats(exec, node->v) + node->v_column + head * node->head_columns,
-                                dqg_exec_value(exec, node->v)->ld, dqg_exec_rows(exec, out), width);
-        }
+        pass_values(exec, node);
         return;
     }
     struct dqg_attention_args args = {

@@ -101,13 +101,15 @@ double dqg_entropy_scale(size_t keys, size_t train_keys) {
     return keys == train_keys ? 1.0 : sqrt(log((double)keys) / log((double)train_keys));
 }
 
-/* The scale of self-attention among keys tokens; levels of a U-Net have fewer in training and now, in proportion. */
+/* The scale of self-attention among keys tokens; levels of a U-Net have fewer in training and now, in proportion. What
+ * stands behind the image's tokens was there in training too. */
 static void plan_scale(const struct dqg_graph *graph, struct dqg_node *node, size_t keys) {
     if (graph->train_tokens == 0 || !node->self || graph->tokens == 0) {
         return;
     }
-    double level = (double)keys / (double)graph->tokens;
-    double factor = dqg_entropy_scale(keys, (size_t)((double)graph->train_tokens * level + 0.5));
+    size_t others = keys > graph->tokens ? keys - graph->tokens : 0;
+    double level = (double)(keys - others) / (double)graph->tokens;
+    double factor = dqg_entropy_scale(keys, (size_t)((double)graph->train_tokens * level + 0.5) + others);
     size_t width = graph->values[node->out].columns / node->heads;
     node->scale = factor != 1.0 ? (float)(factor / sqrt((double)width)) : 0.0f;
 }
