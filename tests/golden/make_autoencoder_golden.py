@@ -30,7 +30,7 @@ def weight(name, shape):
     v = (h >> 8).astype(np.float64) / 2**23 - 1
     if len(shape) == 1:
         v = v * 0.2 + (1.0 if name.endswith(".weight") else 0.0)
-    else:
+    elif not name.endswith("pos_embed"):
         v = v * np.sqrt(3.0 / np.prod(shape[1:]))
     return v.reshape(shape).astype(np.float32)
 

@@ -101,29 +101,17 @@ static dqg_tensor_view view_of(const struct npy *array, float *data) {
                     array->rank > 3 ? array->shape[3] : 0);
 }
 
-/* Some channels of an array of pictures. */
-static dqg_tensor_view channels_of(const struct npy *array, int64_t first, int64_t count) {
-    int64_t plane = array->shape[2] * array->shape[3], element = sizeof(float);
-    dqg_tensor_view view =
-        view_f32(array->data + first * plane, array->shape[0], count, array->shape[2], array->shape[3]);
-    view.strides[0] = array->shape[1] * plane * element;
-    view.strides[1] = plane * element;
-    view.strides[2] = array->shape[3] * element;
-    view.strides[3] = element;
-    return view;
-}
-
 /* What the network gives for the arrays; free() it. */
 static float *evaluate(dqg_context *context, const dqg_model *model, const struct arrays *arrays) {
     double timesteps[2] = {(double)arrays->t.data[0], (double)arrays->t.data[1]}, sizes[16];
     float *out = malloc((size_t)arrays->out.count * sizeof *out);
-    dqg_tensor_view x = channels_of(&arrays->x, 0, 4), extra, to = view_of(&arrays->out, out);
+    dqg_tensor_view x = view_channels(arrays->x.data, arrays->x.shape, 0, 4), extra, to = view_of(&arrays->out, out);
     dqg_tensor_view rows = view_of(&arrays->c, arrays->c.data), pooled;
     dqg_inputs inputs;
     DQG_INIT(&inputs);
     inputs.context = &rows;
     if (arrays->x.shape[1] > 4) {
-        extra = channels_of(&arrays->x, 4, arrays->x.shape[1] - 4);
+        extra = view_channels(arrays->x.data, arrays->x.shape, 4, arrays->x.shape[1] - 4);
         inputs.extra = &extra;
     }
     if (arrays->p.data != NULL) {
