@@ -3,13 +3,17 @@
 #include "api/run_prompt.h"
 #include "model/pipeline.h"
 
+static bool is_given(const dqg_options *options, int32_t key) {
+    const char *text = dqg_option(options, key).text;
+    return text != NULL && text[0] != '\0';
+}
+
 /* Begin; the encoding is to be freed after success. texts lives as long. */
 static dqg_status prepare(struct dqg_context *context, const struct dqg_model *model, const dqg_options *options,
                           const char *texts[2], struct dqg_run_prompt *prompt, struct dqg_encoding *encoding) {
-    const char *negative = dqg_option(options, DQG_RUN_NEGATIVE_PROMPT).text;
     bool guided = dqg_option(options, DQG_RUN_GUIDANCE).number != 1 && !model->hyper.guided;
-    texts[0] = dqg_option(options, DQG_RUN_PROMPT).text;
-    texts[1] = negative[0] != '\0' ? negative : NULL;
+    texts[0] = is_given(options, DQG_RUN_PROMPT) ? dqg_option(options, DQG_RUN_PROMPT).text : "";
+    texts[1] = is_given(options, DQG_RUN_NEGATIVE_PROMPT) ? dqg_option(options, DQG_RUN_NEGATIVE_PROMPT).text : NULL;
     const struct dqg_prompts prompts = {.texts = texts,
                                         .count = guided ? 2 : 1,
                                         .skip = (size_t)dqg_option(options, DQG_RUN_CLIP_SKIP).integer};
@@ -35,9 +39,8 @@ static dqg_status prepare(struct dqg_context *context, const struct dqg_model *m
     return status;
 }
 
-static bool is_given(const dqg_options *options) {
-    return dqg_option(options, DQG_RUN_PROMPT).text[0] != '\0' ||
-           dqg_option(options, DQG_RUN_NEGATIVE_PROMPT).text[0] != '\0';
+static bool has_prompt(const dqg_options *options) {
+    return is_given(options, DQG_RUN_PROMPT) || is_given(options, DQG_RUN_NEGATIVE_PROMPT);
 }
 
 dqg_status dqg_run_prompt_read(struct dqg_context *context, const struct dqg_model *model, const dqg_options *options,
@@ -45,7 +48,7 @@ dqg_status dqg_run_prompt_read(struct dqg_context *context, const struct dqg_mod
     const char *texts[2];
     struct dqg_encoding encoding;
     *prompt = (struct dqg_run_prompt){0};
-    if (!is_given(options)) {
+    if (!has_prompt(options)) {
         return DQG_OK;
     }
     DQG_TRY(prepare(context, model, options, texts, prompt, &encoding));
@@ -58,7 +61,7 @@ dqg_status dqg_run_prompt_encode(struct dqg_context *context, const struct dqg_m
     const char *texts[2];
     struct dqg_encoding encoding;
     *prompt = (struct dqg_run_prompt){0};
-    if (!is_given(options)) {
+    if (!has_prompt(options)) {
         return DQG_OK;
     }
     DQG_TRY(prepare(context, model, options, texts, prompt, &encoding));

@@ -362,7 +362,7 @@ dqg_status dqg_autoencode_bytes(struct dqg_context *context, const struct dqg_mo
     }
     if (status >= 0) { /* the two are not there at the same time */
         *bytes = sizes.middle + sizes.tile_in + sizes.tile_out + sizes.given + sizes.sums + sizes.work +
-                 (latent > image ? latent : image);
+                 (latent > image ? latent : image) + run.latent.arena.total + run.image.arena.total;
     }
     free_run(&run);
     return status;
