@@ -835,6 +835,32 @@ typedef struct dqg_token_info {
  */
 DQG_API dqg_status dqg_model_token_at(const dqg_model *model, int32_t index, dqg_token_info *info);
 
+/*
+ * A network of a model's file.
+ *
+ *   flags         DQG_COMPONENT_TOKENIZER: a text encoder with its tokenizer
+ *   parameters    number of weights
+ *   weight_bytes  memory taken by them while they are in memory
+ *   family        "unet", "clip", "vae", ...; static text
+ *   role          its name in the file: "denoiser", "clip", "clip_2", "t5", "vae", ... Lives with the model.
+ *
+ * Since 0.1.
+ */
+typedef struct dqg_component_info {
+    uint32_t struct_size;
+    uint32_t flags;
+    uint64_t parameters;
+    uint64_t weight_bytes;
+    const char *family;
+    const char *role;
+} dqg_component_info;
+
+enum { DQG_COMPONENT_TOKENIZER = 1 };
+
+/* The index-th network, 0 up; the first is the one that dqg_model_info tells of. Errors: DQG_ERROR_ARGUMENT,
+ * DQG_ERROR_RANGE past the last. Any thread. Since 0.1. */
+DQG_API dqg_status dqg_model_component_at(const dqg_model *model, int32_t index, dqg_component_info *info);
+
 /* Flags of dqg_text_settings. */
 enum {
     DQG_TEXT_NO_NORM = 1,      /* rows as the layer gives them, without the network's final norm */

@@ -58,6 +58,7 @@ struct cli {
     dqg_context *context;
     struct progress progress;
     const char *backend; /* --backend, or NULL */
+    const char *components; /* how networks of a file are loaded, or NULL */
     const char *variant; /* --variant, or NULL */
     int64_t threads;     /* --threads */
     bool quiet;
@@ -231,6 +232,16 @@ struct npy {
 bool npy_open(struct npy *npy, const char *path, const int64_t *shape, int rank);
 bool npy_append(struct npy *npy, const float *values, size_t count);
 bool npy_close(struct npy *npy, bool keep);
+
+/* ---- decode_picture.c ---- */
+
+/* One latent to three channels of 8 bits, with the autoencoder of the model's file. tile: as in dqg_picture_spec; below
+ * 0: in tiles where it would take much memory. EXIT_OK, or a code after a message. */
+int picture_decode(struct cli *cli, dqg_model *model, const dqg_tensor_view *latent, int64_t tile,
+                   const dqg_image_view *image);
+
+/* The estimate of a run's first picture, written to path. */
+int picture_preview(struct cli *cli, dqg_run *run, const char *path, int32_t width, int32_t height, size_t channels);
 
 /* ---- json.c ---- */
 

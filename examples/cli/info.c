@@ -10,6 +10,7 @@ struct info {
     bool json;
     bool tensors;
     const char *path;
+    dqg_context *context;
     dqg_model *model;
     dqg_model_info model_info;
 };
@@ -79,6 +80,49 @@ static void print_encoders(const struct info *job) {
     }
 }
 
+static bool component_at(const struct info *job, int32_t index, dqg_component_info *component) {
+    DQG_INIT(component);
+    return dqg_model_component_at(job->model, index, component) == DQG_OK;
+}
+
+/* NULL where a prompt can be drawn, else what is lacking. */
+static const char *prompt_lack(const struct info *job) {
+    const char *const prompts[] = {""};
+    dqg_prompt_info prompt;
+    DQG_INIT(&prompt);
+    if (dqg_model_prompt_info(job->context, job->model, prompts, 1, NULL, &prompt) < 0) {
+        return dqg_context_error(job->context);
+    }
+    return job->model_info.reduction > 0 ? NULL : "the file has no autoencoder, which makes pictures of latents";
+}
+
+/* The networks of a file of several, and how they work together. */
+static void print_components(const struct info *job) {
+    static const char *const wires[][2] = {{"pipeline.context", "context"}, {"pipeline.pooled", "pooled row"}};
+    dqg_component_info component;
+    char a[32];
+    for (int32_t i = 0; component_at(job, 1, &component) && component_at(job, i, &component); i++) {
+        bool text = strcmp(component.family, "clip") == 0 || strcmp(component.family, "t5") == 0;
+        const char *tokenizer = (component.flags & DQG_COMPONENT_TOKENIZER) != 0 ? ", with its tokenizer"
+                                                                                  : ", without a tokenizer";
+        printf("%s  %-11s %s, %.2f million parameters, %s%s\n", i == 0 ? "\nnetworks\n" : "", component.role,
+               component.family, 1e-6 * (double)component.parameters, bytes_text(a, component.weight_bytes),
+               text ? tokenizer : "");
+    }
+    if (job->model_info.context_columns == 0) {
+        return;
+    }
+    printf("\nprompts\n");
+    for (size_t i = 0; i < COUNT_OF(wires); i++) {
+        const char *value = dqg_model_metadata(job->model, wires[i][0]);
+        if (value != NULL) {
+            printf("  %-11s %s\n", wires[i][1], value);
+        }
+    }
+    const char *lack = prompt_lack(job);
+    printf("  %-11s %s\n", lack != NULL ? "not drawn" : "drawn", lack != NULL ? lack : "by 'dqgen generate --prompt'");
+}
+
 static void print_text(const struct info *job) {
     const dqg_model_info *info = &job->model_info;
     char a[32], b[32];
@@ -90,7 +134,18 @@ static void print_text(const struct info *job) {
                (int)info->channels, (int)info->patch_size);
     }
     print_encoders(job);
+    if (info->context_columns > 0) {
+        printf("  takes       a context of %d columns, %d rows as published", (int)info->context_columns,
+               (int)info->context_tokens);
+        if (info->pooled_columns > 0) {
+            printf(", a pooled row of %d", (int)info->pooled_columns);
+        }
+        printf("%s%s%s%s\n", info->sizes > 0 ? ", sizes" : "", info->extra_channels > 0 ? ", a picture beside x" : "",
+               (info->flags & DQG_MODEL_MASKED) != 0 ? ", a mask" : "",
+               (info->flags & DQG_MODEL_GUIDED) != 0 ? ", the guidance scale" : "");
+    }
     printf("  evaluation  %d operators\n", (int)info->operators);
+    print_components(job);
 
     struct storage_sum sums[STORAGE_FORMATS] = {{0}};
     sum_storage(job, sums);
@@ -170,6 +225,26 @@ static void print_json_encoders(const struct info *job, struct json *json) {
     json_close(json, ']');
 }
 
+static void print_json_components(const struct info *job, struct json *json) {
+    dqg_component_info component;
+    json_open(json, "networks", '[');
+    for (int32_t i = 0; component_at(job, i, &component); i++) {
+        json_open(json, NULL, '{');
+        json_text(json, "role", component.role);
+        json_text(json, "family", component.family);
+        json_int(json, "parameters", (int64_t)component.parameters);
+        json_int(json, "weight_bytes", (int64_t)component.weight_bytes);
+        json_int(json, "tokenizer", (component.flags & DQG_COMPONENT_TOKENIZER) != 0);
+        json_close(json, '}');
+    }
+    json_close(json, ']');
+    json_int(json, "context_columns", job->model_info.context_columns);
+    json_int(json, "context_tokens", job->model_info.context_tokens);
+    json_int(json, "pooled_columns", job->model_info.pooled_columns);
+    json_int(json, "reduction", job->model_info.reduction);
+    json_text(json, "lacks_for_prompts", prompt_lack(job));
+}
+
 static void print_json(const struct info *job) {
     const dqg_model_info *info = &job->model_info;
     struct json json;
@@ -185,6 +260,7 @@ static void print_json(const struct info *job) {
     json_int(&json, "patch_size", info->patch_size);
     json_int(&json, "layers", info->layers);
     json_int(&json, "operators", info->operators);
+    print_json_components(job, &json);
     print_json_encoders(job, &json);
     json_open(&json, "classes", '[');
     for (int32_t i = 0; i < info->classes; i++) {
@@ -235,6 +311,7 @@ int info_main(struct cli *cli, int argc, char **argv) {
         return code;
     }
     job.path = args.operand[0];
+    job.context = cli->context;
     job.model = cli_load(cli, job.path, &code);
     if (job.model == NULL) {
         return code;

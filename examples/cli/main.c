@@ -103,6 +103,9 @@ dqg_model *cli_load(struct cli *cli, const char *path, int *exit_code) {
     if (status >= 0 && cli->variant != NULL) {
         status = dqg_options_parse(options, "variant", cli->variant);
     }
+    if (status >= 0 && cli->components != NULL) {
+        status = dqg_options_set_text(options, DQG_MODEL_COMPONENTS, cli->components);
+    }
     if (status >= 0) {
         status = dqg_model_load(cli->context, path, options, &model);
     }

@@ -134,6 +134,23 @@ static int resolve_scheduler(struct cli *cli, struct sampling *sampling, const s
     return EXIT_OK;
 }
 
+/* What pictures of prompts are usually made with. */
+static double published_guidance(const dqg_model_info *info) {
+    static const struct {
+        const char *family;
+        double scale;
+    } scales[] = {{"flux", 1}, {"pixart", 4.5}, {"mmdit", 7}};
+    if ((info->flags & DQG_MODEL_GUIDED) != 0) {
+        return 3.5;
+    }
+    for (size_t i = 0; i < COUNT_OF(scales); i++) {
+        if (strcmp(info->family, scales[i].family) == 0) {
+            return scales[i].scale;
+        }
+    }
+    return info->pooled_columns > 0 ? 5 : 7.5; /* SDXL, Stable Diffusion */
+}
+
 int sampling_resolve(struct cli *cli, struct sampling *sampling, const struct args *args, const dqg_model *model) {
     DQG_INIT(&sampling->info);
     dqg_model_get_info(model, &sampling->info);
@@ -158,8 +175,10 @@ int sampling_resolve(struct cli *cli, struct sampling *sampling, const struct ar
         sampling->condition_count = sampling->class_count;
         sampling->class_count = 1; /* all in one picture, not a picture of each */
     }
-    if (has_class && !args_given(args, DQG_RUN_GUIDANCE)) {
-        dqg_options_set_float(sampling->run_options, DQG_RUN_GUIDANCE, DEFAULT_GUIDANCE);
+    bool has_prompt = args_given(args, DQG_RUN_PROMPT);
+    if ((has_class || has_prompt) && !args_given(args, DQG_RUN_GUIDANCE)) {
+        dqg_options_set_float(sampling->run_options, DQG_RUN_GUIDANCE,
+                              has_prompt ? published_guidance(&sampling->info) : DEFAULT_GUIDANCE);
     }
     dqg_options_get_float(sampling->run_options, DQG_RUN_GUIDANCE, &sampling->guidance);
     return code;

@@ -120,6 +120,24 @@ dqg_status dqg_model_get_info(const dqg_model *model, dqg_model_info *info) {
     return dqg_record_return(NULL, info, &filled, sizeof filled);
 }
 
+dqg_status dqg_model_component_at(const dqg_model *model, int32_t index, dqg_component_info *info) {
+    if (model == NULL || info == NULL) {
+        return DQG_ERROR_ARGUMENT;
+    }
+    if (index < 0 || (size_t)index > model->part_count) {
+        return DQG_ERROR_RANGE;
+    }
+    const dqg_model *part = index == 0 ? model : model->parts[index - 1];
+    dqg_component_info filled = {
+        .flags = part->tokenizer != NULL ? DQG_COMPONENT_TOKENIZER : 0,
+        .parameters = part->parameters,
+        .weight_bytes = part->weight_bytes,
+        .family = part->family->name,
+        .role = part->role,
+    };
+    return dqg_record_return(NULL, info, &filled, sizeof filled);
+}
+
 const char *dqg_model_class_name(const dqg_model *model, int32_t index) {
     return model != NULL && index >= 0 && (size_t)index < model->class_name_count ? model->class_names[index] : NULL;
 }

@@ -289,6 +289,7 @@ static dqg_status fill_model(struct dqg_context *context, struct dqg_source *sou
     struct dqg_graph graph;
     DQG_TRY(dqg_model_graph(context, model, &(struct dqg_graph_config){.samples = 1}, &graph));
     model->operators = graph.node_count;
+    model->reading_bytes = graph.arena.total;
     dqg_graph_free(&graph);
     return DQG_OK;
 }
@@ -338,7 +339,7 @@ static dqg_status open_component(struct dqg_context *context, struct dqg_checkpo
     DQG_TRY(dqg_checkpoint_component(context, checkpoint, index, &view));
     dqg_status status = open_network(context, &view, &checkpoint->components[index], opening, model);
     if (status >= 0) {
-        (*model)->reading_bytes = dqg_source_reading_bytes(checkpoint->file) + checkpoint->canonical.arena.total +
+        (*model)->reading_bytes += dqg_source_reading_bytes(checkpoint->file) + checkpoint->canonical.arena.total +
                                   view.arena.total + view.tensor_count * DQG_PLANE_COUNT * sizeof(struct dqg_plane_read);
     }
     dqg_source_close(&view);

@@ -362,6 +362,20 @@ static dqg_status term_bytes(struct dqg_encoding *encoding, const struct dqg_ter
     return DQG_OK;
 }
 
+static uint64_t token_bytes(const struct dqg_encoding *encoding) {
+    uint64_t bytes = 0;
+    for (int kind = OF_CONTEXT; kind <= OF_POOLED; kind++) {
+        size_t count;
+        (void)terms_of(encoding, kind, &count);
+        for (size_t i = 0; i < count * encoding->prompts.count; i++) {
+            const struct dqg_prompt *prompt = &encoding->tokens[kind][i];
+            bytes += sizeof *prompt + prompt->chunk_count * sizeof *prompt->used +
+                     prompt->chunk_count * prompt->length * (sizeof *prompt->ids + sizeof *prompt->weights);
+        }
+    }
+    return bytes;
+}
+
 dqg_status dqg_encoding_bytes(struct dqg_encoding *encoding, uint64_t *bytes) {
     const struct dqg_wiring *wiring = &encoding->wiring;
     *bytes = 0;
@@ -372,5 +386,6 @@ dqg_status dqg_encoding_bytes(struct dqg_encoding *encoding, uint64_t *bytes) {
     for (size_t i = 0; i < wiring->pooled_count; i++) {
         DQG_TRY(term_bytes(encoding, NULL, &wiring->pooled[i], bytes));
     }
+    *bytes += token_bytes(encoding);
     return DQG_OK;
 }
