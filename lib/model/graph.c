@@ -91,12 +91,11 @@ int32_t dqg_graph_patchify(struct dqg_graph *graph, const char *name, const stru
 
 int32_t dqg_graph_linear_part(struct dqg_graph *graph, const char *name, int32_t x, const struct dqg_weight *weight,
                               const float *bias, size_t first, size_t count) {
-    int32_t branch = dqg_graph_branch_of(graph, name, x, weight, NULL, first, count);
     struct dqg_node node = dqg_node_make(DQG_NODE_LINEAR, name, x);
     node.weight = weight;
     node.bias = bias;
-    node.addend = branch;
     node.first_output = first;
+    node.addend = dqg_graph_branch_of(graph, &node, count);
     return dqg_graph_append(graph, node, graph->values[x].rows, count);
 }
 
@@ -140,13 +139,13 @@ int32_t dqg_graph_conv(struct dqg_graph *graph, const char *name, int32_t x, con
     if (kept == NULL) {
         return x;
     }
-    int32_t branch = dqg_graph_branch_of(graph, name, x, weight, kept, 0, weight->size.rows);
     struct dqg_node node = dqg_node_make(DQG_NODE_CONV, name, x);
     node.weight = weight;
     node.bias = bias;
     node.conv = kept;
     node.addend = addend;
     node.addend_column = addend_column;
+    int32_t branch = dqg_graph_branch_of(graph, &node, weight->size.rows);
     int32_t y = dqg_graph_append(graph, node, dqg_conv_out_pixels(shape), weight->size.rows);
     return branch != DQG_NO_VALUE ? dqg_graph_add(graph, name, branch, DQG_NO_VALUE, 0, y) : y;
 }

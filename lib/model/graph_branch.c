@@ -36,31 +36,32 @@ static const char *part_name(struct dqg_graph *graph, const char *name, const ch
     return dqg_graph_name(graph, full);
 }
 
+/* The inner product, which has the window and the steps of the whole. */
 static int32_t append_down(struct dqg_graph *graph, const char *name, int32_t x, const struct dqg_branch *branch,
-                           const struct dqg_conv_shape *shape) {
-    struct dqg_node node = dqg_node_make(shape != NULL ? DQG_NODE_CONV : DQG_NODE_LINEAR, name, x);
-    size_t rows = shape != NULL ? dqg_conv_out_pixels(shape) : graph->values[x].rows;
+                           const struct dqg_node *product) {
+    struct dqg_node node = dqg_node_make(product->kind, name, x);
+    size_t rows = product->conv != NULL ? dqg_conv_out_pixels(product->conv) : graph->values[x].rows;
     node.weight = branch->down;
-    node.conv = shape;
+    node.conv = product->conv;
     node.factor = branch->factors;
     return dqg_graph_append(graph, node, rows, branch->down->size.rows);
 }
 
-int32_t dqg_graph_branch_of(struct dqg_graph *graph, const char *name, int32_t x, const struct dqg_weight *weight,
-                            const struct dqg_conv_shape *shape, size_t first, size_t count) {
-    const struct dqg_branch *branch = first_branch(graph, weight);
+int32_t dqg_graph_branch_of(struct dqg_graph *graph, const struct dqg_node *product, size_t outputs) {
+    const struct dqg_branch *branch = first_branch(graph, product->weight);
     int32_t sum = DQG_NO_VALUE;
     if (branch == NULL) {
         return sum;
     }
-    const char *down = part_name(graph, name, "down"), *up = part_name(graph, name, "up");
-    for (x = plain_input(graph, x); branch != NULL; branch = branch->next) {
-        int32_t inner = append_down(graph, down, x, branch, shape);
+    const char *down = part_name(graph, product->name, "down"), *up = part_name(graph, product->name, "up");
+    int32_t x = plain_input(graph, product->x);
+    for (; branch != NULL; branch = branch->next) {
+        int32_t inner = append_down(graph, down, x, branch, product);
         struct dqg_node node = dqg_node_make(DQG_NODE_LINEAR, up, inner);
         node.weight = branch->up;
         node.addend = sum;
-        node.first_output = first;
-        sum = dqg_graph_append(graph, node, graph->values[inner].rows, count);
+        node.first_output = product->first_output;
+        sum = dqg_graph_append(graph, node, graph->values[inner].rows, outputs);
     }
     return sum;
 }

@@ -1,11 +1,12 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * Names of modules in adapters, for every family: a checkpoint whose matrices have each a low-rank update added must be
- * the model that the adapter of all these updates is merged into, tensor by tensor, under the checkpoint's names as
- * PEFT and kohya write them.
+ * the model that the adapter of all these updates is merged into, tensor by tensor, and give what the model gives
+ * with them beside its weights; under the checkpoint's names as PEFT and kohya write them.
  */
 #include "context_check.h"
 #include "io/io.h"
+#include "named_weights.h"
 #include "tensor/format.h"
 #include "tensor_file.h"
 
@@ -15,6 +16,9 @@ struct network {
     const char *path;   /* of a checkpoint, under tests/golden */
     const char *dotted; /* in front of modules in PEFT's files, and in kohya's */
     const char *flat;
+    bool denoises;
+    int second; /* of a list: the other names */
+    const char *metadata;
 };
 
 /* Tables are read row by row, and no program adapts them. */
@@ -78,14 +82,30 @@ static void add_update(struct tensor_file *adapter, const struct network *networ
     free(up);
 }
 
+/* A file, or one made of a list: *made is freed behind the source. */
+static void open_checkpoint(const struct network *network, struct dqg_source *source, unsigned char **made) {
+    char path[160];
+    struct dqg_input input;
+    size_t bytes;
+    snprintf(path, sizeof path, "tests/golden/%s", network->path);
+    if (strstr(path, ".txt") == NULL) {
+        assert_ok(dqg_source_open_path(context, path, source));
+        return;
+    }
+    const struct named_file file = {.list = path, .second = network->second, .metadata = network->metadata};
+    *made = named_file_make(&file, &bytes);
+    assert_non_null(*made);
+    dqg_input_open_memory(*made, bytes, &input);
+    assert_ok(dqg_source_open(context, &input, source));
+}
+
 /* The checkpoint in F32, the same with the updates, and these. */
 static void make_files(const struct network *network, bool flat, struct tensor_file *plain, struct tensor_file *merged,
                        struct tensor_file *adapter) {
-    char path[160];
     struct dqg_source source;
+    unsigned char *bytes_made = NULL;
     unsigned seed = 1;
-    snprintf(path, sizeof path, "tests/golden/%s", network->path);
-    assert_ok(dqg_source_open_path(context, path, &source));
+    open_checkpoint(network, &source, &bytes_made);
     for (size_t i = 0; i < source.tensor_count; i++) {
         const struct dqg_tensor_desc *desc = &source.tensors[i];
         size_t bytes = (size_t)desc->plane_bytes[0], length = strlen(desc->name);
@@ -105,6 +125,7 @@ static void make_files(const struct network *network, bool flat, struct tensor_f
     add_metadata(plain, &source);
     add_metadata(merged, &source);
     dqg_source_close(&source);
+    free(bytes_made);
     tensor_file_close(plain);
     tensor_file_close(merged);
     tensor_file_close(adapter);
@@ -146,6 +167,54 @@ static void check_equal(const struct network *network, const dqg_model *adapted,
     }
 }
 
+/* One evaluation of a denoiser on inputs of any kind; values of the result. */
+static size_t evaluate(const dqg_model *model, float **out) {
+    enum { SIDE = 8, TOKENS = 6, MOST = 1 << 14 };
+    static float x[MOST], extra[MOST], rows[MOST], pooled[MOST];
+    const double timestep = 0.5, guidance = 3.5, sizes[16] = {64, 48, 0, 8, 64, 64};
+    const int32_t label = 0;
+    dqg_model_info info;
+    dqg_inputs inputs;
+    DQG_INIT(&info);
+    DQG_INIT(&inputs);
+    assert_ok(dqg_model_get_info(model, &info));
+    size_t count = (size_t)info.channels * SIDE * SIDE;
+    *out = calloc(count, sizeof **out);
+    tensor_fill(x, MOST, 1, 1);
+    tensor_fill(extra, MOST, 2, 1);
+    tensor_fill(rows, MOST, 3, 1);
+    tensor_fill(pooled, MOST, 4, 1);
+    dqg_tensor_view in = view_f32(x, 1, info.channels, SIDE, SIDE), to = view_f32(*out, 1, info.channels, SIDE, SIDE);
+    dqg_tensor_view extra_view = view_f32(extra, 1, info.extra_channels, SIDE, SIDE),
+                    rows_view = view_f32(rows, 1, TOKENS, info.context_columns, 0),
+                    pooled_view = view_f32(pooled, 1, info.pooled_columns, 0, 0);
+    inputs.labels = info.classes > 0 ? &label : NULL;
+    inputs.guidance = (info.flags & DQG_MODEL_GUIDED) != 0 ? &guidance : NULL;
+    inputs.sizes = info.sizes > 0 ? sizes : NULL;
+    inputs.context = info.context_columns > 0 ? &rows_view : NULL;
+    inputs.pooled = info.pooled_columns > 0 ? &pooled_view : NULL;
+    inputs.extra = info.extra_channels > 0 ? &extra_view : NULL;
+    if (dqg_model_denoise(context, model, &in, &timestep, &inputs, NULL, NULL, &to) != DQG_OK) {
+        fail_msg("%s", dqg_context_error(context));
+    }
+    return count;
+}
+
+static void check_evaluation(const struct network *network, const dqg_model *adapted, const dqg_model *merged) {
+    float *a, *b;
+    double difference = 0, norm = 0;
+    size_t count = evaluate(adapted, &a);
+    assert_int_equal(evaluate(merged, &b), count);
+    for (size_t i = 0; i < count; i++) {
+        difference += ((double)a[i] - b[i]) * ((double)a[i] - b[i]);
+        norm += (double)b[i] * b[i];
+    }
+    printf("%-44s relative error %.2e\n", network->path, sqrt(difference / norm));
+    assert_true(norm > 0 && sqrt(difference / norm) < 1e-4);
+    free(a);
+    free(b);
+}
+
 static void check_network(const struct network *network) {
     for (int flat = 0; flat < 2; flat++) {
         struct tensor_file *files = calloc(3, sizeof *files);
@@ -168,6 +237,9 @@ static void check_network(const struct network *network) {
         if (dqg_model_adapt(context, model, &adaptation, 1, &adapted) != DQG_OK) {
             fail_msg("%s: %s", network->path, dqg_context_error(context));
         }
+        if (network->denoises) {
+            check_evaluation(network, adapted, merged);
+        }
         dqg_model_release(adapted);
         dqg_model_release(model);
         dqg_model_release(merged);
@@ -180,12 +252,14 @@ static void check_network(const struct network *network) {
 
 static void test_names(void **state) {
     static const struct network networks[] = {
-        {"dit/tiny_sigma.safetensors", "transformer.", "lora_unet_"},
-        {"encoders/clip_wide.safetensors", "text_encoder.", "lora_te_"},
-        {"encoders/clip_deep.safetensors", "text_encoder.", "lora_te1_"},
-        {"encoders/t5_odd.safetensors", "text_encoder_3.", "lora_te3_"},
-        {"pixart/alpha_sizes_own.safetensors", "base_model.model.", "lora_unet_"},
-        {"pixart/alpha_sizes_diffusers.safetensors", "transformer.", "lora_transformer_"},
+        {"dit/tiny_sigma.safetensors", "transformer.", "lora_unet_", true, 0, NULL},
+        {"encoders/clip_wide.safetensors", "text_encoder.", "lora_te_", false, 0, NULL},
+        {"encoders/clip_deep.safetensors", "text_encoder.", "lora_te1_", false, 0, NULL},
+        {"encoders/t5_odd.safetensors", "text_encoder_3.", "lora_te3_", false, 0, NULL},
+        {"unet/sd2.txt", "unet.", "lora_unet_", true, 0, NULL},
+        {"unet/refiner.txt", "unet.", "lora_unet_", true, 1, NULL},
+        {"pixart/alpha_sizes_own.safetensors", "base_model.model.", "lora_unet_", true, 0, NULL},
+        {"pixart/alpha_sizes_diffusers.safetensors", "transformer.", "lora_transformer_", true, 0, NULL},
     };
     (void)state;
     for (size_t i = 0; i < sizeof networks / sizeof *networks; i++) {
