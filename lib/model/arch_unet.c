@@ -4,12 +4,12 @@
  * ResBlocks and transformers; also those that see a picture beside the latent: inpainting, instruct-pix2pix, depth.
  * Names are those of the authors' code without "model.diffusion_model."; what it is made of is in unet_parts.c.
  */
+#include "model/control.h"
 #include "model/settings.h"
-#include "model/unet_parts.h"
 
 static const float norm_epsilon = 1e-5f;
 
-enum { GROUPS = 32, SIDE = 64, LARGE_SIDE = 128 /* of SDXL's latent */, SIZE_COLUMNS = 256, TOKENS = 77 };
+enum { GROUPS = 32, SIDE = 64, LARGE_SIDE = 128 /* of SDXL's latent */, TOKENS = 77 };
 
 static const char folder[] = "unet";
 
@@ -25,35 +25,28 @@ static bool detect(const struct dqg_source *source) {
 
 /* ---- graph ---- */
 
-/* Pooled row and sizes through label_emb, or DQG_NO_VALUE. */
-static int32_t build_label(struct dqg_unet *unet) {
-    const struct dqg_hyper *hyper = &unet->picture.model->hyper;
-    struct dqg_graph *graph = unet->picture.graph;
-    size_t width = dqg_unet_label_width(unet->picture.model);
-    if (width == 0) {
-        return DQG_NO_VALUE;
-    }
-    int32_t y = dqg_graph_input(graph, "pooled", DQG_INPUT_POOLED, hyper->pooled_width);
-    if (hyper->size_count > 0) {
-        size_t columns = (width - hyper->pooled_width) / hyper->size_count;
-        int32_t sizes = dqg_graph_numbers(graph, "sizes", DQG_INPUT_SIZES, hyper->size_count, 1, columns);
-        y = dqg_graph_concat(graph, "label_emb.concat", y, sizes);
-    }
-    y = dqg_picture_linear(&unet->picture, "label_emb.0.0", y, true);
-    y = dqg_graph_activate(graph, "label_emb.act", y, DQG_ACT_SILU);
-    return dqg_picture_linear(&unet->picture, "label_emb.0.2", y, true);
-}
-
 static dqg_status build(const struct dqg_model *model, struct dqg_graph *graph) {
     struct dqg_unet unet;
-    DQG_TRY(dqg_unet_init(&unet, model, graph, folder, 32));
+    struct dqg_control control;
+    /* A layer of 20 tensors is the smallest that makes as many operators. */
+    size_t tensors = model->weight_count + (graph->control != NULL ? graph->control->weight_count : 0);
+    int32_t context = DQG_NO_VALUE;
+    DQG_TRY(dqg_graph_init(graph->context, graph, (int32_t)(2 * tensors) + 64));
+    DQG_TRY(dqg_unet_init(&unet, model, graph, folder));
     if (model->hyper.context_width > 0) {
-        int32_t context = dqg_graph_input(graph, "context", DQG_INPUT_CONTEXT, model->hyper.context_width);
+        context = dqg_graph_input(graph, "context", DQG_INPUT_CONTEXT, model->hyper.context_width);
         dqg_unet_constants(&unet, context);
     }
-    unet.condition = dqg_unet_condition(&unet, build_label(&unet));
+    if (graph->control != NULL) {
+        unet.control = &control;
+        DQG_TRY(dqg_control_init(&control, graph->control, graph, context));
+    }
+    unet.condition = dqg_unet_condition(&unet, dqg_unet_label(&unet));
     int32_t x = dqg_graph_patchify(graph, "latent", NULL);
-    x = dqg_unet_down(&unet, x, DQG_NO_VALUE);
+    if (unet.control != NULL) {
+        dqg_control_start(&control, x);
+    }
+    x = dqg_unet_down(&unet, x);
     x = dqg_unet_middle(&unet, x);
     x = dqg_unet_up(&unet, x);
     x = dqg_picture_norm(&unet.picture, "out.0", x, GROUPS, norm_epsilon, DQG_ACT_SILU);
@@ -86,20 +79,6 @@ static const char *const (*find_scheduler(const struct dqg_model *model))[2] {
     return schedulers[large][v];
 }
 
-/*
- * How many columns of label_emb's input are the pooled row; the rest are sizes. The refiner's text encoder gives
- * context and pooled row alike, and it takes five sizes; SDXL six. Too few columns for that: all are the pooled row.
- */
-static void find_sizes(struct dqg_model *model) {
-    struct dqg_hyper *hyper = &model->hyper;
-    size_t width = dqg_unet_label_width(model), columns;
-    if (dqg_model_settings(model, folder, "addition_time_embed_dim", &columns, 1) == 0 || columns == 0) {
-        columns = SIZE_COLUMNS;
-    }
-    hyper->size_count = width == hyper->context_width + 5 * columns ? 5 : width > 6 * columns ? 6 : 0;
-    hyper->pooled_width = width - hyper->size_count * columns;
-}
-
 static dqg_status configure(struct dqg_context *context, struct dqg_model *model) {
     struct dqg_hyper *hyper = &model->hyper;
     const struct dqg_weight *in = dqg_model_find(model, "input_blocks.0.0.weight");
@@ -124,7 +103,7 @@ static dqg_status configure(struct dqg_context *context, struct dqg_model *model
     hyper->frequencies = time->size.columns;
     hyper->context_width = dqg_unet_context_width(model);
     hyper->context_tokens = hyper->context_width > 0 ? TOKENS : 0;
-    find_sizes(model);
+    dqg_unet_find_sizes(model, folder);
     size_t side;
     if (dqg_model_settings(model, folder, "sample_size", &side, 1) == 0 || side == 0 || side > 1 << 12) {
         side = dqg_unet_label_width(model) > 0 ? LARGE_SIDE : SIDE;
@@ -153,6 +132,7 @@ static const char *const rules[][2] = {
 const struct dqg_family dqg_family_unet = {
     .name = "unet",
     .role = "denoiser",
+    .controlled = true,
     .marker = marker,
     .detect = detect,
     .rename_in = dqg_unet_rename,

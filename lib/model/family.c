@@ -127,7 +127,12 @@ dqg_status dqg_model_graph(struct dqg_context *context, const struct dqg_model *
                                 .attention = config->attention,
                                 .perturbation = config->perturbation,
                                 .text = config->text,
-                                .stage = config->stage};
+                                .stage = config->stage,
+                                .control = config->control ? dqg_model_control(model) : NULL};
+    if (config->control && graph->control == NULL) {
+        return dqg_fail(context, DQG_ERROR_UNSUPPORTED,
+                        "this model has no control network: attach one with dqg_model_attach_control()");
+    }
     graph->context_tokens = config->context_tokens > 0 ? config->context_tokens : hyper->context_tokens;
     graph->height = config->height > 0 ? config->height : hyper->height;
     graph->width = config->width > 0 ? config->width : hyper->width;

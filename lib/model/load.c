@@ -300,7 +300,7 @@ static dqg_status open_components(struct dqg_context *context, struct dqg_checkp
         dqg_format(part->role, sizeof part->role, "%s", checkpoint->components[i].role);
         (*model)->parts[(*model)->part_count++] = part;
     }
-    return DQG_OK;
+    return dqg_model_join_control(context, *model);
 }
 
 /* The caller's word goes first: it is found in place of the file's. */
@@ -341,6 +341,12 @@ dqg_status dqg_model_open(struct dqg_context *context, struct dqg_source *source
 
 void dqg_model_free(struct dqg_model *model) {
     struct dqg_alloc alloc = model->alloc;
+    if (model->lender != NULL) {
+        dqg_model_release_(model->lender);
+        dqg_model_release_(model->control);
+        dqg_free(&alloc, model, sizeof *model);
+        return;
+    }
     for (size_t i = 0; i < model->part_count; i++) {
         dqg_model_free(model->parts[i]);
     }
@@ -349,4 +355,14 @@ void dqg_model_free(struct dqg_model *model) {
     }
     dqg_arena_free(&alloc, &model->arena);
     dqg_free(&alloc, model, sizeof *model);
+}
+
+void dqg_model_retain_(struct dqg_model *model) {
+    atomic_fetch_add_explicit(&model->references, 1, memory_order_relaxed);
+}
+
+void dqg_model_release_(struct dqg_model *model) {
+    if (model != NULL && atomic_fetch_sub_explicit(&model->references, 1, memory_order_acq_rel) == 1) {
+        dqg_model_free(model);
+    }
 }
