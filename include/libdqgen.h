@@ -734,10 +734,10 @@ DQG_API dqg_status dqg_model_denoise(dqg_context *context, const dqg_model *mode
                                      const dqg_tensor_view *output);
 
 /*
- * A model with a control network (ControlNet, Zhang et al. 2023, arXiv 2302.05543): a handle of its own that borrows all
- * of model and keeps both alive. Everything that takes a model takes it; dqg_inputs has the picture. Files that hold
- * both networks need no such call.
- *   model    a U-Net of Stable Diffusion, other networks of its file included; a control network that it has is left out
+ * A model with a control network (ControlNet, Zhang et al. 2023, arXiv 2302.05543): a handle of its own that borrows
+ * all of model and keeps both alive. Everything that takes a model takes it; dqg_inputs has the picture. Files that
+ * hold both networks need no such call.
+ *   model    a U-Net of Stable Diffusion, other networks of its file included; its own control network is left out
  *   control  loaded from a file of its own
  *   joined   receives the handle with one reference; dqg_model_release() gives it up
  * Errors: DQG_ERROR_ARGUMENT (not a control network, or of another kind of U-Net), DQG_ERROR_FORMAT (shapes that do not
@@ -1373,10 +1373,10 @@ enum { DQG_UNCONDITIONAL = -1 };
 /*
  * Say what else a condition is: context, mask, pooled row, sizes, extra channels, control picture and scale of networks
  * that take them. Members of inputs are those of one image (samples is 1), copied; those left NULL (a scale: 0) keep
- * their value, and guidance must be NULL. A context has DQG_RUN_CONTEXT_TOKENS rows. A new run has contexts, pooled rows
- * and extra channels of zeros, sizes of a picture as large as its own, not cropped, and no control picture: as with a
- * control_scale of 0. A picture counts for the condition that it is given to; give it to the unconditional as well. What
- * is given here is part of the run's saved state. An evaluation under way starts again.
+ * their value, and guidance must be NULL. A context has DQG_RUN_CONTEXT_TOKENS rows. A new run has contexts, pooled
+ * rows and extra channels of zeros, sizes of a picture as large as its own, not cropped, and no control picture. Such a
+ * picture counts for the condition that it is given to: give it to the unconditional as well. What is given here is
+ * part of the run's saved state. An evaluation under way starts again.
  *   image  0..count-1, or -1 for all images
  *   index  0..DQG_RUN_CONDITIONS - 1, or DQG_UNCONDITIONAL
  * Errors: DQG_ERROR_ARGUMENT (also for what the network does not take), DQG_ERROR_RANGE, DQG_ERROR_STATE (a run without

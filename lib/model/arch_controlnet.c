@@ -17,6 +17,9 @@ enum { MOST_HINTS = 32 /* convolutions of the picture */, TOKENS = 77, SIDE = 64
 
 static const char folder[] = "controlnet";
 
+/* A tensor of networks for several kinds of pictures at once, which have more parts. */
+static const char union_mark[] = "task_embedding";
+
 extern const struct dqg_family dqg_family_controlnet;
 
 static const struct dqg_weight *find(const struct dqg_model *model, const char *format, size_t number) {
@@ -160,6 +163,11 @@ static dqg_status configure(struct dqg_context *context, struct dqg_model *model
                         "this looks like a control network, but input_blocks.0.0, middle_block_out.0, time_embed.0 or "
                         "input_hint_block is missing or has an impossible shape");
     }
+    if (dqg_model_find(model, union_mark) != NULL) {
+        return dqg_fail(context, DQG_ERROR_UNSUPPORTED,
+                        "this control network is for several kinds of pictures at once (%s), which is not supported",
+                        union_mark);
+    }
     hyper->hidden = in->size.rows;
     hyper->patch = 1;
     hyper->channels = (size_t)in->shape[1];
@@ -199,8 +207,8 @@ dqg_status dqg_model_join_control(struct dqg_context *context, struct dqg_model 
         return dqg_fail(context, DQG_ERROR_ARGUMENT,
                         "the control network is for another U-Net: it takes %zu channels, context rows of %zu columns "
                         "and pooled rows of %zu; this one %zu, %zu and %zu",
-                        other->channels, other->context_width, other->pooled_width,
-                        own->channels + own->extra_channels, own->context_width, own->pooled_width);
+                        other->channels, other->context_width, other->pooled_width, own->channels + own->extra_channels,
+                        own->context_width, own->pooled_width);
     }
     model->hyper.control_channels = other->control_channels;
     model->hyper.control_times = other->control_times;
@@ -247,8 +255,7 @@ static bool read_number(const char *text, int64_t *number, const char **rest) {
 }
 
 /* Convolutions of the picture: diffusers numbers all but the first and the last. */
-static bool rename_hint(const struct dqg_source *source, const char *prefix, const char *name,
-                        struct dqg_rename *to) {
+static bool rename_hint(const struct dqg_source *source, const char *prefix, const char *name, struct dqg_rename *to) {
     static const char in[] = "conv_in.", out[] = "conv_out.", block[] = "blocks.";
     const char *rest = strchr(name, '.');
     int64_t number = -1;
@@ -274,7 +281,7 @@ static bool rename_tensor(const struct dqg_source *source, const char *prefix, c
                           struct dqg_rename *to) {
     static const char hint[] = "controlnet_cond_embedding.", down[] = "controlnet_down_blocks.",
                       middle[] = "controlnet_mid_block.";
-    static const char *const kept[] = {"input_hint_block.", "zero_convs.", "middle_block_out."};
+    static const char *const kept[] = {"input_hint_block.", "zero_convs.", "middle_block_out.", union_mark};
     int64_t number;
     for (size_t i = 0; i < DQG_COUNT_OF(kept); i++) {
         if (strncmp(name, kept[i], strlen(kept[i])) == 0) {

@@ -106,7 +106,8 @@ dqg_status dqg_model_need_denoiser(struct dqg_context *context, const struct dqg
     if (strcmp(model->family->role, "denoiser") != 0) {
         return dqg_fail(context, DQG_ERROR_UNSUPPORTED,
                         "a %s model cannot be sampled, it is no denoiser: text encoders are run by "
-                        "dqg_model_encode_tokens(), autoencoders by dqg_model_decode() and dqg_model_encode()",
+                        "dqg_model_encode_tokens(), autoencoders by dqg_model_decode() and dqg_model_encode(), control "
+                        "networks belong to a U-Net, see dqg_model_attach_control()",
                         model->family->name);
     }
     return DQG_OK;

@@ -23,6 +23,7 @@ static size_t control_floats(const struct dqg_given *given, const struct dqg_hyp
 
 bool dqg_given_lay_out(struct dqg_given *given, const struct dqg_hyper *hyper, size_t *used, char *base) {
     size_t samples = given->samples, rows, extra, guided = hyper->guided ? samples : 0, first = *used;
+    size_t control = control_floats(given, hyper);
     bool fits = dqg_mul_size(samples, hyper->context_width > 0 ? given->tokens : 0, &rows) &&
                 dqg_mul_size(samples, given->height * given->width * hyper->extra_channels, &extra) &&
                 dqg_carve(used, base, samples, sizeof *given->labels, (void **)&given->labels) &&
@@ -30,7 +31,7 @@ bool dqg_given_lay_out(struct dqg_given *given, const struct dqg_hyper *hyper, s
                 dqg_carve(used, base, hyper->masked ? rows : 0, sizeof *given->mask, (void **)&given->mask) &&
                 dqg_carve(used, base, samples, hyper->pooled_width * sizeof *given->pooled, (void **)&given->pooled) &&
                 dqg_carve(used, base, extra, sizeof *given->extra, (void **)&given->extra) &&
-                dqg_carve(used, base, samples, control_floats(given, hyper) * sizeof(float), (void **)&given->control) &&
+                dqg_carve(used, base, samples, control * sizeof *given->control, (void **)&given->control) &&
                 dqg_carve(used, base, hyper->control_channels > 0 ? samples : 0, sizeof *given->control_scales,
                           (void **)&given->control_scales) &&
                 dqg_carve(used, base, guided, sizeof *given->guidance, (void **)&given->guidance) &&

@@ -35,7 +35,8 @@ struct dqg_hyper {
     size_t pooled_width;   /* of the pooled row */
     size_t size_count;     /* numbers that say sizes */
     size_t extra_channels; /* of x, behind the latent's */
-    size_t control_channels, control_times; /* of the picture that its control network sees: its sides to the latent's */
+    size_t control_channels; /* of the picture that its control network sees */
+    size_t control_times;    /* sides of that to the latent's */
     bool masked;           /* the context has a mask */
     bool guided;           /* the guidance scale is an input */
     bool shift_by_size;    /* a flow whose shift follows the number of tokens */

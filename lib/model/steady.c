@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * What of a network depends on its prompt alone - the context and its mask, pooled rows, sizes, the control picture -
- * is the same in every step: keys and values of cross-attention above all. These operators go to the front, and what the others read of them
- * keeps a place of its own, so that an evaluation can begin behind them. Called by plan.c.
+ * is the same in every step: keys and values of cross-attention above all. These operators go to the front, and what
+ * the others read of them keeps a place of its own, so that an evaluation can begin behind them. Called by plan.c.
  */
 #include "model/graph.h"
 

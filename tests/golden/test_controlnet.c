@@ -9,6 +9,7 @@
 #include <stdlib.h>
 
 #include "context_check.h"
+#include "failing_alloc.h"
 #include "model/model.h"
 #include "named_weights.h"
 #include "npy.h"
@@ -232,7 +233,8 @@ static void test_one_file(void **state) {
     check_flag(model);
     double error = check(model, &arrays, 1);
     printf("sd1   4x6 at 4 bits: relative error %.3f\n", error);
-    assert_true(error < 0.25); /* a cosine of 0.97; random weights of a tenth of the real widths are harder than trained */
+    assert_true(error <
+                0.25); /* a cosine of 0.97; random weights of a tenth of the real widths are harder than trained */
     dqg_model_release(model);
     free_arrays(&arrays);
     tiny_dir_remove(directory);
@@ -283,8 +285,8 @@ static void test_run(void **state) {
     struct arrays arrays = read_arrays(&sd1, 0);
     dqg_model *joined = load_joined(&sd1, 0), *unet = load("unet", "sd1", NULL, 0);
     (void)state;
-    dqg_run *runs[] = {make_run(unet, &arrays, 3, ""), make_run(joined, &arrays, 3, ""), make_run(joined, &arrays, 3, ""),
-                       make_run(joined, &arrays, 3, "")};
+    dqg_run *runs[] = {make_run(unet, &arrays, 3, ""), make_run(joined, &arrays, 3, ""),
+                       make_run(joined, &arrays, 3, ""), make_run(joined, &arrays, 3, "")};
     steps(runs[0], 2, plain);
     steps(runs[1], 2, without);
     assert_memory_equal(plain, without, sizeof plain);
@@ -304,6 +306,28 @@ static void test_run(void **state) {
     free_arrays(&arrays);
     dqg_model_release(joined);
     dqg_model_release(unet);
+}
+
+static int32_t count_operators(const dqg_model *model, bool control, const struct dqg_perturbation *perturbation) {
+    const struct dqg_graph_config config = {
+        .samples = 1, .height = 8, .width = 8, .control = control, .perturbation = perturbation};
+    struct dqg_graph graph;
+    assert_ok(dqg_model_graph(context, model, &config, &graph));
+    int32_t count = graph.node_count;
+    dqg_graph_free(&graph);
+    return count;
+}
+
+/* Blocks that are left out are the U-Net's alone. */
+static void test_skipped_block(void **state) {
+    static const int64_t blocks[] = {1};
+    const struct dqg_perturbation skip = {DQG_PERTURB_SKIP, blocks, 1};
+    (void)state;
+    dqg_model *joined = load_joined(&sd1, 0);
+    int32_t plain = count_operators(joined, false, NULL), skipped = count_operators(joined, false, &skip);
+    assert_true(skipped < plain);
+    assert_int_equal(count_operators(joined, true, NULL) - plain, count_operators(joined, true, &skip) - skipped);
+    dqg_model_release(joined);
 }
 
 /* Blocks that are perturbed or left out are the U-Net's, and a cache of its inner part may hold the network's, too. */
@@ -415,7 +439,69 @@ static void test_full(void **state) {
     check_full("tests/golden/controlnet/full_sdxl.txt", 1251014160, 9);
 }
 
+/* ---- memory ---- */
+
+/* The n-th request of attaching and evaluating fails, n up from 1: an error, nothing lost. */
+static void test_failing(void **state) {
+    struct failing_alloc memory;
+    dqg_allocator allocator;
+    dqg_context *usual = context;
+    struct arrays arrays = read_arrays(&sd1, 1);
+    double timesteps[2] = {981, 17.5};
+    float *out = malloc((size_t)arrays.out.count * sizeof *out);
+    dqg_tensor_view x = view_of(&arrays.x, arrays.x.data), to = view_of(&arrays.out, out);
+    dqg_tensor_view rows = view_of(&arrays.c, arrays.c.data), picture = view_f32(arrays.picture, 2, 3, 40, 24);
+    dqg_inputs inputs;
+    (void)state;
+    failing_alloc_init(&memory, &allocator);
+    assert_ok(dqg_context_create(&allocator, &context));
+    dqg_model *unet = load("unet", "sd1", NULL, 0), *control = load("controlnet", "sd1", "control.", 0), *joined;
+    DQG_INIT(&inputs);
+    inputs.context = &rows;
+    inputs.control = &picture;
+    dqg_status status = DQG_ERROR_MEMORY;
+    for (int64_t n = 1; status == DQG_ERROR_MEMORY; n++) {
+        memory.fail_at = n;
+        status = dqg_model_attach_control(context, unet, control, &joined);
+        assert_true((status == DQG_OK) == (joined != NULL));
+        if (status == DQG_OK) {
+            status = dqg_model_denoise(context, joined, &x, timesteps, &inputs, NULL, NULL, &to);
+        }
+        memory.fail_at = 0;
+        dqg_model_release(joined);
+    }
+    assert_ok(status);
+    assert_true(relative(out, arrays.out.data, arrays.out.count) < limit);
+    dqg_model_release(unet);
+    dqg_model_release(control);
+    dqg_context_destroy(context);
+    assert_int_equal(failing_alloc_errors(&memory), 0);
+    context = usual;
+    free(out);
+    free_arrays(&arrays);
+}
+
 /* ---- what does not fit ---- */
+
+/* Of networks for several kinds of pictures: one tensor that others lack. */
+static void test_union(void **state) {
+    char directory[128], list[192];
+    size_t bytes;
+    dqg_model *model;
+    (void)state;
+    assert_int_equal(tiny_dir_make(directory, sizeof directory), 0);
+    FILE *to = fopen(tiny_path(list, sizeof list, directory, "union.txt"), "w");
+    assert_non_null(to);
+    copy_lines(to, "tests/golden/controlnet/sd1.txt", "control.", "");
+    fprintf(to, "control.task_embedding task_embedding 6 40\n");
+    fclose(to);
+    unsigned char *data = named_file_make(&(struct named_file){.list = list, .second = 1}, &bytes);
+    assert_non_null(data);
+    assert_fails(context, dqg_model_load_memory(context, data, bytes, NULL, &model), DQG_ERROR_UNSUPPORTED);
+    assert_non_null(strstr(dqg_context_error(context), "several kinds"));
+    free(data);
+    tiny_dir_remove(directory);
+}
 
 static void test_messages(void **state) {
     float some[4 * 4 * 6] = {0}, rows[7 * 40] = {0};
@@ -455,9 +541,10 @@ static void test_messages(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_sd1), cmocka_unit_test(test_sdxl),        cmocka_unit_test(test_one_file),
-        cmocka_unit_test(test_run), cmocka_unit_test(test_run_options), cmocka_unit_test(test_full),
-        cmocka_unit_test(test_messages),
+        cmocka_unit_test(test_sd1),           cmocka_unit_test(test_sdxl),        cmocka_unit_test(test_one_file),
+        cmocka_unit_test(test_run),           cmocka_unit_test(test_run_options), cmocka_unit_test(test_full),
+        cmocka_unit_test(test_skipped_block), cmocka_unit_test(test_failing),     cmocka_unit_test(test_messages),
+        cmocka_unit_test(test_union),
     };
     return cmocka_run_group_tests(tests, context_setup, context_teardown);
 }
