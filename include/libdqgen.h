@@ -618,7 +618,8 @@ DQG_API void dqg_model_release(dqg_model *model);
  *   pooled_columns  of the pooled row it takes; or 0
  *   sizes           numbers that say sizes; or 0
  *   extra_channels  of x, behind the latent's
- *   flags           DQG_MODEL_GUIDED: takes the guidance scale as an input. DQG_MODEL_MASKED: a mask of its context
+ *   flags           DQG_MODEL_GUIDED: takes the guidance scale as an input. DQG_MODEL_MASKED: a mask of its context.
+ *                   DQG_MODEL_CONTROLLED: a picture, for its control network
  */
 typedef struct dqg_model_info {
     uint32_t struct_size;
@@ -643,7 +644,7 @@ typedef struct dqg_model_info {
 } dqg_model_info;
 
 /* Flags of dqg_model_info. */
-enum { DQG_MODEL_GUIDED = 1, DQG_MODEL_MASKED = 2 };
+enum { DQG_MODEL_GUIDED = 1, DQG_MODEL_MASKED = 2, DQG_MODEL_CONTROLLED = 4 };
 
 /* Fill info; its struct_size must be set. Errors: DQG_ERROR_ARGUMENT. Any thread. */
 DQG_API dqg_status dqg_model_get_info(const dqg_model *model, dqg_model_info *info);
@@ -715,6 +716,9 @@ DQG_API dqg_status dqg_model_evaluate(dqg_context *context, const dqg_model *mod
  *   pooled    (samples, pooled columns): of a text encoder
  *   extra     (samples, extra channels, height, width), seen behind the latent's channels. Inpainting: mask, latent of
  *             the masked picture; instruct-pix2pix: latent of the picture; depth: the depth map
+ *   control   (samples, 3, 8 height, 8 width), values 0..1: the picture that a control network follows, of models that
+ *             have one (DQG_MODEL_CONTROLLED). NULL: without it
+ *   control_scale  what the control network adds is multiplied by this; 0: by 1
  *
  * Since 0.1.
  */
@@ -728,6 +732,8 @@ typedef struct dqg_inputs {
     const dqg_tensor_view *mask;
     const dqg_tensor_view *pooled;
     const dqg_tensor_view *extra;
+    const dqg_tensor_view *control;
+    double control_scale;
 } dqg_inputs;
 
 /*
@@ -738,6 +744,19 @@ typedef struct dqg_inputs {
 DQG_API dqg_status dqg_model_denoise(dqg_context *context, const dqg_model *model, const dqg_tensor_view *x,
                                      const double *timesteps, const dqg_inputs *inputs, dqg_tap_fn tap, void *user,
                                      const dqg_tensor_view *output);
+
+/*
+ * A model with a control network (ControlNet, Zhang et al. 2023, arXiv 2302.05543): a handle of its own that borrows
+ * all of model and keeps both alive. Everything that takes a model takes it; dqg_inputs has the picture. Files that
+ * hold both networks need no such call.
+ *   model    a U-Net of Stable Diffusion, other networks of its file included; its own control network is left out
+ *   control  loaded from a file of its own
+ *   joined   receives the handle with one reference; dqg_model_release() gives it up
+ * Errors: DQG_ERROR_ARGUMENT (not a control network, or of another kind of U-Net), DQG_ERROR_FORMAT (shapes that do not
+ * fit the U-Net's), DQG_ERROR_UNSUPPORTED (no U-Net), DQG_ERROR_MEMORY. Since 0.1.
+ */
+DQG_API dqg_status dqg_model_attach_control(dqg_context *context, dqg_model *model, dqg_model *control,
+                                            dqg_model **joined);
 
 /*
  * A text encoder: a CLIP or T5 network, in a file of its own or beside others.
@@ -1594,11 +1613,12 @@ DQG_API dqg_status dqg_run_set_condition(dqg_run *run, int32_t image, int32_t in
 enum { DQG_UNCONDITIONAL = -1 };
 
 /*
- * Say what else a condition is: context, mask, pooled row, sizes, extra channels of networks that take them. Members of
- * inputs are those of one image (samples is 1), copied; those left NULL keep their value, and guidance must be NULL.
- * A context has DQG_RUN_CONTEXT_TOKENS rows. A new run has contexts, pooled rows and extra channels of zeros, and sizes
- * of a picture as large as its own, not cropped. What is given here is part of the run's saved state. An evaluation
- * under way starts again.
+ * Say what else a condition is: context, mask, pooled row, sizes, extra channels, control picture and scale of networks
+ * that take them. Members of inputs are those of one image (samples is 1), copied; those left NULL (a scale: 0) keep
+ * their value, and guidance must be NULL. A context has DQG_RUN_CONTEXT_TOKENS rows. A new run has contexts, pooled
+ * rows and extra channels of zeros, sizes of a picture as large as its own, not cropped, and no control picture. Such a
+ * picture counts for the condition that it is given to: give it to the unconditional as well. What is given here is
+ * part of the run's saved state. An evaluation under way starts again.
  *   image  0..count-1, or -1 for all images
  *   index  0..DQG_RUN_CONDITIONS - 1, or DQG_UNCONDITIONAL
  * Errors: DQG_ERROR_ARGUMENT (also for what the network does not take), DQG_ERROR_RANGE, DQG_ERROR_STATE (a run without

@@ -104,8 +104,11 @@ dqg_status dqg_model_denoise(dqg_context *context, const dqg_model *model, const
     struct evaluation e = {
         .context = context, .given.samples = form.samples, .given.height = form.height, .given.width = form.width};
     e.given.tokens = inputs->context != NULL ? (size_t)inputs->context->shape[1] : 0;
-    struct dqg_graph_config config = {
-        .samples = form.samples, .height = form.height, .width = form.width, .context_tokens = e.given.tokens};
+    struct dqg_graph_config config = {.samples = form.samples,
+                                      .height = form.height,
+                                      .width = form.width,
+                                      .context_tokens = e.given.tokens,
+                                      .control = inputs->control != NULL};
     struct dqg_held held;
     DQG_TRY(dqg_model_hold(context, model, &held));
     dqg_status status = dqg_model_graph(context, held.network, &config, &e.graph);

@@ -90,6 +90,21 @@ void dqg_model_release(dqg_model *model) {
     dqg_model_release_(model);
 }
 
+dqg_status dqg_model_attach_control(dqg_context *context, dqg_model *model, dqg_model *control, dqg_model **joined) {
+    if (joined != NULL) {
+        *joined = NULL;
+    }
+    if (context == NULL) {
+        return DQG_ERROR_ARGUMENT;
+    }
+    dqg_error_clear(context);
+    DQG_TRY(dqg_need(context, model, "model"));
+    DQG_TRY(dqg_need(context, control, "control"));
+    DQG_TRY(dqg_need(context, joined, "joined"));
+    DQG_TRY(dqg_model_need_denoiser(context, model));
+    return dqg_model_attach_control_(context, model, control, joined);
+}
+
 /* ---- what it is ---- */
 
 dqg_status dqg_model_get_info(const dqg_model *model, dqg_model_info *info) {
@@ -110,7 +125,8 @@ dqg_status dqg_model_get_info(const dqg_model *model, dqg_model_info *info) {
         .weight_bytes = model->weight_bytes,
         .family = model->family->name,
         .reduction = autoencoder != NULL ? (int32_t)autoencoder->hyper.reduction : 0,
-        .flags = (hyper->guided ? DQG_MODEL_GUIDED : 0u) | (hyper->masked ? DQG_MODEL_MASKED : 0u),
+        .flags = (hyper->guided ? DQG_MODEL_GUIDED : 0u) | (hyper->masked ? DQG_MODEL_MASKED : 0u) |
+                 (hyper->control_channels > 0 ? DQG_MODEL_CONTROLLED : 0u),
         .context_columns = (int32_t)hyper->context_width,
         .context_tokens = (int32_t)hyper->context_tokens,
         .pooled_columns = (int32_t)hyper->pooled_width,

@@ -49,6 +49,10 @@ static dqg_status borrow(struct dqg_context *context, const struct dqg_model *le
     made->arena = (struct dqg_arena){0};
     made->part_count = 0;
     made->adapted = adapted;
+    made->lender = NULL;
+    if (made->control != NULL) {
+        dqg_model_retain_(made->control);
+    }
     adapted->lender = lender;
     *network = made;
     return DQG_OK;
@@ -238,6 +242,13 @@ dqg_status dqg_model_adapt_(struct dqg_context *context, struct dqg_model *model
                             size_t count, struct dqg_model **adapted) {
     struct dqg_model *made = NULL;
     dqg_status status = borrow_all(context, dqg_adapted_root(model), &made);
+    if (status >= 0 && made->control != model->control) { /* attached to the adapted one */
+        dqg_model_release_(made->control);
+        made->control = model->control;
+        dqg_model_retain_(made->control);
+        made->hyper.control_channels = model->hyper.control_channels;
+        made->hyper.control_times = model->hyper.control_times;
+    }
     if (status >= 0) {
         status = fill(context, uses, count, made);
     }

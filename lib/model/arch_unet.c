@@ -4,12 +4,12 @@
  * ResBlocks and transformers; also those that see a picture beside the latent: inpainting, instruct-pix2pix, depth.
  * Names are those of the authors' code without "model.diffusion_model."; what it is made of is in unet_parts.c.
  */
+#include "model/control.h"
 #include "model/settings.h"
-#include "model/unet_parts.h"
 
 static const float norm_epsilon = 1e-5f;
 
-enum { GROUPS = 32, SIDE = 64, LARGE_SIDE = 128 /* of SDXL's latent */, SIZE_COLUMNS = 256, TOKENS = 77 };
+enum { GROUPS = 32, SIDE = 64, LARGE_SIDE = 128 /* of SDXL's latent */, TOKENS = 77 };
 
 static const char folder[] = "unet";
 
@@ -25,35 +25,28 @@ static bool detect(const struct dqg_source *source) {
 
 /* ---- graph ---- */
 
-/* Pooled row and sizes through label_emb, or DQG_NO_VALUE. */
-static int32_t build_label(struct dqg_unet *unet) {
-    const struct dqg_hyper *hyper = &unet->picture.model->hyper;
-    struct dqg_graph *graph = unet->picture.graph;
-    size_t width = dqg_unet_measure(unet->picture.model).label;
-    if (width == 0 && dqg_model_find(unet->picture.model, "label_emb.0.2.weight") == NULL) {
-        return DQG_NO_VALUE;
-    }
-    int32_t y = dqg_graph_input(graph, "pooled", DQG_INPUT_POOLED, hyper->pooled_width);
-    if (hyper->size_count > 0) {
-        size_t columns = (width - hyper->pooled_width) / hyper->size_count;
-        int32_t sizes = dqg_graph_numbers(graph, "sizes", DQG_INPUT_SIZES, hyper->size_count, 1, columns);
-        y = dqg_graph_concat(graph, "label_emb.concat", y, sizes);
-    }
-    y = dqg_picture_linear(&unet->picture, "label_emb.0.0", y, true);
-    y = dqg_graph_activate(graph, "label_emb.act", y, DQG_ACT_SILU);
-    return dqg_picture_linear(&unet->picture, "label_emb.0.2", y, true);
-}
-
 static dqg_status build(const struct dqg_model *model, struct dqg_graph *graph) {
     struct dqg_unet unet;
-    DQG_TRY(dqg_unet_init(&unet, model, graph, folder, 32));
+    struct dqg_control control;
+    /* A layer of 20 tensors is the smallest that makes as many operators. */
+    size_t tensors = model->weight_count + (graph->control != NULL ? graph->control->weight_count : 0);
+    int32_t context = DQG_NO_VALUE;
+    DQG_TRY(dqg_graph_init(graph->context, graph, (int32_t)(2 * tensors) + 64));
+    DQG_TRY(dqg_unet_init(&unet, model, graph, folder));
     if (model->hyper.context_width > 0) {
-        int32_t context = dqg_graph_input(graph, "context", DQG_INPUT_CONTEXT, model->hyper.context_width);
+        context = dqg_graph_input(graph, "context", DQG_INPUT_CONTEXT, model->hyper.context_width);
         dqg_unet_constants(&unet, context);
     }
-    dqg_unet_time(&unet, build_label(&unet));
+    if (graph->control != NULL) {
+        unet.control = &control;
+        DQG_TRY(dqg_control_init(&control, graph->control, graph, context));
+    }
+    dqg_unet_time(&unet, dqg_unet_label(&unet));
     int32_t x = dqg_graph_patchify(graph, "latent", NULL);
-    x = dqg_unet_down(&unet, x, DQG_NO_VALUE);
+    if (unet.control != NULL) {
+        dqg_control_start(&control, x);
+    }
+    x = dqg_unet_down(&unet, x);
     x = dqg_unet_middle(&unet, x);
     x = dqg_unet_up(&unet, x);
     x = dqg_picture_norm(&unet.picture, "out.0", x, GROUPS, norm_epsilon, DQG_ACT_SILU);
@@ -83,23 +76,6 @@ static const char *const schedulers[][2][8][2] = {
 static const char *const (*find_scheduler(const struct dqg_model *model, bool large))[2] {
     bool v = dqg_model_setting_is(model, "scheduler/scheduler_config.json", "prediction_type", "v_prediction");
     return schedulers[large][v];
-}
-
-/*
- * How many columns of label_emb's input are the pooled row; the rest are sizes. The refiner's text encoder gives
- * context and pooled row alike, and it takes five sizes; SDXL six. Variations of pictures (unCLIP) take a pooled row
- * alone.
- */
-static void find_sizes(struct dqg_model *model, size_t width) {
-    struct dqg_hyper *hyper = &model->hyper;
-    size_t columns;
-    if (dqg_model_settings(model, folder, "addition_time_embed_dim", &columns, 1) == 0 || columns == 0 ||
-        columns % 2 != 0) {
-        columns = SIZE_COLUMNS;
-    }
-    bool images = width == 2 * hyper->context_width || width <= 6 * columns;
-    hyper->size_count = width == hyper->context_width + 5 * columns ? 5 : images ? 0 : 6;
-    hyper->pooled_width = width - hyper->size_count * columns;
 }
 
 /* Inputs that some U-Nets have and these do not: left out, they would give wrong pictures. */
@@ -141,7 +117,7 @@ static dqg_status configure(struct dqg_context *context, struct dqg_model *model
     hyper->middle = sizes.middle;
     hyper->context_width = sizes.context;
     hyper->context_tokens = sizes.context > 0 ? TOKENS : 0;
-    find_sizes(model, sizes.label);
+    dqg_unet_find_sizes(model, folder);
     size_t side;
     if (dqg_model_settings(model, folder, "sample_size", &side, 1) == 0 || side == 0 || side > 1 << 12) {
         side = hyper->size_count > 0 ? LARGE_SIDE : SIDE;
@@ -174,6 +150,7 @@ static const char *const rules[][2] = {
 const struct dqg_family dqg_family_unet = {
     .name = "unet",
     .role = "denoiser",
+    .controlled = true,
     .marker = marker,
     .detect = detect,
     .rename_in = dqg_unet_rename,

@@ -317,7 +317,14 @@ static void run_node(const struct dqg_exec *exec, const struct dqg_node *node, c
         break;
     case DQG_NODE_PATCHIFY:
         patches.pixel_padded = node->pixel_padded;
-        dqg_op_patchify(&exec->ops, dqg_exec_floats(exec, node->out), io->x, &patches);
+        if (node->image != NULL) {
+            patches.channels = node->image->channels;
+            patches.height = node->image->height;
+            patches.width = node->image->width;
+            patches.patch = 1;
+        }
+        dqg_op_patchify(&exec->ops, dqg_exec_floats(exec, node->out), node->image != NULL ? io->control : io->x,
+                        &patches);
         break;
     case DQG_NODE_UNPATCHIFY:
         patches.channels = graph->out_channels;

@@ -18,6 +18,8 @@ struct dqg_exec_io {
     const float *pooled;     /* (samples, its width) */
     const double *guidance;  /* (samples) */
     const double *sizes;     /* (samples, numbers of each) */
+    const float *control;    /* (samples, channels, height, width) of the control picture */
+    const double *control_scales; /* (samples) */
     const int32_t *tokens;   /* (samples, graph->tokens): rows of the table */
     const int32_t *picks;    /* (samples): a row of each sample */
     const int32_t *active;   /* (samples, active_tokens), ascending; of graphs with active_tokens */

@@ -5,6 +5,12 @@
 
 static void run_input(const struct dqg_exec *exec, const struct dqg_node *node, const struct dqg_exec_io *io) {
     const struct dqg_value *out = dqg_exec_value(exec, node->out);
+    for (size_t i = 0; node->input == DQG_INPUT_CONTROL_SCALE && i < exec->samples * out->columns; i++) {
+        dqg_exec_floats(exec, node->out)[i] = (float)io->control_scales[i / out->columns];
+    }
+    if (node->input == DQG_INPUT_CONTROL_SCALE) {
+        return;
+    }
     const float *x = node->input == DQG_INPUT_CONTEXT ? io->context
                      : node->input == DQG_INPUT_MASK  ? io->mask
                                                       : io->pooled;

@@ -108,7 +108,8 @@ dqg_status dqg_model_need_denoiser(struct dqg_context *context, const struct dqg
     if (strcmp(model->family->role, "denoiser") != 0) {
         return dqg_fail(context, DQG_ERROR_UNSUPPORTED,
                         "a %s model cannot be sampled, it is no denoiser: text encoders are run by "
-                        "dqg_model_encode_tokens(), autoencoders by dqg_model_decode() and dqg_model_encode()",
+                        "dqg_model_encode_tokens(), autoencoders by dqg_model_decode() and dqg_model_encode(), control "
+                        "networks belong to a U-Net, see dqg_model_attach_control()",
                         model->family->name);
     }
     return DQG_OK;
@@ -130,7 +131,12 @@ dqg_status dqg_model_graph(struct dqg_context *context, const struct dqg_model *
                                 .perturbation = config->perturbation,
                                 .additions = model->additions,
                                 .text = config->text,
-                                .stage = config->stage};
+                                .stage = config->stage,
+                                .control = config->control ? dqg_model_control(model) : NULL};
+    if (config->control && graph->control == NULL) {
+        return dqg_fail(context, DQG_ERROR_UNSUPPORTED,
+                        "this model has no control network: attach one with dqg_model_attach_control()");
+    }
     graph->context_tokens = config->context_tokens > 0 ? config->context_tokens : hyper->context_tokens;
     graph->height = config->height > 0 ? config->height : hyper->height;
     graph->width = config->width > 0 ? config->width : hyper->width;

@@ -116,8 +116,39 @@ static bool only_int8_readers(const struct dqg_graph *graph, int32_t value) {
     return any;
 }
 
-/* Rebuild the node list from a copy of it: without the folded nodes, with a quantization wherever a quantized product
- * reads floats. */
+/* Append a quantization of a value for a product, and return what it makes. */
+static int32_t append_quantization(struct dqg_graph *graph, int32_t x, const struct dqg_node *product) {
+    struct dqg_value value = graph->values[x];
+    struct dqg_node quantize = dqg_node_make(DQG_NODE_QUANTIZE, product->name, x);
+    value.int8 = true;
+    value.producer = graph->node_count;
+    quantize.out = graph->value_count;
+    if (product->kind == DQG_NODE_CONV) {
+        quantize.conv = product->conv;
+        quantize.weight = product->weight;
+        if (!dqg_conv_image_bytes(product->conv, product->weight, &value.image_bytes)) {
+            value.image_bytes = SIZE_MAX; /* refused by the plan */
+        }
+    }
+    graph->values[graph->value_count++] = value;
+    graph->nodes[graph->node_count++] = quantize;
+    return quantize.out;
+}
+
+/* Matrix products share the rows of a value. They are made as soon as it is there, so that a part of the network that
+ * is left out does not hold rows that others read. */
+static void share_rows(struct dqg_graph *graph, struct dqg_node *readers, int32_t count, int32_t value) {
+    int32_t rows = DQG_NO_VALUE;
+    for (int32_t i = 0; i < count && !graph->values[value].int8; i++) {
+        if (wants_int8_rows(&readers[i]) && readers[i].x == value) {
+            rows = rows == DQG_NO_VALUE ? append_quantization(graph, value, &readers[i]) : rows;
+            readers[i].x = rows;
+        }
+    }
+}
+
+/* Rebuild the node list from a copy of it: without the folded nodes, with quantizations of what quantized products read
+ * of floats. */
 static void insert_quantizations(struct dqg_graph *graph, struct dqg_node *from, int32_t count) {
     graph->node_count = 0;
     for (int32_t i = 0; i < count; i++) {
@@ -125,31 +156,12 @@ static void insert_quantizations(struct dqg_graph *graph, struct dqg_node *from,
         if (node.kind == DQG_NODE_REMOVED) {
             continue;
         }
-        if (wants_int8(&node) && !graph->values[node.x].int8) {
-            struct dqg_value value = graph->values[node.x];
-            value.int8 = true;
-            value.producer = graph->node_count;
-            struct dqg_node quantize = dqg_node_make(DQG_NODE_QUANTIZE, node.name, node.x);
-            quantize.out = graph->value_count;
-            if (node.kind == DQG_NODE_CONV) {
-                quantize.conv = node.conv;
-                quantize.weight = node.weight;
-                if (!dqg_conv_image_bytes(node.conv, node.weight, &value.image_bytes)) {
-                    value.image_bytes = SIZE_MAX; /* refused by the plan */
-                }
-            }
-            /* Later readers of the same value share rows. */
-            for (int32_t j = i; j < count && node.kind == DQG_NODE_LINEAR; j++) {
-                if (wants_int8_rows(&from[j]) && from[j].x == quantize.x) {
-                    from[j].x = quantize.out;
-                }
-            }
-            node.x = quantize.out;
-            graph->values[graph->value_count++] = value;
-            graph->nodes[graph->node_count++] = quantize;
+        if (node.kind == DQG_NODE_CONV && wants_int8(&node)) {
+            node.x = append_quantization(graph, node.x, &node);
         }
         graph->values[node.out].producer = graph->node_count;
         graph->nodes[graph->node_count++] = node;
+        share_rows(graph, &from[i + 1], count - i - 1, node.out);
     }
 }
 

@@ -48,7 +48,9 @@ enum dqg_graph_input {
     DQG_INPUT_SIZES,     /* numbers, some for each sample */
     DQG_INPUT_CONTEXT,   /* rows, graph->context_tokens for each sample */
     DQG_INPUT_MASK,      /* one row for each sample: what is added to scores of its context */
-    DQG_INPUT_POOLED     /* one row for each sample */
+    DQG_INPUT_POOLED,    /* one row for each sample */
+    DQG_INPUT_CONTROL,      /* a picture for each sample, of its own size */
+    DQG_INPUT_CONTROL_SCALE /* numbers, one for each sample, in all columns of a row */
 };
 
 /* A result: rows x columns, floats, or int8 with a scale for each row, or the int8 image of a convolution's input. */
@@ -114,7 +116,7 @@ struct dqg_node {
     const struct dqg_conv_shape *conv; /* of a convolution, or of the quantization of its input */
     const float *table;                /* [rows of a sample][columns]: added to every sample */
     const struct dqg_heads *form;      /* of heads: norms and angles */
-    const struct dqg_resize *image;    /* of resizing and pooling: sizes */
+    const struct dqg_resize *image;    /* sizes: of resizing and pooling, of pixels of the control picture */
     const float *scores;               /* of an attention: [heads][queries][keys], added in every sample, or NULL */
     enum dqg_activation activation;
     float epsilon;
@@ -201,7 +203,10 @@ struct dqg_graph_config {
     bool keep_keys; /* self-attention can keep keys and values, for graphs of other active_tokens */
     struct dqg_text_form text;
     enum dqg_stage stage;
+    bool control; /* with the model's control network */
 };
+
+struct dqg_model;
 
 struct dqg_graph {
     struct dqg_context *context;
@@ -217,6 +222,7 @@ struct dqg_graph {
     size_t context_tokens; /* of a sample: rows of the context */
     size_t active_tokens;  /* of the image, that are computed; 0: all */
     bool keep_keys;
+    const struct dqg_model *control; /* network to be built along, or NULL */
     bool selects;        /* dqg_graph_active() was called */
     size_t kept_floats;  /* keys and values that self-attention keeps */
     size_t train_tokens; /* self-attention keeps the entropy it had with so many; 0: as it comes */
@@ -273,6 +279,8 @@ int32_t dqg_graph_tokens(struct dqg_graph *graph, const char *name, const struct
 /* x plus the row of the label; of no class: plus row classes, or x alone where the table has no such row. */
 int32_t dqg_graph_label(struct dqg_graph *graph, const char *name, int32_t x, const struct dqg_weight *table,
                         size_t classes);
+/* The control picture: rows of pixels. */
+int32_t dqg_graph_picture(struct dqg_graph *graph, const char *name, size_t channels, size_t height, size_t width);
 /* In the order of columns of weight, which is multiplied next; NULL: by channels, which for patches of one pixel makes
  * rows of channels, what convolutions read. */
 int32_t dqg_graph_patchify(struct dqg_graph *graph, const char *name, const struct dqg_weight *weight);

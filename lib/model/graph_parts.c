@@ -32,6 +32,14 @@ int32_t dqg_graph_input(struct dqg_graph *graph, const char *name, enum dqg_grap
                             columns);
 }
 
+int32_t dqg_graph_picture(struct dqg_graph *graph, const char *name, size_t channels, size_t height, size_t width) {
+    struct dqg_node node = dqg_node_make(DQG_NODE_PATCHIFY, name, DQG_NO_VALUE);
+    const struct dqg_resize sizes = {.channels = channels, .height = height, .width = width};
+    node.input = DQG_INPUT_CONTROL;
+    node.image = dqg_graph_keep(graph, &sizes, sizeof sizes);
+    return dqg_graph_append(graph, node, graph->samples * height * width, channels);
+}
+
 int32_t dqg_graph_tokens(struct dqg_graph *graph, const char *name, const struct dqg_weight *table) {
     struct dqg_node node = dqg_node_make(DQG_NODE_TOKENS, name, DQG_NO_VALUE);
     node.weight = table;

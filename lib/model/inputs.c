@@ -16,8 +16,14 @@ static const float hidden = -10000.0f;
 
 static const double most_number = 1e6; /* of sizes and guidance */
 
+/* Floats of a sample's picture for the control network. */
+static size_t control_floats(const struct dqg_given *given, const struct dqg_hyper *hyper) {
+    return hyper->control_channels * given->height * hyper->control_times * given->width * hyper->control_times;
+}
+
 bool dqg_given_lay_out(struct dqg_given *given, const struct dqg_hyper *hyper, size_t *used, char *base) {
     size_t samples = given->samples, rows, extra, guided = hyper->guided ? samples : 0, first = *used;
+    size_t control = control_floats(given, hyper);
     bool fits = dqg_mul_size(samples, hyper->context_width > 0 ? given->tokens : 0, &rows) &&
                 dqg_mul_size(samples, given->height * given->width * hyper->extra_channels, &extra) &&
                 dqg_carve(used, base, samples, sizeof *given->labels, (void **)&given->labels) &&
@@ -25,6 +31,9 @@ bool dqg_given_lay_out(struct dqg_given *given, const struct dqg_hyper *hyper, s
                 dqg_carve(used, base, hyper->masked ? rows : 0, sizeof *given->mask, (void **)&given->mask) &&
                 dqg_carve(used, base, samples, hyper->pooled_width * sizeof *given->pooled, (void **)&given->pooled) &&
                 dqg_carve(used, base, extra, sizeof *given->extra, (void **)&given->extra) &&
+                dqg_carve(used, base, samples, control * sizeof *given->control, (void **)&given->control) &&
+                dqg_carve(used, base, hyper->control_channels > 0 ? samples : 0, sizeof *given->control_scales,
+                          (void **)&given->control_scales) &&
                 dqg_carve(used, base, guided, sizeof *given->guidance, (void **)&given->guidance) &&
                 dqg_carve(used, base, samples, hyper->size_count * sizeof *given->sizes, (void **)&given->sizes);
     given->bytes = *used - first;
@@ -55,14 +64,14 @@ void dqg_given_set_sizes(struct dqg_given *given, const struct dqg_hyper *hyper,
     }
 }
 
-/* Planes of another size by the nearest pixel. */
-static void resample(const struct dqg_given *to, const struct dqg_given *from, size_t planes) {
-    for (size_t plane = 0; plane < planes; plane++) {
-        for (size_t i = 0; i < to->height * to->width; i++) {
-            size_t row = i / to->width * from->height / to->height, column = i % to->width * from->width / to->width;
-            to->extra[plane * to->height * to->width + i] =
-                from->extra[(plane * from->height + row) * from->width + column];
-        }
+/* Planes of another size by the nearest pixel; times as large as the latent. */
+static void resample(const struct dqg_given *to, const struct dqg_given *from, float *out, const float *in,
+                     size_t planes, size_t times) {
+    size_t height = to->height * times, width = to->width * times;
+    for (size_t i = 0; i < planes * height * width; i++) {
+        size_t row = i / width % height * from->height / to->height, column = i % width * from->width / to->width;
+        size_t plane = i / width / height;
+        out[i] = in[(plane * from->height * times + row) * from->width * times + column];
     }
 }
 
@@ -74,7 +83,10 @@ void dqg_given_copy(struct dqg_given *to, const struct dqg_given *from, const st
     memcpy(to->pooled, from->pooled, samples * hyper->pooled_width * sizeof *to->pooled);
     memcpy(to->guidance, from->guidance, (hyper->guided ? samples : 0) * sizeof *to->guidance);
     memcpy(to->sizes, from->sizes, samples * hyper->size_count * sizeof *to->sizes);
-    resample(to, from, samples * hyper->extra_channels);
+    memcpy(to->control_scales, from->control_scales,
+           (hyper->control_channels > 0 ? samples : 0) * sizeof *to->control_scales);
+    resample(to, from, to->extra, from->extra, samples * hyper->extra_channels, 1);
+    resample(to, from, to->control, from->control, samples * hyper->control_channels, hyper->control_times);
 }
 
 /* ---- checks ---- */
@@ -98,6 +110,15 @@ static dqg_status check_presence(struct dqg_context *context, const struct dqg_h
         {"guidance", inputs->guidance != NULL, hyper->guided},
         {"sizes", inputs->sizes != NULL, hyper->size_count > 0},
     };
+    bool control = inputs->control != NULL;
+    if ((control || inputs->control_scale != 0) && hyper->control_channels == 0) {
+        return dqg_fail(context, DQG_ERROR_ARGUMENT,
+                        "inputs->control%s: this model has no control network, see dqg_model_attach_control()",
+                        control ? "" : "_scale");
+    }
+    if (!control && whole && inputs->control_scale != 0) {
+        return dqg_fail(context, DQG_ERROR_ARGUMENT, "inputs->control_scale: there is no picture that it is for");
+    }
     for (size_t i = 0; i < DQG_COUNT_OF(members); i++) {
         if (members[i].given ? !members[i].taken : members[i].taken && whole) {
             return fail_presence(context, members[i].given, members[i].name);
@@ -150,6 +171,9 @@ dqg_status dqg_inputs_check(struct dqg_context *context, const struct dqg_hyper 
     const int64_t pooled[2] = {(int64_t)samples, (int64_t)hyper->pooled_width};
     const int64_t extra[4] = {(int64_t)samples, (int64_t)hyper->extra_channels, (int64_t)form->height,
                               (int64_t)form->width};
+    const int64_t control[4] = {(int64_t)samples, (int64_t)hyper->control_channels,
+                                (int64_t)(form->height * hyper->control_times),
+                                (int64_t)(form->width * hyper->control_times)};
     if (inputs->struct_size < sizeof *inputs || inputs->flags != 0) {
         return dqg_fail(context, DQG_ERROR_ARGUMENT, "inputs: not inputs (use DQG_INIT, then fill it in)");
     }
@@ -157,7 +181,11 @@ dqg_status dqg_inputs_check(struct dqg_context *context, const struct dqg_hyper 
     DQG_TRY(check_labels(context, hyper, inputs->labels, samples));
     DQG_TRY(check_numbers(context, "guidance", inputs->guidance, samples));
     DQG_TRY(check_numbers(context, "sizes", inputs->sizes, samples * hyper->size_count));
+    DQG_TRY(check_numbers(context, "control_scale", &inputs->control_scale, 1));
     DQG_TRY(check_context(context, hyper, inputs, samples, form->tokens));
+    if (inputs->control != NULL) {
+        DQG_TRY(dqg_view_check(context, inputs->control, "inputs->control", 4, control));
+    }
     if (inputs->pooled != NULL) {
         DQG_TRY(dqg_view_check(context, inputs->pooled, "inputs->pooled", 2, pooled));
     }
@@ -193,6 +221,12 @@ void dqg_given_read(struct dqg_given *given, const struct dqg_hyper *hyper, cons
     if (inputs->extra != NULL) {
         dqg_view_read(inputs->extra, given->extra + first * hyper->extra_channels * given->height * given->width);
     }
+    if (inputs->control != NULL) {
+        dqg_view_read(inputs->control, given->control + first * control_floats(given, hyper));
+    }
+    for (size_t i = first; i < first + samples && (inputs->control != NULL || inputs->control_scale != 0); i++) {
+        given->control_scales[i] = inputs->control_scale != 0 ? inputs->control_scale : 1;
+    }
     if (inputs->guidance != NULL) {
         memcpy(given->guidance + first, inputs->guidance, samples * sizeof *inputs->guidance);
     }
@@ -216,4 +250,6 @@ void dqg_given_io(const struct dqg_given *given, struct dqg_exec_io *io) {
     io->pooled = given->pooled;
     io->guidance = given->guidance;
     io->sizes = given->sizes;
+    io->control = given->control;
+    io->control_scales = given->control_scales;
 }

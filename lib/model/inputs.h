@@ -13,7 +13,9 @@ struct dqg_given {
     float *context, *mask; /* the mask as what is added to scores */
     float *pooled;
     float *extra;
+    float *control; /* pictures for its control network */
     double *guidance, *sizes;
+    double *control_scales; /* 0 where there is no picture */
 };
 
 /* Set every pointer into a block from base + *used on; base NULL only counts. False on overflow. */

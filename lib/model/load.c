@@ -376,6 +376,7 @@ static dqg_status open_components(struct dqg_context *context, struct dqg_checkp
         (*model)->parts[(*model)->part_count++] = part;
         DQG_TRY(open_tokenizer(context, &checkpoint->canonical, part));
     }
+    DQG_TRY(dqg_model_join_control(context, *model));
     return dqg_pipeline_describe(context, checkpoint, *model);
 }
 
@@ -431,6 +432,12 @@ dqg_status dqg_model_describe(struct dqg_context *context, struct dqg_checkpoint
 
 void dqg_model_free(struct dqg_model *model) {
     struct dqg_alloc alloc = model->alloc;
+    dqg_model_release_(model->control);
+    if (model->lender != NULL) {
+        dqg_model_release_(model->lender);
+        dqg_free(&alloc, model, sizeof *model);
+        return;
+    }
     for (size_t i = 0; i < model->part_count; i++) {
         dqg_model_free(model->parts[i]);
     }
@@ -494,6 +501,22 @@ static void take_additions(const struct dqg_model *model, struct dqg_model *own)
     own->token_name_count = model->token_name_count;
 }
 
+/* The control network too, read or shared. */
+static dqg_status take_control(struct dqg_context *context, const struct dqg_model *model, struct dqg_model *own) {
+    const struct dqg_model *control = dqg_model_control(model);
+    struct dqg_held held;
+    if (control == NULL) {
+        return DQG_OK;
+    }
+    DQG_TRY(dqg_model_hold(context, control, &held));
+    own->control = held.own;
+    if (own->control == NULL) { /* attached: of its own file */
+        own->control = model->control;
+        dqg_model_retain_(own->control);
+    }
+    return DQG_OK;
+}
+
 dqg_status dqg_model_hold(struct dqg_context *context, const struct dqg_model *model, struct dqg_held *held) {
     struct dqg_source source;
     *held = (struct dqg_held){.network = model};
@@ -507,11 +530,13 @@ dqg_status dqg_model_hold(struct dqg_context *context, const struct dqg_model *m
         status = dqg_fail(context, DQG_ERROR_STATE, "%s has changed since the model was loaded: load it again",
                           model->path);
     }
+    if (status >= 0) {
+        take_additions(model, held->own);
+        status = take_control(context, model, held->own);
+    }
     held->network = held->own;
     if (status < 0) {
         dqg_model_let_go(held);
-    } else {
-        take_additions(model, held->own);
     }
     return status;
 }

@@ -37,6 +37,8 @@ struct dqg_hyper {
     size_t pooled_width;   /* of the pooled row */
     size_t size_count;     /* numbers that say sizes */
     size_t extra_channels; /* of x, behind the latent's */
+    size_t control_channels; /* of the picture that its control network sees */
+    size_t control_times;    /* sides of that to the latent's */
     bool masked;           /* the context has a mask */
     bool guided;           /* the guidance scale is an input */
     bool shift_by_size;    /* a flow whose shift follows the number of tokens */
@@ -83,6 +85,8 @@ struct dqg_model {
     uint64_t reading_bytes;          /* while it is read, beside its weights */
     void *zeros;
     size_t zero_bytes;
+    struct dqg_model *lender;  /* of all but the handle, kept alive; NULL: everything is its own */
+    struct dqg_model *control; /* network that was attached, kept alive; or NULL */
 };
 
 /* What a tensor of a checkpoint is to a family. */
@@ -98,6 +102,7 @@ struct dqg_rename {
 struct dqg_family {
     const char *name;
     const char *role;   /* of such a network in a model of several: "denoiser", "vae", "clip", "t5" */
+    bool controlled;    /* builds a control network along */
     const char *marker; /* a tensor that every one has, in the family's own names; NULL: there is none */
     /* Do tensors with these names, the family's own, make one? */
     bool (*detect)(const struct dqg_source *source);
@@ -210,6 +215,16 @@ size_t dqg_model_metadata_size(const struct dqg_model *model, const char *key, s
 
 /* The autoencoder that a model is or holds, of several the large one, or NULL. */
 const struct dqg_model *dqg_model_autoencoder(const struct dqg_model *model);
+
+/* Its control network: the one that was attached, else the one of its file; or NULL. */
+const struct dqg_model *dqg_model_control(const struct dqg_model *model);
+
+/* Check that it fits, where there is one, and say in hyper what it takes. */
+dqg_status dqg_model_join_control(struct dqg_context *context, struct dqg_model *model);
+
+/* A model with a control network: a handle that borrows all of model and keeps both alive. */
+dqg_status dqg_model_attach_control_(struct dqg_context *context, struct dqg_model *model, struct dqg_model *control,
+                                     struct dqg_model **joined);
 
 /* Fails where the model is no denoiser, which takes a sample and a time. */
 dqg_status dqg_model_need_denoiser(struct dqg_context *context, const struct dqg_model *model);

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * What of a network depends on its prompt alone - the context and its mask, pooled rows, sizes - is the same in every
- * step: keys and values of cross-attention above all. These operators go to the front, and what the others read of them
- * keeps a place of its own, so that an evaluation can begin behind them. Called by plan.c.
+ * What of a network depends on its prompt alone - the context and its mask, pooled rows, sizes, the control picture -
+ * is the same in every step: keys and values of cross-attention above all. These operators go to the front, and what
+ * the others read of them keeps a place of its own, so that an evaluation can begin behind them. Called by plan.c.
  */
 #include "model/graph.h"
 
@@ -10,6 +10,7 @@
 static bool is_plain(const struct dqg_node *node) {
     switch (node->kind) {
     case DQG_NODE_LINEAR:
+    case DQG_NODE_CONV:
     case DQG_NODE_ACTIVATE:
     case DQG_NODE_NORM:
     case DQG_NODE_GLU:
@@ -30,7 +31,10 @@ static bool is_steady(const struct dqg_graph *graph, const struct dqg_node *node
     int32_t inputs[DQG_NODE_INPUTS];
     if (node->kind == DQG_NODE_INPUT || node->kind == DQG_NODE_TIMESTEP) {
         return node->input == DQG_INPUT_CONTEXT || node->input == DQG_INPUT_MASK || node->input == DQG_INPUT_POOLED ||
-               node->input == DQG_INPUT_SIZES;
+               node->input == DQG_INPUT_SIZES || node->input == DQG_INPUT_CONTROL_SCALE;
+    }
+    if (node->kind == DQG_NODE_PATCHIFY) {
+        return node->image != NULL; /* the control picture */
     }
     dqg_node_inputs(node, inputs);
     bool steady = is_plain(node);

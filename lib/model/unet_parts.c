@@ -9,11 +9,11 @@
  *
  * What stands in a numbered block is told by its tensors.
  */
-#include "model/unet_parts.h"
+#include "model/control.h"
 
 #include "model/settings.h"
 
-enum { GROUPS = 32, CONV_HEADS = 8, HEAD_WIDTH = 64, MODULES = 3 /* most of a block */ };
+enum { GROUPS = 32, CONV_HEADS = 8, HEAD_WIDTH = 64, SIZE_COLUMNS = 256, MODULES = 3 /* most of a block */ };
 
 static const float norm_epsilon = 1e-5f, transformer_epsilon = 1e-6f;
 
@@ -138,6 +138,16 @@ static int32_t build_layer(struct dqg_unet *unet, const char *prefix, int32_t x,
     return add(unet, prefix, "ff.add", x, y);
 }
 
+/* Is the next layer built? */
+static bool begin_layer(struct dqg_unet *unet) {
+    struct dqg_graph *graph = unet->picture.graph;
+    if (unet->aside) {
+        graph->perturbed = false;
+        return true;
+    }
+    return dqg_graph_begin_block(graph, unet->layer);
+}
+
 static int32_t build_transformer(struct dqg_unet *unet, const char *prefix, int32_t x) {
     char name[DQG_UNET_NAME], part[64];
     struct dqg_graph *graph = unet->picture.graph;
@@ -151,7 +161,7 @@ static int32_t build_transformer(struct dqg_unet *unet, const char *prefix, int3
             check_rest(unet, join(name, prefix, "transformer_blocks"), i, y);
             break;
         }
-        if (dqg_graph_begin_block(graph, unet->layer)) {
+        if (begin_layer(unet)) {
             y = build_layer(unet, name, y, heads, unet->keys + 2 * unet->layer);
         }
     }
@@ -180,7 +190,7 @@ static int32_t build_doubled(struct dqg_unet *unet, const char *prefix, int32_t 
 }
 
 /* All modules of a block, one after the other. */
-static int32_t build_block(struct dqg_unet *unet, const char *block, int32_t x) {
+int32_t dqg_unet_block(struct dqg_unet *unet, const char *block, int32_t x) {
     char name[DQG_UNET_NAME], conv[DQG_UNET_NAME];
     size_t i;
     for (i = 0; i < MODULES; i++) {
@@ -214,7 +224,7 @@ static bool is_block(const struct dqg_unet *unet, const char *block) {
 /* ---- the parts of a network ---- */
 
 dqg_status dqg_unet_init(struct dqg_unet *unet, const struct dqg_model *model, struct dqg_graph *graph,
-                         const char *folder, int32_t extra) {
+                         const char *folder) {
     *unet = (struct dqg_unet){.picture = {.model = model, .graph = graph}};
     /* diffusers' first name for the number of heads is the second one here. */
     size_t given = dqg_model_settings(model, folder, "num_attention_heads", unet->heads, DQG_UNET_LEVELS);
@@ -233,8 +243,6 @@ dqg_status dqg_unet_init(struct dqg_unet *unet, const struct dqg_model *model, s
     }
     unet->picture.height = graph->height;
     unet->picture.width = graph->width;
-    /* A layer of 20 tensors is the smallest that makes as many operators. */
-    DQG_TRY(dqg_graph_init(graph->context, graph, (int32_t)(2 * model->weight_count) + extra));
     size_t bytes = 2 * model->weight_count * sizeof *unet->keys;
     unet->keys = dqg_arena_alloc(&graph->context->alloc, &graph->arena, bytes);
     unet->times = unet->keys != NULL ? dqg_arena_alloc(&graph->context->alloc, &graph->arena, bytes) : NULL;
@@ -264,7 +272,7 @@ static void project_context(struct dqg_unet *unet, const char *module, int32_t c
         if (!has(unet, join(name, module, part), "to_k.weight")) {
             return;
         }
-        if (dqg_graph_begin_block(unet->picture.graph, unet->layer)) {
+        if (begin_layer(unet)) {
             unet->keys[2 * unet->layer] = linear(unet, name, "to_k", context, false);
             unet->keys[2 * unet->layer + 1] = linear(unet, name, "to_v", context, false);
         }
@@ -279,6 +287,24 @@ static void project_time(struct dqg_unet *unet, const char *module, int32_t time
     if (has(unet, module, "in_layers.0.weight")) {
         unet->times[unet->residual++] = linear(unet, module, "emb_layers.1", time, true);
     }
+}
+
+int32_t dqg_unet_label(struct dqg_unet *unet) {
+    const struct dqg_hyper *hyper = &unet->picture.model->hyper;
+    struct dqg_graph *graph = unet->picture.graph;
+    size_t width = dqg_unet_measure(unet->picture.model).label;
+    if (width == 0 && dqg_model_find(unet->picture.model, "label_emb.0.2.weight") == NULL) {
+        return DQG_NO_VALUE;
+    }
+    int32_t y = dqg_graph_input(graph, "pooled", DQG_INPUT_POOLED, hyper->pooled_width);
+    if (hyper->size_count > 0) {
+        size_t columns = (width - hyper->pooled_width) / hyper->size_count;
+        int32_t sizes = dqg_graph_numbers(graph, "sizes", DQG_INPUT_SIZES, hyper->size_count, 1, columns);
+        y = dqg_graph_concat(graph, "label_emb.concat", y, sizes);
+    }
+    y = dqg_picture_linear(&unet->picture, "label_emb.0.0", y, true);
+    y = dqg_graph_activate(graph, "label_emb.act", y, DQG_ACT_SILU);
+    return dqg_picture_linear(&unet->picture, "label_emb.0.2", y, true);
 }
 
 /* All projections here: as int8 rows the time is made once, outside of branches that may be left out. */
@@ -297,36 +323,28 @@ void dqg_unet_time(struct dqg_unet *unet, int32_t addend) {
 
 /* Onto the stack of skips, with the control network's part. */
 static void push(struct dqg_unet *unet, int32_t x) {
-    char name[32];
     if (unet->skip_count == DQG_UNET_SKIPS) {
         dqg_picture_fail(&unet->picture, "input_blocks", "weight", "has more blocks than are supported", x);
         return;
     }
-    if (unet->residuals != NULL) {
-        dqg_format(name, sizeof name, "control.%zu", unet->skip_count);
-        x = add(unet, name, "add", x, unet->residuals[unet->skip_count]);
+    if (unet->control != NULL) {
+        x = dqg_control_block(unet->control, unet->skip_count, x);
     }
     unet->skips[unet->skip_count++] = (struct dqg_unet_skip){x, unet->picture.height, unet->picture.width};
 }
 
-int32_t dqg_unet_down(struct dqg_unet *unet, int32_t x, int32_t hint) {
+int32_t dqg_unet_down(struct dqg_unet *unet, int32_t x) {
     char name[DQG_UNET_NAME];
     for (size_t i = 0; is_block(unet, number(name, "input_blocks", i)) && !unet->picture.graph->failed; i++) {
-        x = build_block(unet, name, x);
-        if (i == 0 && hint != DQG_NO_VALUE) {
-            x = add(unet, "hint", "add", x, hint);
-        }
+        x = dqg_unet_block(unet, name, x);
         push(unet, x);
     }
     return x;
 }
 
 int32_t dqg_unet_middle(struct dqg_unet *unet, int32_t x) {
-    x = build_block(unet, "middle_block", x);
-    if (unet->residuals != NULL && !unet->picture.graph->failed) {
-        x = add(unet, "control.middle", "add", x, unet->residuals[unet->skip_count]);
-    }
-    return x;
+    x = dqg_unet_block(unet, "middle_block", x);
+    return unet->control != NULL ? dqg_control_middle(unet->control, x) : x;
 }
 
 /* A branch for each skip connection: what lies below it changes less from step to step than what is above. */
@@ -343,13 +361,13 @@ int32_t dqg_unet_up(struct dqg_unet *unet, int32_t x) {
         }
         dqg_graph_branch(graph, skip.value, x);
         x = dqg_graph_concat(graph, dqg_picture_name(&unet->picture, name, "concat"), x, skip.value);
-        x = build_block(unet, name, x);
+        x = dqg_unet_block(unet, name, x);
     }
     return x;
 }
 
 struct dqg_unet_sizes dqg_unet_measure(const struct dqg_model *model) {
-    static const char ending[] = ".attn2.to_k.weight";
+    static const char ending[] = ".attn2.to_k.weight", halving[] = ".op.weight";
     struct dqg_unet_sizes sizes = {0};
     size_t before = 0, middle = 0;
     const struct dqg_weight *label = dqg_model_find(model, "label_emb.0.0.weight");
@@ -362,8 +380,30 @@ struct dqg_unet_sizes dqg_unet_measure(const struct dqg_model *model) {
             before += strncmp(weight->name, "input_blocks.", strlen("input_blocks.")) == 0;
             middle += strncmp(weight->name, "middle_block.", strlen("middle_block.")) == 0;
         }
+        sizes.halvings += length >= sizeof halving && strcmp(weight->name + length + 1 - sizeof halving, halving) == 0;
     }
     sizes.middle = before + middle / 2;
     sizes.label = label != NULL ? label->size.columns : 0;
     return sizes;
+}
+
+/*
+ * How many columns of label_emb's input are the pooled row; the rest are sizes. SDXL takes six; its refiner five, which
+ * is told by a text encoder that gives context and pooled row alike, or by its four levels. Variations of pictures
+ * (unCLIP) take a pooled row alone.
+ */
+void dqg_unet_find_sizes(struct dqg_model *model, const char *folder) {
+    struct dqg_hyper *hyper = &model->hyper;
+    const struct dqg_unet_sizes sizes = dqg_unet_measure(model);
+    size_t width = sizes.label, columns;
+    if (dqg_model_settings(model, folder, "addition_time_embed_dim", &columns, 1) == 0 || columns == 0 ||
+        columns % 2 != 0) {
+        columns = SIZE_COLUMNS;
+    }
+    size_t count = width == hyper->context_width + 5 * columns ? 5
+                   : width == 2 * hyper->context_width         ? 0
+                   : sizes.halvings > 2                        ? 5
+                                                               : 6;
+    hyper->size_count = width > count * columns ? count : 0;
+    hyper->pooled_width = width - hyper->size_count * columns;
 }

@@ -20,6 +20,8 @@ struct dqg_unet_skip {
     size_t height, width;
 };
 
+struct dqg_control;
+
 struct dqg_unet {
     struct dqg_picture picture;    /* model, graph, size of the rows in hand */
     size_t heads[DQG_UNET_LEVELS]; /* of the metadata, by level; 0: as the projections say */
@@ -27,25 +29,32 @@ struct dqg_unet {
     int32_t *times;                /* [ResBlocks]: projections of the time, in the order of execution */
     int32_t *keys;                 /* [layers][2]: keys and values of cross-attention, likewise */
     size_t residual, layer;        /* the next ResBlock and transformer layer */
-    const int32_t *residuals;      /* of a control network, or NULL: added to each skip, then to the middle's result */
+    struct dqg_control *control;   /* adds to each skip connection and to the middle's result; or NULL */
+    bool aside;                    /* its layers are no blocks of the network, to be perturbed or left out */
     struct dqg_unet_skip skips[DQG_UNET_SKIPS];
     size_t skip_count;
 };
 
-/* Sets up unet and graph, with room for extra more operators. folder: of the network in a checkpoint of diffusers. */
+/* folder: of the network in a checkpoint of diffusers. The graph has been made, with room for twice as many operators
+ * as the model has tensors, and 32. */
 dqg_status dqg_unet_init(struct dqg_unet *unet, const struct dqg_model *model, struct dqg_graph *graph,
-                         const char *folder, int32_t extra);
+                         const char *folder);
 
 /* Keys and values of all cross-attention, of rows of the context. */
 void dqg_unet_constants(struct dqg_unet *unet, int32_t context);
+
+/* Pooled row and sizes through label_emb, or DQG_NO_VALUE. */
+int32_t dqg_unet_label(struct dqg_unet *unet);
 
 /* Sinusoids of the timestep through time_embed; plus addend, (samples, width), or DQG_NO_VALUE; activated and projected
  * for all ResBlocks. */
 void dqg_unet_time(struct dqg_unet *unet, int32_t addend);
 
-/* x: rows of the latent's pixels. hint: rows that are added to the first block's result, or DQG_NO_VALUE. Fills skips
- * in order; returns the last result, without residual. */
-int32_t dqg_unet_down(struct dqg_unet *unet, int32_t x, int32_t hint);
+/* All modules of a numbered block. */
+int32_t dqg_unet_block(struct dqg_unet *unet, const char *block, int32_t x);
+
+/* x: rows of the latent's pixels. Fills skips in order; returns the last result, without what control adds. */
+int32_t dqg_unet_down(struct dqg_unet *unet, int32_t x);
 int32_t dqg_unet_middle(struct dqg_unet *unet, int32_t x);
 int32_t dqg_unet_up(struct dqg_unet *unet, int32_t x);
 
@@ -53,9 +62,13 @@ int32_t dqg_unet_up(struct dqg_unet *unet, int32_t x);
 struct dqg_unet_sizes {
     size_t context;        /* columns of its rows */
     size_t label;          /* columns of the row that label_emb takes */
+    size_t halvings;       /* of sides, on the way down */
     size_t layers, middle; /* of all transformers; the one in the middle of middle_block, in the order of execution */
 };
 struct dqg_unet_sizes dqg_unet_measure(const struct dqg_model *model);
+
+/* From there to the model's pooled_width and size_count; context_width is set. */
+void dqg_unet_find_sizes(struct dqg_model *model, const char *folder);
 
 /* ---- names_unet.c ---- */
 

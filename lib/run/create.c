@@ -114,6 +114,7 @@ static dqg_status prepare(struct dqg_run *run, const struct dqg_run_config *conf
     run->network = (struct dqg_graph_config){.attention = config->attention,
                                              .bf16 = config->bf16,
                                              .context_tokens = (size_t)config->context_tokens,
+                                             .control = run->model->hyper.control_channels > 0,
                                              .entropy_scale = config->entropy_scale,
                                              .train_tokens = (size_t)config->train_tokens,
                                              .fewer_samples = config->cache.kind != DQG_CACHE_NONE,

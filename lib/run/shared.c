@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* Shared handles of schedulers, and how models are sampled. */
+/* Schedulers as shared handles: references, and how one is made. Used by lib/api and the other files of lib/run. */
 #include "run/run.h"
 #include "sched/interpolant.h"
 

@@ -90,7 +90,7 @@ MEMBER(dqg_model_info, pooled_columns, 76);
 MEMBER(dqg_model_info, sizes, 80);
 MEMBER(dqg_model_info, extra_channels, 84);
 
-RECORD(dqg_inputs, 64);
+RECORD(dqg_inputs, 80);
 MEMBER(dqg_inputs, struct_size, 0);
 MEMBER(dqg_inputs, flags, 4);
 MEMBER(dqg_inputs, labels, 8);
@@ -100,6 +100,8 @@ MEMBER(dqg_inputs, context, 32);
 MEMBER(dqg_inputs, mask, 40);
 MEMBER(dqg_inputs, pooled, 48);
 MEMBER(dqg_inputs, extra, 56);
+MEMBER(dqg_inputs, control, 64);
+MEMBER(dqg_inputs, control_scale, 72);
 
 RECORD(dqg_picture_spec, 40);
 MEMBER(dqg_picture_spec, struct_size, 0);
@@ -453,6 +455,7 @@ CONSTANT(DQG_RUN_TEMPERATURE, 355);
 CONSTANT(DQG_RUN_CONTEXT_TOKENS, 356);
 CONSTANT(DQG_MODEL_GUIDED, 1);
 CONSTANT(DQG_MODEL_MASKED, 2);
+CONSTANT(DQG_MODEL_CONTROLLED, 4);
 CONSTANT(DQG_UNCONDITIONAL, -1);
 CONSTANT(DQG_RUN_CACHE, 340);
 CONSTANT(DQG_RUN_CACHE_THRESHOLD, 341);

@@ -266,6 +266,24 @@ static void test_messages(void **state) {
 
 /* ---- four bits ---- */
 
+/* Two steps, the second of which leaves the inner part out: nothing that it makes is read elsewhere. */
+static void check_cache(dqg_model *model) {
+    dqg_options *options = make_options(context, DQG_OPTIONS_RUN);
+    dqg_run *run;
+    dqg_run_info info;
+    parse_options(options, "cache=deepcache cache-interval=2");
+    if (dqg_run_create(context, model, NULL, options, &run) != DQG_OK) {
+        fail_msg("%s", dqg_context_error(context));
+    }
+    assert_true(dqg_run_step(run) >= 0);
+    assert_true(dqg_run_step(run) >= 0);
+    DQG_INIT(&info);
+    assert_ok(dqg_run_get_info(run, &info));
+    assert_int_equal(info.skipped, 1);
+    dqg_run_destroy(run);
+    dqg_options_destroy(options);
+}
+
 static void test_quantized(void **state) {
     char directory[128], from[192], to[192];
     dqg_quantizer *quantizer;
@@ -288,6 +306,7 @@ static void test_quantized(void **state) {
     double error = check_shape(model, "plain_16x16", 0, 5);
     printf("plain_16x16 at 4 bits: relative error %.3f\n", error);
     assert_true(error < 0.14); /* a cosine of 0.99 */
+    check_cache(model);
     dqg_model_release(model);
     tiny_dir_remove(directory);
 }
@@ -453,9 +472,9 @@ static void test_64(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_plain),     cmocka_unit_test(test_classes),   cmocka_unit_test(test_summed),
-        cmocka_unit_test(test_resampled), cmocka_unit_test(test_no_class),  cmocka_unit_test(test_perturbed),
-        cmocka_unit_test(test_features),  cmocka_unit_test(test_messages),  cmocka_unit_test(test_quantized),
+        cmocka_unit_test(test_plain),     cmocka_unit_test(test_classes),  cmocka_unit_test(test_summed),
+        cmocka_unit_test(test_resampled), cmocka_unit_test(test_no_class), cmocka_unit_test(test_perturbed),
+        cmocka_unit_test(test_features),  cmocka_unit_test(test_messages), cmocka_unit_test(test_quantized),
         cmocka_unit_test(test_256),       cmocka_unit_test(test_64),
     };
     return cmocka_run_group_tests(tests, context_setup, context_teardown);

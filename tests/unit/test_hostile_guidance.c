@@ -163,7 +163,7 @@ static void set_inputs(void **state) {
 static void denoise(void **state) {
     struct model_fixture *fixture = *state;
     dqg_context *context = fixture->context;
-    dqg_model *model = fixture->model;
+    dqg_model *model = fixture->model, *joined;
     static float values[2 * 4 * 8 * 8];
     dqg_tensor_view x = {.struct_size = sizeof x, .data = values, .dtype = DQG_DTYPE_F32, .rank = 4};
     const double time = 1;
@@ -184,6 +184,12 @@ static void denoise(void **state) {
     inputs.context = &x;
     assert_fails(context, dqg_model_denoise(context, model, &x, &time, &inputs, NULL, NULL, &x), DQG_ERROR_ARGUMENT);
     assert_ok(dqg_model_denoise(context, model, &x, &time, NULL, NULL, NULL, &x));
+    assert_int_equal(dqg_model_attach_control(NULL, model, model, &joined), DQG_ERROR_ARGUMENT);
+    assert_fails(context, dqg_model_attach_control(context, NULL, model, &joined), DQG_ERROR_ARGUMENT);
+    assert_fails(context, dqg_model_attach_control(context, model, NULL, &joined), DQG_ERROR_ARGUMENT);
+    assert_fails(context, dqg_model_attach_control(context, model, model, NULL), DQG_ERROR_ARGUMENT);
+    assert_fails(context, dqg_model_attach_control(context, model, model, &joined), DQG_ERROR_ARGUMENT);
+    assert_null(joined);
 }
 
 static void runs_without_model(void **state) {
