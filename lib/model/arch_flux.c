@@ -151,6 +151,8 @@ static dqg_status configure(struct dqg_context *context, struct dqg_model *model
     hyper->context_tokens = hyper->guided ? DEV_TOKENS : SCHNELL_TOKENS;
     hyper->scheduler = hyper->guided ? dev : schnell;
     hyper->shift_by_size = hyper->guided;
+    hyper->latent_scale = 0.3611;
+    hyper->latent_shift = 0.1159;
     hyper->height = hyper->width = OWN_SIDE;
     hyper->depth = double_blocks(model) + dqg_text_layers(model, DQG_FLUX_SINGLE "linear1.weight");
     if (head == 0 || head > DQG_ATTENTION_WIDTH || hyper->hidden % head != 0) {
