@@ -3,9 +3,9 @@
 """Write what MMDiT networks of reduced widths give, by diffusers' SD3Transformer2DModel in float64, to mmdit/.
 
 No weights are stored: each follows from its name and place, see weight() in make_autoencoder_golden.py. For each case
-NAME.txt lists the tensors as tests/support/named_weights.h says: diffusers' name, the authors' name, shape. Each
-NAME_<shape>_x.npy is a batch of latents (of heads with channels of a picture to edit behind them), _t.npy their times, _context.npy and _pooled.npy what they are conditioned on,
-_out.npy the result, _skip.npy that without block 1.
+NAME.txt lists the tensors as tests/support/named_weights.h says: diffusers' name, the authors' name, shape.
+NAME_<shape>_x.npy is a batch of latents (of heads with channels of a picture to edit behind them), _t.npy their times,
+_context.npy and _pooled.npy what they are conditioned on, _out.npy the result, _skip.npy that without block 1.
 """
 import os
 import re
