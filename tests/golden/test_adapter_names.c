@@ -6,15 +6,17 @@
  */
 #include "context_check.h"
 #include "io/io.h"
+#include "named_weights.h"
 #include "tensor/format.h"
 #include "tensor_file.h"
 
 enum { RANK = 2 };
 
 struct network {
-    const char *path;   /* of a checkpoint, under tests/golden */
+    const char *path;   /* of a checkpoint, under tests/golden, or of a list of its tensors: named_weights.h */
     const char *dotted; /* in front of modules in PEFT's files, and in kohya's */
     const char *flat;
+    int second; /* of a list: under the second names */
 };
 
 /* Tables are read row by row, and no program adapts them. */
@@ -78,14 +80,31 @@ static void add_update(struct tensor_file *adapter, const struct network *networ
     free(up);
 }
 
+/* made: the file of a list, which source reads. */
+static void open_source(const struct network *network, struct dqg_source *source, unsigned char **made) {
+    char path[160];
+    size_t length = strlen(network->path), bytes;
+    snprintf(path, sizeof path, "tests/golden/%s", network->path);
+    *made = NULL;
+    if (strcmp(network->path + length - 4, ".txt") != 0) {
+        assert_ok(dqg_source_open_path(context, path, source));
+        return;
+    }
+    const struct named_file file = {.list = path, .second = network->second};
+    struct dqg_input input;
+    *made = named_file_make(&file, &bytes);
+    assert_non_null(*made);
+    dqg_input_open_memory(*made, bytes, &input);
+    assert_ok(dqg_source_open(context, &input, source));
+}
+
 /* The checkpoint in F32, the same with the updates, and these. */
 static void make_files(const struct network *network, bool flat, struct tensor_file *plain, struct tensor_file *merged,
                        struct tensor_file *adapter) {
-    char path[160];
     struct dqg_source source;
+    unsigned char *made;
     unsigned seed = 1;
-    snprintf(path, sizeof path, "tests/golden/%s", network->path);
-    assert_ok(dqg_source_open_path(context, path, &source));
+    open_source(network, &source, &made);
     for (size_t i = 0; i < source.tensor_count; i++) {
         const struct dqg_tensor_desc *desc = &source.tensors[i];
         size_t bytes = (size_t)desc->plane_bytes[0], length = strlen(desc->name);
@@ -105,6 +124,7 @@ static void make_files(const struct network *network, bool flat, struct tensor_f
     add_metadata(plain, &source);
     add_metadata(merged, &source);
     dqg_source_close(&source);
+    free(made);
     tensor_file_close(plain);
     tensor_file_close(merged);
     tensor_file_close(adapter);
@@ -180,12 +200,14 @@ static void check_network(const struct network *network) {
 
 static void test_names(void **state) {
     static const struct network networks[] = {
-        {"dit/tiny_sigma.safetensors", "transformer.", "lora_unet_"},
-        {"encoders/clip_wide.safetensors", "text_encoder.", "lora_te_"},
-        {"encoders/clip_deep.safetensors", "text_encoder.", "lora_te1_"},
-        {"encoders/t5_odd.safetensors", "text_encoder_3.", "lora_te3_"},
-        {"pixart/alpha_sizes_own.safetensors", "base_model.model.", "lora_unet_"},
-        {"pixart/alpha_sizes_diffusers.safetensors", "transformer.", "lora_transformer_"},
+        {"dit/tiny_sigma.safetensors", "transformer.", "lora_unet_", 0},
+        {"encoders/clip_wide.safetensors", "text_encoder.", "lora_te_", 0},
+        {"encoders/clip_deep.safetensors", "text_encoder.", "lora_te1_", 0},
+        {"encoders/t5_odd.safetensors", "text_encoder_3.", "lora_te3_", 0},
+        {"pixart/alpha_sizes_own.safetensors", "base_model.model.", "lora_unet_", 0},
+        {"pixart/alpha_sizes_diffusers.safetensors", "transformer.", "lora_transformer_", 0},
+        {"mmdit/sd35.txt", "transformer.", "lora_transformer_", 0},
+        {"mmdit/sd35.txt", "", "lora_unet_", 1},
     };
     (void)state;
     for (size_t i = 0; i < sizeof networks / sizeof *networks; i++) {
