@@ -55,20 +55,29 @@ static const struct dqg_text_name names[] = {
 };
 
 /* diffusers has (scale, shift) in the order of rows where the authors have (shift, scale): in the last layer, and in
- * the text's modulation of the last block, which is the one that has no projection of the text. */
-static bool is_swapped(const struct dqg_source *source, const char *prefix, const char *name) {
-    static const char modulation[] = ".norm1_context.linear.", last[] = "norm_out.linear.";
-    const char *part = strstr(name, modulation);
+ * the text's modulation of the last block. */
+static const char text_modulation[] = ".norm1_context.linear.";
+
+static bool rename_swapped(const char *name, bool last_block, struct dqg_rename *to) {
+    static const char last[] = "norm_out.linear.";
+    to->swapped = strncmp(name, last, sizeof last - 1) == 0 || (strstr(name, text_modulation) != NULL && last_block);
+    return dqg_text_rename(names, DQG_COUNT_OF(names), name, to);
+}
+
+/* The last block is the one that has no projection of the text. */
+bool dqg_mmdit_rename(const struct dqg_source *source, const char *prefix, const char *name, struct dqg_rename *to) {
+    const char *part = strstr(name, text_modulation);
     char block[256], projection[256];
     if (part == NULL) {
-        return strncmp(name, last, sizeof last - 1) == 0;
+        return rename_swapped(name, false, to);
     }
     dqg_format(block, dqg_min_size((size_t)(part - name) + 1, sizeof block), "%s", name); /* cut off */
     dqg_format(projection, sizeof projection, "%s%s.attn.to_add_out.weight", prefix, block);
-    return dqg_source_find(source, projection) < 0;
+    return rename_swapped(name, dqg_source_find(source, projection) < 0, to);
 }
 
-bool dqg_mmdit_rename(const struct dqg_source *source, const char *prefix, const char *name, struct dqg_rename *to) {
-    to->swapped = is_swapped(source, prefix, name);
-    return dqg_text_rename(names, DQG_COUNT_OF(names), name, to);
+bool dqg_mmdit_rename_loaded(const struct dqg_model *model, const char *name, struct dqg_rename *to) {
+    char last[64];
+    dqg_format(last, sizeof last, "transformer_blocks.%zu.", model->hyper.depth - 1);
+    return rename_swapped(name, strncmp(name, last, strlen(last)) == 0, to);
 }

@@ -54,13 +54,17 @@ static bool is_file(const char *key) {
     return ends_with(key, ".json") || ends_with(key, ".txt") || ends_with(key, ".model");
 }
 
-/* The network whose sub-folder a key begins with; *rest is what follows. */
+/* The network whose sub-folder, or in this library's files whose role, a key begins with; *rest is what follows. */
 static const struct dqg_component *owner(const struct collection *collection, const char *key, const char **rest) {
     for (size_t i = 0; i < collection->checkpoint->count; i++) {
         const struct dqg_component *component = &collection->checkpoint->components[i];
-        size_t length = strlen(component->prefix);
+        size_t length = strlen(component->prefix), role = strlen(component->role);
         if (length > 0 && component->prefix[length - 1] == '/' && strncmp(key, component->prefix, length) == 0) {
             *rest = key + length;
+            return component;
+        }
+        if (strncmp(key, component->role, role) == 0 && key[role] == '/') {
+            *rest = key + role + 1;
             return component;
         }
     }
@@ -112,8 +116,8 @@ static dqg_status take_config(struct collection *collection, const struct dqg_co
     dqg_format(key, sizeof key, "%s/config.json", component->role);
     for (size_t i = 0; i < collection->count && config == NULL; i++) {
         const struct dqg_metadata *entry = &collection->list[i];
-        bool own = strcmp(entry->key, key) == 0 ||
-                   (component->prefix[0] == '\0' && strcmp(entry->key, "config.json") == 0);
+        bool own =
+            strcmp(entry->key, key) == 0 || (component->prefix[0] == '\0' && strcmp(entry->key, "config.json") == 0);
         config = own ? entry->value : NULL;
     }
     for (size_t i = 0; config != NULL && i < DQG_COUNT_OF(config_values); i++) {
@@ -139,7 +143,8 @@ static dqg_status pack(struct collection *collection, const char *role, struct d
     return status;
 }
 
-/* text_encoder, text_encoder_2, ... have tokenizer, tokenizer_2, ... beside them; one network by itself in its folder. */
+/* text_encoder, text_encoder_2, ... have tokenizer, tokenizer_2, ... beside them; one network by itself in its folder.
+ */
 static dqg_status take_tokenizer(struct collection *collection, const struct dqg_component *component) {
     static const char front[] = "text_encoder";
     char key[sizeof component->role + 16], folder[32] = "";
@@ -161,8 +166,7 @@ static dqg_status take_tokenizer(struct collection *collection, const struct dqg
 dqg_status dqg_pipeline_metadata(struct dqg_context *context, const struct dqg_checkpoint *checkpoint,
                                  const struct dqg_source *source, struct dqg_arena *arena, struct dqg_metadata **list,
                                  size_t *count) {
-    struct collection collection = {
-        .context = context, .checkpoint = checkpoint, .source = source, .arena = arena};
+    struct collection collection = {.context = context, .checkpoint = checkpoint, .source = source, .arena = arena};
     size_t most = source->metadata_count + checkpoint->count * (DQG_COUNT_OF(config_values) + 1);
     collection.list = dqg_arena_alloc(&context->alloc, arena, most * sizeof *collection.list);
     if (collection.list == NULL) {
