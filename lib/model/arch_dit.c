@@ -159,7 +159,9 @@ static const float *position_table(const struct dqg_model *model, struct dqg_gra
         return NULL;
     }
     if (stored != NULL && graph->height == hyper->height && graph->width == hyper->width) {
-        dqg_floats_decode(table, stored->codes, stored->dtype, graph->tokens * d);
+        if (stored->codes != NULL) { /* else the model is described only */
+            dqg_floats_decode(table, stored->codes, stored->dtype, graph->tokens * d);
+        }
         return table;
     }
     size_t columns = graph->width / graph->patch;

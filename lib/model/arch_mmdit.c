@@ -337,7 +337,7 @@ static dqg_status position_table(const struct dqg_model *model, struct dqg_graph
         return dqg_fail_memory(graph->context, "the position table", graph->tokens);
     }
     *out = table;
-    for (size_t row = 0; row < rows; row++, table += columns * d) {
+    for (size_t row = 0; row < rows && stored->codes != NULL; row++, table += columns * d) { /* NULL: described only */
         size_t first = ((side - rows) / 2 + row) * side + (side - columns) / 2;
         dqg_floats_decode(table, (const char *)stored->codes + first * d * element, stored->dtype, columns * d);
     }

@@ -26,6 +26,19 @@ static const char *make_file(const struct network *network, const char *director
     return path;
 }
 
+/* Every network can be described without its weights. */
+static void check_described(dqg_context *context, const char *path) {
+    struct dqg_source source;
+    struct dqg_checkpoint checkpoint;
+    dqg_model *model;
+    assert_ok(dqg_source_open_path(context, path, &source));
+    assert_ok(dqg_checkpoint_open(context, &source, &checkpoint));
+    assert_ok(dqg_model_describe(context, &checkpoint, path, 0, NULL, &model));
+    dqg_model_free(model);
+    dqg_checkpoint_close(&checkpoint);
+    dqg_source_close(&source);
+}
+
 static void check_network(const struct network *network) {
     char directory[128], from[192], to[192];
     dqg_context *context;
@@ -37,6 +50,7 @@ static void check_network(const struct network *network) {
     assert_ok(dqg_context_create(NULL, &context));
     assert_ok(dqg_quantizer_create(context, NULL, &quantizer));
     assert_ok(dqg_quantizer_run(quantizer, path, tiny_path(to, sizeof to, directory, "small.dqg")));
+    check_described(context, path);
     assert_ok(dqg_model_load(context, path, NULL, &models[0]));
     assert_ok(dqg_model_load(context, to, NULL, &models[1]));
     assert_true(layer_errors_measure(context, models[0], models[1], network->height, network->width, network->kinds,
@@ -65,6 +79,7 @@ static void test_networks(void **state) {
         {"tests/golden/encoders/clip_wide.safetensors", 0, 0, false},
         {"tests/golden/encoders/t5_odd.safetensors", 0, 0, false},
         {"tests/golden/dit/tiny.safetensors", 0, 0, false},
+        {"tests/golden/mmdit/sd3.txt", 8, 8, false},
     };
     (void)state;
     for (size_t i = 0; i < sizeof networks / sizeof networks[0]; i++) {
