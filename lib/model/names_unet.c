@@ -111,7 +111,8 @@ static size_t find_loaded(const struct dqg_model *model, bool down, size_t level
     }
 }
 
-/* The same, wherever the names are: a level of input blocks ends with a block of its own, and one is before them all. */
+/* The same, wherever the names are: a level of input blocks ends with a block of its own, and one is before them all.
+ */
 static size_t find_level(const struct names *names, bool down, size_t level, size_t *count) {
     const char *list = down ? "down_blocks" : "up_blocks";
     size_t first = down ? 1 : 0;

@@ -166,7 +166,8 @@ def unet(name, shape, scale, **config):
         if tensor.dim() >= 2 and key.endswith(".weight"):
             module, window = key.removesuffix(".weight"), tensor.shape[2:]
             down = torch.from_numpy(weight(module + ".down", (2, *tensor.shape[1:]))).double().flatten(1)
-            up = torch.from_numpy(weight(module + ".up", (tensor.shape[0], 2, *[1 for _ in window]))).double().flatten(1)
+            up = weight(module + ".up", (tensor.shape[0], 2, *[1 for _ in window]))
+            up = torch.from_numpy(up).double().flatten(1)
             tensor += scale * (up @ down).reshape(tensor.shape)
     x, t, c = (golden(f"unet/{name}_{shape}_{part}") for part in "xtc")
     added = {}

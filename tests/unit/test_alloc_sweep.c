@@ -371,6 +371,30 @@ static dqg_status adapt(dqg_context *context, const struct fixture *fixture) {
     return status;
 }
 
+/* A text encoder with new tokens and an update whose alpha is in the metadata, in files. */
+static dqg_status adapt_encoder(dqg_context *context, const struct fixture *fixture) {
+    dqg_model *model = NULL, *adapted = NULL;
+    dqg_token_info info;
+    dqg_adaptation list[2];
+    (void)fixture;
+    DQG_INIT(&list[0]);
+    list[1] = list[0];
+    list[0].path = "tests/golden/adapters/token_webui.pt";
+    list[1].path = "tests/golden/adapters/clip_peft.safetensors";
+    list[1].scale = 1;
+    dqg_status status = dqg_model_load(context, "tests/golden/encoders/clip_wide.safetensors", NULL, &model);
+    status = status < 0 ? status : dqg_model_adapt(context, model, list, 2, &adapted);
+    assert_true((status == DQG_OK) == (adapted != NULL));
+    DQG_INIT(&info);
+    if (status == DQG_OK) {
+        assert_ok(dqg_model_token_at(adapted, 0, &info));
+        assert_string_equal(info.name, "token_webui");
+    }
+    dqg_model_release(model);
+    dqg_model_release(adapted);
+    return status;
+}
+
 static int count_files(const char *directory) {
     int count = 0;
     DIR *folder = opendir(directory);
@@ -514,6 +538,7 @@ static void adapters(void **state) {
     fixture->model = fixture->quantized;
     sweep("adapter beside 4-bit weights", adapt, fixture);
     tensor_file_free(&file);
+    sweep("tokens and an adapter of a text encoder", adapt_encoder, fixture);
 }
 
 static void custom_run(void **state) {
