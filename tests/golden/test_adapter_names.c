@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * Names of modules in adapters, for every family: a checkpoint whose matrices have each a low-rank update added must be
- * the model that the adapter of all these updates is merged into, tensor by tensor, under the checkpoint's names as
- * PEFT and kohya write them.
+ * the model that the adapter of all these updates is merged into, tensor by tensor, and give what the model gives
+ * with them beside its weights; under the checkpoint's names as PEFT and kohya write them.
  */
 #include "context_check.h"
 #include "io/io.h"
@@ -15,6 +15,7 @@ struct network {
     const char *path;   /* of a checkpoint, under tests/golden */
     const char *dotted; /* in front of modules in PEFT's files, and in kohya's */
     const char *flat;
+    bool denoises;
 };
 
 /* Tables are read row by row, and no program adapts them. */
@@ -146,6 +147,54 @@ static void check_equal(const struct network *network, const dqg_model *adapted,
     }
 }
 
+/* One evaluation of a denoiser on inputs of any kind; values of the result. */
+static size_t evaluate(const dqg_model *model, float **out) {
+    enum { SIDE = 8, TOKENS = 6, MOST = 1 << 14 };
+    static float x[MOST], extra[MOST], rows[MOST], pooled[MOST];
+    const double timestep = 0.5, guidance = 3.5, sizes[16] = {64, 48, 0, 8, 64, 64};
+    const int32_t label = 0;
+    dqg_model_info info;
+    dqg_inputs inputs;
+    DQG_INIT(&info);
+    DQG_INIT(&inputs);
+    assert_ok(dqg_model_get_info(model, &info));
+    size_t count = (size_t)info.channels * SIDE * SIDE;
+    *out = calloc(count, sizeof **out);
+    tensor_fill(x, MOST, 1, 1);
+    tensor_fill(extra, MOST, 2, 1);
+    tensor_fill(rows, MOST, 3, 1);
+    tensor_fill(pooled, MOST, 4, 1);
+    dqg_tensor_view in = view_f32(x, 1, info.channels, SIDE, SIDE), to = view_f32(*out, 1, info.channels, SIDE, SIDE);
+    dqg_tensor_view extra_view = view_f32(extra, 1, info.extra_channels, SIDE, SIDE),
+                    rows_view = view_f32(rows, 1, TOKENS, info.context_columns, 0),
+                    pooled_view = view_f32(pooled, 1, info.pooled_columns, 0, 0);
+    inputs.labels = info.classes > 0 ? &label : NULL;
+    inputs.guidance = (info.flags & DQG_MODEL_GUIDED) != 0 ? &guidance : NULL;
+    inputs.sizes = info.sizes > 0 ? sizes : NULL;
+    inputs.context = info.context_columns > 0 ? &rows_view : NULL;
+    inputs.pooled = info.pooled_columns > 0 ? &pooled_view : NULL;
+    inputs.extra = info.extra_channels > 0 ? &extra_view : NULL;
+    if (dqg_model_denoise(context, model, &in, &timestep, &inputs, NULL, NULL, &to) != DQG_OK) {
+        fail_msg("%s", dqg_context_error(context));
+    }
+    return count;
+}
+
+static void check_evaluation(const struct network *network, const dqg_model *adapted, const dqg_model *merged) {
+    float *a, *b;
+    double difference = 0, norm = 0;
+    size_t count = evaluate(adapted, &a);
+    assert_int_equal(evaluate(merged, &b), count);
+    for (size_t i = 0; i < count; i++) {
+        difference += ((double)a[i] - b[i]) * ((double)a[i] - b[i]);
+        norm += (double)b[i] * b[i];
+    }
+    printf("%-44s relative error %.2e\n", network->path, sqrt(difference / norm));
+    assert_true(norm > 0 && sqrt(difference / norm) < 1e-4);
+    free(a);
+    free(b);
+}
+
 static void check_network(const struct network *network) {
     for (int flat = 0; flat < 2; flat++) {
         struct tensor_file *files = calloc(3, sizeof *files);
@@ -168,6 +217,9 @@ static void check_network(const struct network *network) {
         if (dqg_model_adapt(context, model, &adaptation, 1, &adapted) != DQG_OK) {
             fail_msg("%s: %s", network->path, dqg_context_error(context));
         }
+        if (network->denoises) {
+            check_evaluation(network, adapted, merged);
+        }
         dqg_model_release(adapted);
         dqg_model_release(model);
         dqg_model_release(merged);
@@ -180,12 +232,12 @@ static void check_network(const struct network *network) {
 
 static void test_names(void **state) {
     static const struct network networks[] = {
-        {"dit/tiny_sigma.safetensors", "transformer.", "lora_unet_"},
-        {"encoders/clip_wide.safetensors", "text_encoder.", "lora_te_"},
-        {"encoders/clip_deep.safetensors", "text_encoder.", "lora_te1_"},
-        {"encoders/t5_odd.safetensors", "text_encoder_3.", "lora_te3_"},
-        {"pixart/alpha_sizes_own.safetensors", "base_model.model.", "lora_unet_"},
-        {"pixart/alpha_sizes_diffusers.safetensors", "transformer.", "lora_transformer_"},
+        {"dit/tiny_sigma.safetensors", "transformer.", "lora_unet_", true},
+        {"encoders/clip_wide.safetensors", "text_encoder.", "lora_te_", false},
+        {"encoders/clip_deep.safetensors", "text_encoder.", "lora_te1_", false},
+        {"encoders/t5_odd.safetensors", "text_encoder_3.", "lora_te3_", false},
+        {"pixart/alpha_sizes_own.safetensors", "base_model.model.", "lora_unet_", true},
+        {"pixart/alpha_sizes_diffusers.safetensors", "transformer.", "lora_transformer_", true},
     };
     (void)state;
     for (size_t i = 0; i < sizeof networks / sizeof *networks; i++) {
