@@ -6,6 +6,7 @@
  */
 #include "context_check.h"
 #include "io/io.h"
+#include "named_weights.h"
 #include "tensor/format.h"
 #include "tensor_file.h"
 
@@ -16,6 +17,8 @@ struct network {
     const char *dotted; /* in front of modules in PEFT's files, and in kohya's */
     const char *flat;
     bool denoises;
+    int second; /* of a list: the other names */
+    const char *metadata;
 };
 
 /* Tables are read row by row, and no program adapts them. */
@@ -79,14 +82,30 @@ static void add_update(struct tensor_file *adapter, const struct network *networ
     free(up);
 }
 
+/* A file, or one made of a list: *made is freed behind the source. */
+static void open_checkpoint(const struct network *network, struct dqg_source *source, unsigned char **made) {
+    char path[160];
+    struct dqg_input input;
+    size_t bytes;
+    snprintf(path, sizeof path, "tests/golden/%s", network->path);
+    if (strstr(path, ".txt") == NULL) {
+        assert_ok(dqg_source_open_path(context, path, source));
+        return;
+    }
+    const struct named_file file = {.list = path, .second = network->second, .metadata = network->metadata};
+    *made = named_file_make(&file, &bytes);
+    assert_non_null(*made);
+    dqg_input_open_memory(*made, bytes, &input);
+    assert_ok(dqg_source_open(context, &input, source));
+}
+
 /* The checkpoint in F32, the same with the updates, and these. */
 static void make_files(const struct network *network, bool flat, struct tensor_file *plain, struct tensor_file *merged,
                        struct tensor_file *adapter) {
-    char path[160];
     struct dqg_source source;
+    unsigned char *bytes_made = NULL;
     unsigned seed = 1;
-    snprintf(path, sizeof path, "tests/golden/%s", network->path);
-    assert_ok(dqg_source_open_path(context, path, &source));
+    open_checkpoint(network, &source, &bytes_made);
     for (size_t i = 0; i < source.tensor_count; i++) {
         const struct dqg_tensor_desc *desc = &source.tensors[i];
         size_t bytes = (size_t)desc->plane_bytes[0], length = strlen(desc->name);
@@ -106,6 +125,7 @@ static void make_files(const struct network *network, bool flat, struct tensor_f
     add_metadata(plain, &source);
     add_metadata(merged, &source);
     dqg_source_close(&source);
+    free(bytes_made);
     tensor_file_close(plain);
     tensor_file_close(merged);
     tensor_file_close(adapter);
@@ -232,12 +252,14 @@ static void check_network(const struct network *network) {
 
 static void test_names(void **state) {
     static const struct network networks[] = {
-        {"dit/tiny_sigma.safetensors", "transformer.", "lora_unet_", true},
-        {"encoders/clip_wide.safetensors", "text_encoder.", "lora_te_", false},
-        {"encoders/clip_deep.safetensors", "text_encoder.", "lora_te1_", false},
-        {"encoders/t5_odd.safetensors", "text_encoder_3.", "lora_te3_", false},
-        {"pixart/alpha_sizes_own.safetensors", "base_model.model.", "lora_unet_", true},
-        {"pixart/alpha_sizes_diffusers.safetensors", "transformer.", "lora_transformer_", true},
+        {"dit/tiny_sigma.safetensors", "transformer.", "lora_unet_", true, 0, NULL},
+        {"encoders/clip_wide.safetensors", "text_encoder.", "lora_te_", false, 0, NULL},
+        {"encoders/clip_deep.safetensors", "text_encoder.", "lora_te1_", false, 0, NULL},
+        {"encoders/t5_odd.safetensors", "text_encoder_3.", "lora_te3_", false, 0, NULL},
+        {"unet/sd2.txt", "unet.", "lora_unet_", true, 0, NULL},
+        {"unet/refiner.txt", "unet.", "lora_unet_", true, 1, NULL},
+        {"pixart/alpha_sizes_own.safetensors", "base_model.model.", "lora_unet_", true, 0, NULL},
+        {"pixart/alpha_sizes_diffusers.safetensors", "transformer.", "lora_transformer_", true, 0, NULL},
     };
     (void)state;
     for (size_t i = 0; i < sizeof networks / sizeof *networks; i++) {
