@@ -393,6 +393,7 @@ const struct dqg_family dqg_family_mmdit = {
     .marker = "joint_blocks.0.context_block.attn.qkv.weight",
     .detect = detect,
     .rename_in = dqg_mmdit_rename,
+    .rename_loaded = dqg_mmdit_rename_loaded,
     .configure = configure,
     .build = build,
     .rules = rules,

@@ -6,5 +6,6 @@
 #include "model/model.h"
 
 bool dqg_mmdit_rename(const struct dqg_source *source, const char *prefix, const char *name, struct dqg_rename *to);
+bool dqg_mmdit_rename_loaded(const struct dqg_model *model, const char *name, struct dqg_rename *to);
 
 #endif

@@ -55,8 +55,10 @@ static const struct dqg_text_name names[] = {
 };
 
 /* diffusers has (scale, shift) in the order of rows where the authors have (shift, scale): in the last layer, and in
- * the text's modulation of the last block, which is the one that has no projection of the text. */
-static bool is_swapped(const struct dqg_source *source, const char *prefix, const char *name) {
+ * the text's modulation of the last block, which is the one that has no projection of the text. In a loaded model, or
+ * among the tensors of a checkpoint. */
+static bool is_swapped(const struct dqg_model *model, const struct dqg_source *source, const char *prefix,
+                       const char *name) {
     static const char modulation[] = ".norm1_context.linear.", last[] = "norm_out.linear.";
     const char *part = strstr(name, modulation);
     char block[256], projection[256];
@@ -65,10 +67,19 @@ static bool is_swapped(const struct dqg_source *source, const char *prefix, cons
     }
     dqg_format(block, dqg_min_size((size_t)(part - name) + 1, sizeof block), "%s", name); /* cut off */
     dqg_format(projection, sizeof projection, "%s%s.attn.to_add_out.weight", prefix, block);
-    return dqg_source_find(source, projection) < 0;
+    if (model == NULL) {
+        return dqg_source_find(source, projection) < 0;
+    }
+    struct dqg_rename own = {.parts = 1};
+    return !dqg_text_rename(names, DQG_COUNT_OF(names), projection, &own) || dqg_model_find(model, own.name) == NULL;
 }
 
 bool dqg_mmdit_rename(const struct dqg_source *source, const char *prefix, const char *name, struct dqg_rename *to) {
-    to->swapped = is_swapped(source, prefix, name);
+    to->swapped = is_swapped(NULL, source, prefix, name);
+    return dqg_text_rename(names, DQG_COUNT_OF(names), name, to);
+}
+
+bool dqg_mmdit_rename_loaded(const struct dqg_model *model, const char *name, struct dqg_rename *to) {
+    to->swapped = is_swapped(model, NULL, "", name);
     return dqg_text_rename(names, DQG_COUNT_OF(names), name, to);
 }
