@@ -251,7 +251,7 @@ void *dqg_graph_keep(struct dqg_graph *graph, const void *record, size_t size);
 const char *dqg_graph_name(struct dqg_graph *graph, const char *name);
 
 /* Operators that one product may become with its branches; and what they add to a product of x, outputs [first, first +
- * count) of it, or DQG_NO_VALUE. shape: of a convolution, kept as long as the graph, else NULL. In graph_branch.c, for those two builders. */
+ * count) of it, or DQG_NO_VALUE. shape: of a convolution, kept as long as the graph, else NULL. In graph_branch.c. */
 int32_t dqg_graph_branch_nodes(const struct dqg_graph *graph);
 int32_t dqg_graph_branch_of(struct dqg_graph *graph, const char *name, int32_t x, const struct dqg_weight *weight,
                             const struct dqg_conv_shape *shape, size_t first, size_t count);
