@@ -831,7 +831,8 @@ typedef struct dqg_adaptation {
  * Errors: DQG_ERROR_ARGUMENT (a record without a file; new tokens without a name), DQG_ERROR_RANGE (a scale that is not
  * finite, count), those of reading a file as in dqg_model_load(), DQG_ERROR_FORMAT (nothing in this model, or shapes
  * that do not fit it; the message says which), DQG_ERROR_UNSUPPORTED (DoRA, LoHa, LoKr, IA3 and other kinds; merging
- * into quantized weights), DQG_ERROR_LIMIT, DQG_ERROR_MEMORY. (arXiv 2106.09685, 2208.01618.) Since 0.1.
+ * into quantized weights), DQG_ERROR_STATE (merging into a network that is read on demand), DQG_ERROR_LIMIT,
+ * DQG_ERROR_MEMORY. (arXiv 2106.09685, 2208.01618.) Since 0.1.
  */
 DQG_API dqg_status dqg_model_adapt(dqg_context *context, dqg_model *model, const dqg_adaptation *adaptations,
                                    int32_t count, dqg_model **adapted);

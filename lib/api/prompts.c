@@ -195,7 +195,9 @@ dqg_status dqg_model_tokenize(dqg_context *context, const dqg_model *model, cons
     const struct dqg_prompt_shape shape = {.length = cut && own > 0 ? own : DQG_CHUNK_MAX,
                                            .chunks = !cut,
                                            .pad = -1,
-                                           .weighted = (read.flags & DQG_PROMPT_PLAIN) == 0};
+                                           .weighted = (read.flags & DQG_PROMPT_PLAIN) == 0,
+                                           .names = encoder->token_names,
+                                           .name_count = encoder->token_name_count};
     DQG_TRY(dqg_prompt_create(context, encoder->tokenizer, text, strlen(text), &shape, &prompt));
     copy_tokens(encoder->tokenizer, &prompt, ids, weights, capacity, count);
     dqg_prompt_free(&context->alloc, &prompt);

@@ -67,8 +67,8 @@ dqg_status dqg_adapted_merge(struct dqg_context *context, struct dqg_model *netw
     }
     if (network->described) {
         return dqg_fail(context, DQG_ERROR_STATE,
-                        "an update cannot be merged into a network that is read when it is used: load the model without "
-                        "that option, or adapt it without DQG_ADAPT_MERGE");
+                        "an update cannot be merged into a network that is read on demand: load the model without that "
+                        "option, or adapt it without DQG_ADAPT_MERGE");
     }
     DQG_TRY(copy_weight(context, network, update->weight));
     struct merge merge = {.weight = &network->weights[update->weight], .update = update, .scale = scale};
