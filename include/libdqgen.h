@@ -485,9 +485,9 @@ enum {
     DQG_RUN_TEMPERATURE = 355, /* float: the initial noise is multiplied by this; below 1: less variety */
     DQG_RUN_CONTEXT_TOKENS = 356, /* int: rows of the context of a network that takes text; 0: the model's own number;
                                      with a prompt they follow from it */
-    DQG_RUN_PROMPT = 357,         /* text: what to draw, UTF-8; encoded by dqg_run_create() with the text encoders of the
-                                     model's file, as dqg_model_encode_prompts() does. Empty: the host gives a context
-                                     by dqg_run_set_inputs() */
+    DQG_RUN_PROMPT = 357, /* text: what to draw, UTF-8; encoded by dqg_run_create() with the text encoders of the
+                             model's file, as dqg_model_encode_prompts() does. Empty: the host gives a context by
+                             dqg_run_set_inputs() */
     DQG_RUN_NEGATIVE_PROMPT = 358, /* text: what guidance leads away from; empty: a negative prompt that is not given */
     DQG_RUN_CLIP_SKIP = 359,       /* int: so many layers of CLIP earlier than the pipeline says */
 
@@ -771,6 +771,70 @@ typedef struct dqg_text_info {
 /* The index-th text encoder of a model, 0 up. Errors: DQG_ERROR_ARGUMENT, DQG_ERROR_RANGE past the last. Any thread. */
 DQG_API dqg_status dqg_model_text_at(const dqg_model *model, int32_t index, dqg_text_info *info);
 
+/* Flags of dqg_adaptation. */
+enum {
+    DQG_ADAPT_MERGE = 1,  /* add updates to float weights, in copies of them; quantized weights are refused */
+    DQG_ADAPT_PARTIAL = 2 /* leave out what is for networks or layers that the model does not have, with a warning */
+};
+
+/*
+ * A file that changes a model: low-rank updates of its weights (LoRA, LoCon), or new tokens (textual inversion). Seen
+ * from its contents; docs/lora.md lists the names that are understood.
+ *
+ *   flags  DQG_ADAPT_*
+ *   path   of the file; or NULL, then
+ *   data   its size bytes, which are not needed after the call
+ *   scale  what the updates are multiplied by, besides alpha / rank of the file; -1e6..1e6. 0 leaves the weights as
+ *          they are, to the bit. New tokens have no scale.
+ *   name   what new tokens are called in prompts; NULL: as the file says, else the file's name without its ending
+ *
+ * Since 0.1.
+ */
+typedef struct dqg_adaptation {
+    uint32_t struct_size;
+    uint32_t flags;
+    const char *path;
+    const void *data;
+    uint64_t size;
+    double scale;
+    const char *name;
+} dqg_adaptation;
+
+/*
+ * A model that carries these adapters and no others: a handle of its own that borrows the weights of model, which it
+ * keeps alive. Everything that takes a model takes it. Weights stay as they are, quantized ones too: updates run beside
+ * them as two thin products, in float, whose memory is that of the file's tensors. To change scales or files between
+ * runs, adapt again; files (with the same path) that model carries already are not read again.
+ *   model        adapted before or not
+ *   adaptations  count records, struct_size apart; NULL where count is 0
+ *   count        0..64
+ *   adapted      receives the handle with one reference; dqg_model_release() gives it up
+ * Errors: DQG_ERROR_ARGUMENT (a record without a file; new tokens without a name), DQG_ERROR_RANGE (a scale that is not
+ * finite, count), those of reading a file as in dqg_model_load(), DQG_ERROR_FORMAT (nothing in this model, or shapes
+ * that do not fit it; the message says which), DQG_ERROR_UNSUPPORTED (DoRA, LoHa, LoKr, IA3 and other kinds; merging
+ * into quantized weights), DQG_ERROR_LIMIT, DQG_ERROR_MEMORY. (arXiv 2106.09685, 2208.01618.) Since 0.1.
+ */
+DQG_API dqg_status dqg_model_adapt(dqg_context *context, dqg_model *model, const dqg_adaptation *adaptations,
+                                   int32_t count, dqg_model **adapted);
+
+/*
+ * New tokens of a text encoder of an adapted model: ids first..first + count - 1 stand for name in a prompt.
+ *   role  the encoder, as dqg_text_info calls it
+ * Pointers live as long as the model. Since 0.1.
+ */
+typedef struct dqg_token_info {
+    uint32_t struct_size;
+    uint32_t flags;
+    int32_t first;
+    int32_t count;
+    const char *name;
+    const char *role;
+} dqg_token_info;
+
+/* The index-th of all encoders, 0 up. Errors: DQG_ERROR_ARGUMENT, DQG_ERROR_RANGE past the last. Any thread. Since 0.1.
+ */
+DQG_API dqg_status dqg_model_token_at(const dqg_model *model, int32_t index, dqg_token_info *info);
+
 /*
  * A network of a model's file.
  *
@@ -936,8 +1000,8 @@ DQG_API dqg_status dqg_model_encode_prompts(dqg_context *context, const dqg_mode
                                             const dqg_tensor_view *pooled);
 
 /*
- * The tokens of a text, without begin, end and padding: to count them while somebody types (a chunk of CLIP has room for
- * 75), or to run an encoder by dqg_model_encode_tokens().
+ * The tokens of a text, without begin, end and padding: to count them while somebody types (a chunk of CLIP has room
+ * for 75), or to run an encoder by dqg_model_encode_tokens().
  *   text      UTF-8, at most 256 KiB
  *   settings  flags and role; NULL: all defaults
  *   ids       receives the first capacity of them, or NULL
@@ -1003,8 +1067,9 @@ DQG_API dqg_status dqg_model_memory(dqg_context *context, const dqg_model *model
  *
  *   flags    DQG_PICTURE_SAMPLE
  *   scale    of the diffusion model's latents, which are (z - shift) * scale of the autoencoder's z. 0: scale and shift
- *            as the file's metadata scaling_factor and shift_factor say; else 1 and 0 for TAESD, which works on latents
- *            as they are, and 0.18215 and 0, Stable Diffusion's, for other models of 4 channels
+ *            as the file's metadata scaling_factor and shift_factor say, or the configuration of a folder; else 1 and 0
+ *            for TAESD, which works on latents as they are; else those of the denoiser in the same file; else 0.18215
+ *            and 0, Stable Diffusion's, for models of 4 channels: an autoencoder of SDXL on its own looks the same
  *   shift    SDXL has scale 0.13025 and shift 0, SD3 1.5305 and 0.0609, FLUX 0.3611 and 0.1159
  *   seed     with DQG_PICTURE_SAMPLE: of picture 0; picture i has seed + i
  *   tile     side of a tile in latent pixels; 0: the picture is made in one piece
@@ -1035,8 +1100,8 @@ enum {
  *   latents  (n, channels, height, width), channels as dqg_model_get_info() says
  *   pictures (n, 3, height, width) of red, green, blue, 0 is black and 1 is white; decoding clamps
  *   spec     NULL for the defaults
- *   memory   NULL, or receives what the call takes beside the model (run_bytes) and the model. Where the output is NULL
- *            only that is done, and the input's data may be NULL
+ *   memory   NULL, or receives what the call takes beside the model (run_bytes, exact) and the model. Where the output
+ *            is NULL only that is done, and the input's data may be NULL
  * Calls progress (DQG_PHASE_RUN) for each picture.
  * Errors: DQG_ERROR_ARGUMENT, DQG_ERROR_RANGE (sizes, spec), DQG_ERROR_UNSUPPORTED (a model without autoencoder, or
  * without this half of it), DQG_ERROR_LIMIT, DQG_ERROR_MEMORY, DQG_ERROR_CANCELLED.

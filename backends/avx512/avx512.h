@@ -39,6 +39,7 @@ dqg_rope_f32_f32_fn dqg_rope_f32_f32_avx512;
 dqg_glu_f32_f32_fn dqg_glu_f32_f32_avx512;
 dqg_add_f32_fn dqg_add_f32_avx512;
 dqg_normal_f32_fn dqg_normal_f32_avx512;
+dqg_fit_scales_f32_fn dqg_fit_scales_f32_avx512;
 dqg_ceiling_i8_fn dqg_ceiling_i8_avx512;
 dqg_ceiling_f32_fn dqg_ceiling_f32_avx512;
 dqg_ceiling_bf16_fn dqg_ceiling_bf16_avx512_bf16;

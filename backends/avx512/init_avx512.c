@@ -32,6 +32,7 @@
     .glu_f32_f32 = dqg_glu_f32_f32_avx512,                                                                             \
     .add_f32 = dqg_add_f32_avx512,                                                                                     \
     .normal_f32 = dqg_normal_f32_avx512,                                                                               \
+    .fit_scales_f32 = dqg_fit_scales_f32_avx512,                                                                       \
     .range_f32 = dqg_range_f32_avx512,                                                                                 \
     .offset_f32_i8 = dqg_offset_f32_i8_avx512,                                                                         \
     .ceiling_i8 = dqg_ceiling_i8_avx512,                                                                               \

@@ -32,6 +32,7 @@
     .glu_f32_f32 = dqg_glu_f32_f32_neon,                                                                               \
     .add_f32 = dqg_add_f32_neon,                                                                                       \
     .normal_f32 = dqg_normal_f32_neon,                                                                                 \
+    .fit_scales_f32 = dqg_fit_scales_f32_neon,                                                                         \
     .range_f32 = dqg_range_f32_neon,                                                                                   \
     .offset_f32_i8 = dqg_offset_f32_i8_neon,                                                                           \
     .ceiling_f32 = dqg_ceiling_f32_neon,                                                                               \

@@ -39,6 +39,7 @@ dqg_rope_f32_f32_fn dqg_rope_f32_f32_neon;
 dqg_glu_f32_f32_fn dqg_glu_f32_f32_neon;
 dqg_add_f32_fn dqg_add_f32_neon;
 dqg_normal_f32_fn dqg_normal_f32_neon;
+dqg_fit_scales_f32_fn dqg_fit_scales_f32_neon;
 dqg_ceiling_i8_fn dqg_ceiling_i8_neon;
 dqg_ceiling_i8_fn dqg_ceiling_i8_neon_dot;
 dqg_ceiling_i8_fn dqg_ceiling_i8_neon_mm;

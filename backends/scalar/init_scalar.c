@@ -36,6 +36,7 @@ static const struct dqg_kernels table = {
     .glu_f32_f32 = dqg_glu_f32_f32_scalar,
     .add_f32 = dqg_add_f32_scalar,
     .normal_f32 = dqg_normal_f32_scalar,
+    .fit_scales_f32 = dqg_fit_scales_f32_scalar,
     .ceiling_i8 = dqg_ceiling_i8_scalar,
     .ceiling_f32 = dqg_ceiling_f32_scalar,
     .ceiling_bf16 = dqg_ceiling_f32_scalar,

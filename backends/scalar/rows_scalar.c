@@ -13,6 +13,7 @@
 #include "template/reduce.inc"
 
 #include "template/elementwise.inc"
+#include "template/fit_scales_f32.inc"
 #include "template/normal_f32.inc"
 #include "template/offset_f32_i8.inc"
 #include "template/quantize_f32_i8.inc"
@@ -77,4 +78,8 @@ void dqg_rope_f32_f32_scalar(const struct dqg_rope *rope) {
 
 void dqg_normal_f32_scalar(float *out, uint64_t seed, uint32_t stream, uint32_t use, uint64_t first, size_t blocks) {
     normal_f32(out, seed, stream, use, first, blocks);
+}
+
+void dqg_fit_scales_f32_scalar(struct dqg_scale_fit *fit, const float *x, size_t n) {
+    fit_scales_f32(fit, x, n);
 }

@@ -36,6 +36,7 @@ dqg_rope_f32_f32_fn dqg_rope_f32_f32_scalar;
 dqg_glu_f32_f32_fn dqg_glu_f32_f32_scalar;
 dqg_add_f32_fn dqg_add_f32_scalar;
 dqg_normal_f32_fn dqg_normal_f32_scalar;
+dqg_fit_scales_f32_fn dqg_fit_scales_f32_scalar;
 dqg_ceiling_i8_fn dqg_ceiling_i8_scalar;
 dqg_ceiling_f32_fn dqg_ceiling_f32_scalar;
 

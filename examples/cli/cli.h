@@ -79,6 +79,25 @@ int cli_library_error(struct cli *cli, dqg_status status, const char *format, ..
 /* Load with a bar; NULL after an error message, *exit_code set. */
 dqg_model *cli_load(struct cli *cli, const char *path, int *exit_code);
 
+/* ---- adapters.c ---- */
+
+/* Files that change a model, as typed: --lora FILE or FILE:SCALE, --embedding FILE. */
+struct adapters {
+    struct text_list loras, embeddings;
+};
+
+/* The rows of a command's table that fill a struct adapters. */
+#define ADAPTER_ROWS(a)                                                                                                \
+    {"lora", 0, ARG_LIST, "FILE[:SCALE]", "change the weights by a LoRA; may be repeated", 0, 0, &(a)->loras},         \
+    {                                                                                                                  \
+        "embedding", 0, ARG_LIST, "FILE", "new words for prompts: a textual inversion; may be repeated", 0, 0,         \
+            &(a)->embeddings                                                                                           \
+    }
+
+/* The model with them, in the place of *model, which is given up. EXIT_OK, or a code after a message. */
+int adapters_apply(struct cli *cli, const struct adapters *adapters, dqg_model **model);
+void adapters_free(struct adapters *adapters);
+
 /* Can a file be made there? Says why not, before minutes of work are spent; returns EXIT_OK or a code. */
 int cli_check_output(struct cli *cli, const char *path);
 

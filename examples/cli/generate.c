@@ -9,19 +9,20 @@
 #include "cli.h"
 
 struct generate {
-    const char *output; /* -o */
-    const char *raw;    /* --raw */
-    const char *preview; /* --preview */
-    const char *size;   /* --size */
+    const char *output;   /* -o */
+    const char *raw;      /* --raw */
+    const char *preview;  /* --preview */
+    const char *size;     /* --size */
     const char *negative; /* --negative */
-    int64_t count;      /* of each class */
+    int64_t count;        /* of each class */
     int64_t scale;
     int64_t tile; /* -1: where memory asks for it */
     bool resident;
     struct sampling sampling;
+    struct adapters adapters;
 
     dqg_model *model;
-    int64_t total; /* pictures of all classes */
+    int64_t total;         /* pictures of all classes */
     int32_t width, height; /* of the latent */
     int32_t reduction;     /* sides of a picture to those of the latent: 1 where it is the picture */
     int32_t batch;         /* pictures of a run */
@@ -200,7 +201,8 @@ static int generate_all(struct cli *cli, struct generate *job) {
         printf("%s%s%s: %lld picture%s of %dx%d, %d steps, guidance %g, %.2f s\n",
                job->output != NULL ? job->output : "", job->output != NULL && job->raw != NULL ? " and " : "",
                job->raw != NULL ? job->raw : "", (long long)job->total, job->total == 1 ? "" : "s",
-               (int)(job->width * job->reduction), (int)(job->height * job->reduction), (int)job->sampling.steps, job->sampling.guidance, seconds);
+               (int)(job->width * job->reduction), (int)(job->height * job->reduction), (int)job->sampling.steps,
+               job->sampling.guidance, seconds);
     }
     return code;
 }
@@ -277,6 +279,7 @@ int generate_main(struct cli *cli, int argc, char **argv) {
         {"seeds", 0, ARG_TEXT, "LIST",
          "a seed for each picture of a class, commas between; replaces --seed and --count", 0, 0,
          &job.sampling.seeds_text},
+        ADAPTER_ROWS(&job.adapters),
         {"size", 0, ARG_TEXT, "WxH", "of the picture in pixels; without it the model's own", 0, 0, &job.size},
         {"negative", 0, ARG_TEXT, "TEXT", "short for --negative-prompt", 0, 0, &job.negative},
         {"tile", 0, ARG_INT, "N", "side of the tiles to decode in, in latent pixels; 0: in one piece", 0, 8192,
@@ -298,8 +301,14 @@ int generate_main(struct cli *cli, int argc, char **argv) {
     int code = sampling_init(cli, &job.sampling, &args);
     if (code == EXIT_OK && args_parse(&args, argc, argv, &code)) {
         code = check(cli, &job);
-        cli->components = has_prompt(&args, &job) && !job.resident ? "on-demand" : NULL;
+        /* Adapters change weights that are there. */
+        bool on_demand = has_prompt(&args, &job) && !job.resident && job.adapters.loras.count == 0 &&
+                         job.adapters.embeddings.count == 0;
+        cli->components = on_demand ? "on-demand" : NULL;
         if (code == EXIT_OK && (job.model = cli_load(cli, args.operand[0], &code)) != NULL) {
+            code = adapters_apply(cli, &job.adapters, &job.model);
+        }
+        if (code == EXIT_OK) {
             code = resolve(cli, &job, &args);
         }
         if (code == EXIT_OK) {
@@ -309,6 +318,7 @@ int generate_main(struct cli *cli, int argc, char **argv) {
     free(job.latent);
     picture_free(&job.sheet.picture);
     dqg_model_release(job.model);
+    adapters_free(&job.adapters);
     sampling_free(&job.sampling);
     return code;
 }

@@ -5,6 +5,7 @@
 
 #include "api/api.h"
 #include "model/autoencoder.h"
+#include "model/settings.h"
 #include "run/run.h"
 #include "support/rng.h"
 #include "tensor/view.h"
@@ -14,7 +15,8 @@ enum { DEFAULT_OVERLAP = 8, MOST_OVERLAP = 64, MOST_SAMPLES = 4096, MOST_SIDE = 
 /* One call. */
 struct call {
     struct dqg_context *context;
-    const struct dqg_model *model; /* the autoencoder */
+    const struct dqg_model *whole; /* the caller's */
+    const struct dqg_model *model; /* the autoencoder of it */
     dqg_picture_spec spec;
     struct dqg_autoencode job;
     size_t samples, encoded; /* encoded: columns that encoding gives */
@@ -23,18 +25,11 @@ struct call {
     size_t in_count, work_count, out_count;
 };
 
-static bool metadata_number(const struct dqg_model *model, const char *key, double *number) {
-    const char *text = dqg_model_find_metadata(model, key);
-    struct dqg_json json;
-    if (text == NULL) {
-        return false;
-    }
-    dqg_json_init(&json, text, strlen(text));
-    return dqg_json_number(&json, number) && isfinite(*number);
-}
-
+/* Where the caller does not say: what the file says of its autoencoder; of TAESD the latents as they are; what the
+ * denoiser beside it was trained on; Stable Diffusion's. */
 static dqg_status find_scale(struct call *call) {
     dqg_picture_spec *spec = &call->spec;
+    const struct dqg_hyper *own = &call->model->hyper, *denoiser = &call->whole->hyper;
     if (!isfinite(spec->scale) || !isfinite(spec->shift) || spec->scale < 0) {
         return dqg_fail(call->context, DQG_ERROR_RANGE, "scale: %g and shift: %g must be numbers, scale not below 0",
                         spec->scale, spec->shift);
@@ -42,13 +37,21 @@ static dqg_status find_scale(struct call *call) {
     if (spec->scale > 0) {
         return DQG_OK;
     }
-    if (metadata_number(call->model, "scaling_factor", &spec->scale) && spec->scale > 0) {
-        spec->shift = metadata_number(call->model, "shift_factor", &spec->shift) ? spec->shift : 0;
-        return DQG_OK;
-    }
     spec->shift = 0;
-    spec->scale = call->model->hyper.latent_limit > 0 ? 1 : 0.18215;
-    if (call->model->hyper.latent_limit == 0 && call->model->hyper.channels != 4) {
+    if (dqg_model_number(call->model, "vae", "scaling_factor", &spec->scale) && spec->scale > 0) {
+        spec->shift = dqg_model_number(call->model, "vae", "shift_factor", &spec->shift) ? spec->shift : 0;
+    } else if (own->latent_limit > 0) {
+        spec->scale = 1;
+    } else if (denoiser->latent_scale > 0) {
+        spec->scale = denoiser->latent_scale;
+        spec->shift = denoiser->latent_shift;
+    } else if (own->channels == 4) {
+        spec->scale = 0.18215;
+        dqg_log(
+            call->context, DQG_LOG_INFO,
+            "nothing tells the scale of this autoencoder's latents: taken for Stable Diffusion's, 0.18215; SDXL's is "
+            "0.13025");
+    } else {
         return dqg_fail(call->context, DQG_ERROR_RANGE,
                         "scale: this autoencoder's is not known, give scale and shift (SD3: 1.5305 and 0.0609, FLUX: "
                         "0.3611 and 0.1159)");
@@ -243,7 +246,7 @@ static dqg_status run_held(struct call *call, const dqg_tensor_view *in, const d
 
 static dqg_status convert(struct dqg_context *context, const dqg_model *model, bool decode, const dqg_tensor_view *in,
                           const dqg_picture_spec *spec, const dqg_tensor_view *out, dqg_memory_info *memory) {
-    struct call call = {.context = context, .job = {.decode = decode}};
+    struct call call = {.context = context, .whole = model, .job = {.decode = decode}};
     if (context == NULL) {
         return DQG_ERROR_ARGUMENT;
     }

@@ -72,7 +72,7 @@ dqg_status dqg_scheduler_create(dqg_context *context, const dqg_options *options
 typedef const char *const option_pair[2];
 
 /* Of models trained by dqgen's own example; of diffusion transformers as published. */
-static option_pair own_flow[] = {{"steps", "30"}, {NULL, NULL}};
+static option_pair own_flow[] = {{"spacing", "linspace"}, {"prediction", "flow"}, {"steps", "30"}, {NULL, NULL}};
 static option_pair published[] = {{"solver", "ddim"},        {"schedule", "linear"}, {"spacing", "trailing"},
                                   {"prediction", "epsilon"}, {"steps", "50"},        {NULL, NULL}};
 

@@ -2,8 +2,8 @@
 /*
  * Folders as diffusers writes them: a sub-folder for each network, with its configuration and its weights in one file
  * or several, and others with tokenizers and schedules. Shown as one source whose tensors are called
- * "<sub-folder>/<name>" and whose metadata are the configurations and tokenizers. Also the sub-folder of one network.
- * Called by source.c.
+ * "<sub-folder>/<name>" and whose metadata are the configurations and tokenizers. Also the sub-folder of one network,
+ * and a folder with the two halves of a TAESD. Called by source.c.
  */
 #include <dirent.h>
 
@@ -49,7 +49,7 @@ struct folder {
     const char *path;
     struct dqg_arena arena; /* of all that is needed until the source has its copies */
     struct dqg_source inner[DQG_COUNT_OF(components)];
-    const char *prefix[DQG_COUNT_OF(components)]; /* "unet/" */
+    const char *prefix[DQG_COUNT_OF(components)]; /* "unet/"; "encoder." */
     size_t inner_count;
     struct dqg_metadata *metadata; /* [METADATA_MAX] */
     size_t metadata_count;
@@ -63,15 +63,19 @@ static dqg_status from_arena(struct folder *folder, size_t size, void *out) {
     return memory != NULL ? DQG_OK : dqg_fail_memory(folder->context, "the names of files", size);
 }
 
-/* "a/b", or b alone where a is empty */
-static dqg_status join(struct folder *folder, const char *a, const char *b, const char **path) {
-    size_t size = strlen(a) + strlen(b) + 2;
+static dqg_status put_together(struct folder *folder, const char *a, const char *middle, const char *b,
+                               const char **path) {
+    size_t size = strlen(a) + strlen(middle) + strlen(b) + 1;
     char *text;
     DQG_TRY(from_arena(folder, size, &text));
-    bool slash = a[0] != '\0' && a[strlen(a) - 1] != '/';
-    dqg_format(text, size, slash ? "%s/%s" : "%s%s", a, b);
+    dqg_format(text, size, "%s%s%s", a, middle, b);
     *path = text;
     return DQG_OK;
+}
+
+/* "a/b", or b alone where a is empty */
+static dqg_status join(struct folder *folder, const char *a, const char *b, const char **path) {
+    return put_together(folder, a, a[0] != '\0' && a[strlen(a) - 1] != '/' ? "/" : "", b, path);
 }
 
 static bool ends_with(const char *name, const char *end) {
@@ -214,6 +218,34 @@ static dqg_status take_weights(struct folder *folder, const char *sub, const str
     return DQG_OK;
 }
 
+/* A file of weights whose name ends so, as a source whose tensors get a prefix; several such files are too many. */
+static dqg_status take_half(struct folder *folder, const struct names *names, const char *half, const char *prefix) {
+    static const char *const kinds[] = {".safetensors", ".pth"};
+    const char *found = NULL, *path;
+    for (size_t i = 0; i < names->count; i++) {
+        for (size_t k = 0; k < DQG_COUNT_OF(kinds); k++) {
+            char end[32];
+            dqg_format(end, sizeof end, "%s%s", half, kinds[k]);
+            if (strncmp(names->items[i], "tae", 3) == 0 && ends_with(names->items[i], end)) {
+                if (found != NULL) {
+                    return dqg_fail(folder->context, DQG_ERROR_UNSUPPORTED,
+                                    "%s holds several networks, %s and %s: name a file in it", folder->path, found,
+                                    names->items[i]);
+                }
+                found = names->items[i];
+            }
+        }
+    }
+    if (found == NULL) {
+        return DQG_OK;
+    }
+    DQG_TRY(join(folder, folder->path, found, &path));
+    folder->prefix[folder->inner_count] = prefix;
+    DQG_TRY(dqg_source_open_path(folder->context, path, &folder->inner[folder->inner_count]));
+    folder->inner_count++;
+    return DQG_OK;
+}
+
 static dqg_status take_sub_folders(struct folder *folder, const struct names *root) {
     struct names *names;
     const char *path;
@@ -247,7 +279,7 @@ static dqg_status map_tensors(struct folder *folder, struct dqg_source *source) 
             const struct dqg_tensor_desc *desc = &folder->inner[i].tensors[t];
             pieces[at] = (struct dqg_part){i, t, 0, desc->plane_bytes[DQG_PLANE_CODES]};
             mappings[at] = (struct dqg_mapping){.desc = *desc, .pieces = &pieces[at], .piece_count = 1};
-            DQG_TRY(join(folder, folder->prefix[i], desc->name, &mappings[at].desc.name));
+            DQG_TRY(put_together(folder, folder->prefix[i], "", desc->name, &mappings[at].desc.name));
         }
     }
     size_t inner_count = folder->inner_count;
@@ -269,6 +301,10 @@ static dqg_status open_folder(struct folder *folder, struct dqg_source *source) 
     DQG_TRY(take_sub_folders(folder, root));
     if (folder->inner_count == 0) {
         DQG_TRY(take_weights(folder, "", root));
+    }
+    if (folder->inner_count == 0) {
+        DQG_TRY(take_half(folder, root, "_encoder", "encoder."));
+        DQG_TRY(take_half(folder, root, "_decoder", "decoder."));
     }
     if (folder->inner_count == 0) {
         return dqg_fail(folder->context, DQG_ERROR_NOT_FOUND,

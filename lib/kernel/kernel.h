@@ -346,6 +346,27 @@ typedef void dqg_attention_pack_f32_i8_fn(void *packed, const float *k, size_t l
  */
 typedef void dqg_normal_f32_fn(float *out, uint64_t seed, uint32_t stream, uint32_t use, uint64_t first, size_t blocks);
 
+/*
+ * How well scales fit n numbers, a multiple of DQG_FIT_PARTS, rounded to integers: DQG_FIT_SCALES scales at a time.
+ *
+ *   code = round_to_nearest_even(clamp(x / scale, low, high))     by the reciprocal; 0 where the scale is 0
+ *   errors[0] = sum (x - code scale)^2
+ *   scales[1] = sum x code / sum code^2, the best for these codes; scales[0] where a sum is not positive
+ *   errors[1] = the error of codes that are rounded anew with scales[1]
+ *
+ * half: scales are rounded to F16 first, those of scales[0] in place; scales are at least 0 and below 65504. low and
+ * high are integers below 2^22. A sum over i is one of DQG_FIT_PARTS sums over i = part, part + DQG_FIT_PARTS, ... each
+ * in that order, added in the order of parts.
+ */
+enum { DQG_FIT_PARTS = 16, DQG_FIT_SCALES = 16 };
+struct dqg_scale_fit {
+    float scales[2][DQG_FIT_SCALES];
+    float low[DQG_FIT_SCALES], high[DQG_FIT_SCALES];
+    float errors[2][DQG_FIT_SCALES];
+    int half;
+};
+typedef void dqg_fit_scales_f32_fn(struct dqg_scale_fit *fit, const float *x, size_t n);
+
 /* y = activation(x), n elements; y may be x. */
 typedef void dqg_activate_f32_f32_fn(float *y, const float *x, size_t n, enum dqg_activation activation);
 

@@ -7,6 +7,7 @@
 
 #include "measure/measure.h"
 #include "measure/network.h"
+#include "model/inputs.h"
 
 /* ---- random weights ---- */
 
@@ -108,7 +109,8 @@ static const char *kind_name(enum dqg_node_kind kind) {
 static double operations_of(const struct dqg_graph *graph, const struct dqg_node *node) {
     const struct dqg_value *out = &graph->values[node->out];
     if (node->kind == DQG_NODE_LINEAR || node->kind == DQG_NODE_CONV) {
-        return 2.0 * (double)out->rows * (double)node->weight->size.rows * (double)node->weight->size.columns;
+        double outputs = (double)out->columns * (node->gated ? 2.0 : 1.0);
+        return 2.0 * (double)out->rows * outputs * (double)node->weight->size.columns;
     }
     if (node->kind == DQG_NODE_ATTENTION) {
         size_t keys = dqg_graph_keys(graph, node);
@@ -129,11 +131,34 @@ struct evaluations {
     struct dqg_exec exec;
     float *x, *out;
     double *timesteps;
-    int32_t *labels;
+    struct dqg_given given;
     struct dqg_arena arena;
     dqg_measure_fn fn; /* NULL: no profile */
     void *user;
 };
+
+/* What the network is told beside x and the time: random rows, any numbers. */
+static dqg_status make_given(struct evaluations *e, const struct dqg_hyper *hyper) {
+    struct dqg_given *given = &e->given;
+    const struct dqg_kernels *kernels = e->context->kernels;
+    size_t samples = e->graph.samples, used = 0;
+    *given = (struct dqg_given){.samples = samples, .tokens = e->graph.context_tokens};
+    char *block = dqg_given_lay_out(given, hyper, &used, NULL)
+                      ? dqg_arena_alloc(&e->context->alloc, &e->arena, used)
+                      : NULL;
+    if (block == NULL) {
+        return dqg_fail_memory(e->context, "the evaluation", used);
+    }
+    used = 0;
+    dqg_given_lay_out(given, hyper, &used, block);
+    dqg_given_clear(given);
+    dqg_kernels_normal(kernels, 2, 0, 0, given->context, samples * given->tokens * hyper->context_width);
+    dqg_kernels_normal(kernels, 3, 0, 0, given->pooled, samples * hyper->pooled_width);
+    for (size_t i = 0; i < samples; i++) {
+        given->labels[i] = hyper->classes > 0 ? (int32_t)(i % hyper->classes) : -1;
+    }
+    return DQG_OK;
+}
 
 static dqg_status make_inputs(struct evaluations *e, const struct dqg_model *model) {
     struct dqg_graph *graph = &e->graph;
@@ -142,16 +167,14 @@ static dqg_status make_inputs(struct evaluations *e, const struct dqg_model *mod
     e->x = dqg_arena_alloc(alloc, &e->arena, plane * graph->channels * sizeof *e->x);
     e->out = dqg_arena_alloc(alloc, &e->arena, plane * graph->out_channels * sizeof *e->out);
     e->timesteps = dqg_arena_alloc(alloc, &e->arena, samples * sizeof *e->timesteps);
-    e->labels = dqg_arena_alloc(alloc, &e->arena, samples * sizeof *e->labels);
-    if (e->x == NULL || e->out == NULL || e->timesteps == NULL || e->labels == NULL) {
+    if (e->x == NULL || e->out == NULL || e->timesteps == NULL) {
         return dqg_fail_memory(e->context, "the evaluation", e->arena.total);
     }
     dqg_kernels_normal(e->context->kernels, 1, 0, 0, e->x, plane * graph->channels);
     for (size_t i = 0; i < samples; i++) {
         e->timesteps[i] = 500.0;
-        e->labels[i] = model->hyper.classes > 0 ? (int32_t)(i % model->hyper.classes) : -1;
     }
-    return DQG_OK;
+    return make_given(e, &model->hyper);
 }
 
 static void tell(const struct evaluations *e, int32_t evaluation, int32_t index, int64_t taken) {
@@ -169,7 +192,8 @@ static void tell(const struct evaluations *e, int32_t evaluation, int32_t index,
 }
 
 static dqg_status evaluate(struct evaluations *e, int32_t evaluation, bool profile) {
-    struct dqg_exec_io io = {.x = e->x, .timesteps = e->timesteps, .labels = e->labels, .out = e->out};
+    struct dqg_exec_io io = {.x = e->x, .timesteps = e->timesteps, .out = e->out};
+    dqg_given_io(&e->given, &io);
     dqg_status status = DQG_PENDING;
     while (status == DQG_PENDING) {
         int32_t index = e->exec.next;

@@ -187,7 +187,7 @@ static dqg_status build(const struct dqg_model *model, struct dqg_graph *graph) 
 /* Tables have a scale for each row: 8 bits of them are as good as 16. Positions and the projection are small. An error
  * of the first layer is in all the others: measured, it is worth the 8 bits more than any other layer. */
 static const char *const rules[][2] = {
-    {"*token_embedding.weight", "int8"},
+    {"*token_embedding.weight", "int6"},
     {"*position_embedding.weight", "f16"},
     {"text_projection.weight", "f16"},
     {"text_model.encoder.layers.0.*", "int8"},

@@ -200,9 +200,9 @@ static int32_t embed_sizes(const struct dqg_model *model, struct dqg_graph *grap
 
 /* What all blocks read. */
 struct shared {
-    int32_t g;    /* six vectors of modulation */
-    int32_t mask; /* of the context */
-    int32_t *kv;  /* [depth] keys and values of the context */
+    int32_t g;       /* six vectors of modulation */
+    int32_t context; /* projected */
+    int32_t mask;    /* of the context */
 };
 
 static int32_t build_block(const struct dqg_model *model, struct dqg_graph *graph, size_t block,
@@ -217,14 +217,10 @@ static int32_t build_block(const struct dqg_model *model, struct dqg_graph *grap
     y = dqg_graph_attention(graph, dqg_text_keep(graph, BLOCK "attn", block), y, model->hyper.heads);
     y = dqg_text_linear(model, graph, BLOCK "attn.proj", block, y);
     x = dqg_graph_add(graph, dqg_text_keep(graph, BLOCK "attn.add", block), x, mod, 2 * d, y);
+    int32_t q = dqg_text_linear(model, graph, BLOCK "cross_attn.q_linear", block, x);
+    int32_t kv = dqg_text_linear(model, graph, BLOCK "cross_attn.kv_linear", block, shared->context);
     const struct dqg_graph_attention_args args = {
-        .q = dqg_text_linear(model, graph, BLOCK "cross_attn.q_linear", block, x),
-        .k = shared->kv[block],
-        .v = shared->kv[block],
-        .v_column = d,
-        .width = d,
-        .heads = model->hyper.heads,
-        .mask = shared->mask};
+        .q = q, .k = kv, .v = kv, .v_column = d, .width = d, .heads = model->hyper.heads, .mask = shared->mask};
     y = dqg_graph_attention_to(graph, dqg_text_keep(graph, BLOCK "cross_attn", block), &args);
     y = dqg_text_linear(model, graph, BLOCK "cross_attn.proj", block, y);
     x = dqg_graph_add(graph, dqg_text_keep(graph, BLOCK "cross_attn.add", block), x, DQG_NO_VALUE, 0, y);
@@ -237,29 +233,13 @@ static int32_t build_block(const struct dqg_model *model, struct dqg_graph *grap
     return x;
 }
 
-/* Everything that depends on the context alone comes first. */
-static dqg_status build_context(const struct dqg_model *model, struct dqg_graph *graph, struct shared *shared) {
-    size_t bytes = model->hyper.depth * sizeof *shared->kv;
-    shared->kv = dqg_arena_alloc(&graph->context->alloc, &graph->arena, bytes);
-    if (shared->kv == NULL) {
-        return dqg_fail_memory(graph->context, "the network graph", bytes);
-    }
-    shared->mask = dqg_graph_input(graph, "mask", DQG_INPUT_MASK, graph->context_tokens);
-    int32_t y = dqg_graph_input(graph, "context", DQG_INPUT_CONTEXT, model->hyper.context_width);
-    y = embed(model, graph, context_names, DQG_ACT_GELU_TANH, y);
-    for (size_t i = 0; i < model->hyper.depth; i++) {
-        if (dqg_graph_begin_block(graph, i)) {
-            shared->kv[i] = dqg_text_linear(model, graph, BLOCK "cross_attn.kv_linear", i, y);
-        }
-    }
-    return DQG_OK;
-}
-
 static dqg_status build(const struct dqg_model *model, struct dqg_graph *graph) {
     const struct dqg_hyper *hyper = &model->hyper;
     struct shared shared = {0};
     DQG_TRY(dqg_graph_init(graph->context, graph, (int32_t)(16 * hyper->depth + 40)));
-    DQG_TRY(build_context(model, graph, &shared));
+    shared.mask = dqg_graph_input(graph, "mask", DQG_INPUT_MASK, graph->context_tokens);
+    shared.context = dqg_graph_input(graph, "context", DQG_INPUT_CONTEXT, hyper->context_width);
+    shared.context = embed(model, graph, context_names, DQG_ACT_GELU_TANH, shared.context);
     int32_t e = dqg_graph_timestep(graph, "timestep", hyper->frequencies);
     e = embed(model, graph, time_names, DQG_ACT_SILU, e);
     if (hyper->size_count > 0) {

@@ -29,8 +29,8 @@ static bool detect(const struct dqg_source *source) {
 static int32_t build_label(struct dqg_unet *unet) {
     const struct dqg_hyper *hyper = &unet->picture.model->hyper;
     struct dqg_graph *graph = unet->picture.graph;
-    size_t width = dqg_unet_label_width(unet->picture.model);
-    if (width == 0) {
+    size_t width = dqg_unet_measure(unet->picture.model).label;
+    if (width == 0 && dqg_model_find(unet->picture.model, "label_emb.0.2.weight") == NULL) {
         return DQG_NO_VALUE;
     }
     int32_t y = dqg_graph_input(graph, "pooled", DQG_INPUT_POOLED, hyper->pooled_width);
@@ -51,7 +51,7 @@ static dqg_status build(const struct dqg_model *model, struct dqg_graph *graph) 
         int32_t context = dqg_graph_input(graph, "context", DQG_INPUT_CONTEXT, model->hyper.context_width);
         dqg_unet_constants(&unet, context);
     }
-    unet.condition = dqg_unet_condition(&unet, build_label(&unet));
+    dqg_unet_time(&unet, build_label(&unet));
     int32_t x = dqg_graph_patchify(graph, "latent", NULL);
     x = dqg_unet_down(&unet, x, DQG_NO_VALUE);
     x = dqg_unet_middle(&unet, x);
@@ -80,24 +80,42 @@ static const char *const schedulers[][2][8][2] = {
 };
 
 /* Weights do not tell what the output means: epsilon, unless diffusers' scheduler says v. */
-static const char *const (*find_scheduler(const struct dqg_model *model))[2] {
-    bool large = dqg_unet_label_width(model) > 0;
+static const char *const (*find_scheduler(const struct dqg_model *model, bool large))[2] {
     bool v = dqg_model_setting_is(model, "scheduler/scheduler_config.json", "prediction_type", "v_prediction");
     return schedulers[large][v];
 }
 
 /*
  * How many columns of label_emb's input are the pooled row; the rest are sizes. The refiner's text encoder gives
- * context and pooled row alike, and it takes five sizes; SDXL six. Too few columns for that: all are the pooled row.
+ * context and pooled row alike, and it takes five sizes; SDXL six. Variations of pictures (unCLIP) take a pooled row
+ * alone.
  */
-static void find_sizes(struct dqg_model *model) {
+static void find_sizes(struct dqg_model *model, size_t width) {
     struct dqg_hyper *hyper = &model->hyper;
-    size_t width = dqg_unet_label_width(model), columns;
-    if (dqg_model_settings(model, folder, "addition_time_embed_dim", &columns, 1) == 0 || columns == 0) {
+    size_t columns;
+    if (dqg_model_settings(model, folder, "addition_time_embed_dim", &columns, 1) == 0 || columns == 0 ||
+        columns % 2 != 0) {
         columns = SIZE_COLUMNS;
     }
-    hyper->size_count = width == hyper->context_width + 5 * columns ? 5 : width > 6 * columns ? 6 : 0;
+    bool images = width == 2 * hyper->context_width || width <= 6 * columns;
+    hyper->size_count = width == hyper->context_width + 5 * columns ? 5 : images ? 0 : 6;
     hyper->pooled_width = width - hyper->size_count * columns;
+}
+
+/* Inputs that some U-Nets have and these do not: left out, they would give wrong pictures. */
+static dqg_status check_unknown(struct dqg_context *context, const struct dqg_model *model) {
+    static const char *const names[] = {
+        "time_embed.cond_proj.weight", /* the guidance scale */
+        "label_emb.weight",            /* a class */
+        "encoder_hid_proj.weight",     /* rows of another text encoder */
+    };
+    for (size_t i = 0; i < DQG_COUNT_OF(names); i++) {
+        if (dqg_model_find(model, names[i]) != NULL) {
+            return dqg_fail(context, DQG_ERROR_UNSUPPORTED, "U-Nets with an input for '%s' are not supported",
+                            names[i]);
+        }
+    }
+    return DQG_OK;
 }
 
 static dqg_status configure(struct dqg_context *context, struct dqg_model *model) {
@@ -111,42 +129,45 @@ static dqg_status configure(struct dqg_context *context, struct dqg_model *model
                         "this looks like a U-Net, but input_blocks.0.0, time_embed.0 or out.2 is missing or has an "
                         "impossible shape");
     }
-    if (dqg_model_find(model, "time_embed.cond_proj.weight") != NULL) {
-        return dqg_fail(context, DQG_ERROR_UNSUPPORTED,
-                        "this U-Net takes the guidance scale as an input (time_embedding.cond_proj), which is not "
-                        "supported; use the LoRA of the same model");
-    }
+    DQG_TRY(check_unknown(context, model));
     hyper->hidden = in->size.rows;
     hyper->patch = 1;
     hyper->channels = dqg_min_size((size_t)in->shape[1], out->size.rows);
     hyper->out_channels = out->size.rows;
     hyper->extra_channels = (size_t)in->shape[1] - hyper->channels;
     hyper->frequencies = time->size.columns;
-    hyper->context_width = dqg_unet_context_width(model);
-    hyper->context_tokens = hyper->context_width > 0 ? TOKENS : 0;
-    find_sizes(model);
+    const struct dqg_unet_sizes sizes = dqg_unet_measure(model);
+    hyper->depth = sizes.layers;
+    hyper->middle = sizes.middle;
+    hyper->context_width = sizes.context;
+    hyper->context_tokens = sizes.context > 0 ? TOKENS : 0;
+    find_sizes(model, sizes.label);
     size_t side;
     if (dqg_model_settings(model, folder, "sample_size", &side, 1) == 0 || side == 0 || side > 1 << 12) {
-        side = dqg_unet_label_width(model) > 0 ? LARGE_SIDE : SIDE;
+        side = hyper->size_count > 0 ? LARGE_SIDE : SIDE;
     }
     hyper->height = hyper->width = side;
-    hyper->scheduler = find_scheduler(model);
+    hyper->scheduler = find_scheduler(model, hyper->size_count > 0);
+    hyper->latent_scale = hyper->size_count > 0 ? 0.13025 : 0.18215;
     return DQG_OK;
 }
 
 /* The ends and the embeddings, whose errors reach every value; what all values pass through, where layers beside it
- * only add to them: measured, that is worth 8 bits before anything else. */
+ * only add to them. The convolutions of blocks, half of the weights, make a thirtieth of the (squared) error. Measured:
+ * docs/checkpoints.md. */
 static const char *const rules[][2] = {
     {"input_blocks.0.0.*", "f16"},
     {"out.2.*", "f16"},
     {"time_embed.*", "f16"},
     {"label_emb.*", "f16"},
-    {"*.emb_layers.1.*", "int8"},
-    {"*.skip_connection.*", "int8"},
-    {"*.proj_in.*", "int8"},
-    {"*.proj_out.*", "int8"},
-    {"*.op.*", "int8"},
-    {"*.conv.*", "int8"},
+    {"*.emb_layers.1.*", "int6"},
+    {"*.skip_connection.*", "int6"},
+    {"*.proj_in.*", "int6"},
+    {"*.proj_out.*", "int6"},
+    {"*.op.*", "int6"},
+    {"*.conv.*", "int6"},
+    {"*.in_layers.*", ":64"},
+    {"*.out_layers.*", ":64"},
     {NULL, NULL},
 };
 
@@ -156,6 +177,7 @@ const struct dqg_family dqg_family_unet = {
     .marker = marker,
     .detect = detect,
     .rename_in = dqg_unet_rename,
+    .rename_loaded = dqg_unet_rename_loaded,
     .configure = configure,
     .build = build,
     .rules = rules,

@@ -70,8 +70,8 @@ struct run {
     size_t norm_count, group_count; /* of the graph of tiles; no groups where there is one tile */
     struct dqg_norm_share share;
     struct dqg_work work; /* operators */
-    /* What is allocated. */
-    struct dqg_arena arena;
+    char *block;          /* of all that follows */
+    size_t block_bytes;
     float *middle;   /* [height * width][middle_columns] */
     float *tile_in;  /* of a tile: rows, or planes of a picture */
     float *tile_out; /* rows */
@@ -100,54 +100,58 @@ static dqg_status make_graphs(struct run *run) {
     return DQG_OK;
 }
 
-/* Bytes of each array; false where they do not fit. */
-struct sizes {
-    size_t middle, tile_in, tile_out, given, sums, work;
-};
-
-static bool size_arrays(struct run *run, struct sizes *sizes) {
-    const struct dqg_hyper *hyper = &run->model->hyper;
-    size_t tile = run->rows.input * run->columns.input, enlarged = tile * hyper->reduction * hyper->reduction;
-    size_t in = run->job->decode ? tile * run->middle_columns : enlarged * hyper->out_channels;
-    size_t out = run->job->decode ? enlarged * run->out_columns : tile * run->middle_columns, most = 0;
+/* Norms of the graph of tiles, and the most groups of one of them. */
+static size_t count_groups(struct run *run) {
+    size_t most = 0;
     for (int32_t i = 0; i < run->image.node_count; i++) {
-        if (run->image.nodes[i].kind == DQG_NODE_GROUP_NORM) {
+        const struct dqg_node *node = &run->image.nodes[i];
+        if (node->kind == DQG_NODE_GROUP_NORM) {
             run->norm_count++;
-            run->group_count += run->image.nodes[i].heads;
-            most = run->image.nodes[i].heads > most ? run->image.nodes[i].heads : most;
+            run->group_count += node->heads;
+            most = node->heads > most ? node->heads : most;
         }
     }
-    bool tiled = run->rows.count * run->columns.count > 1;
-    run->group_count = tiled ? run->group_count : 0;
-    sizes->given = run->group_count * 2 * sizeof(double);
-    sizes->sums = run->group_count * 3 * sizeof(double);
-    sizes->work = tiled ? run->rows.input * hyper->reduction * most * 2 * sizeof(float) : 0;
-    return dqg_mul_size(run->job->height * run->job->width, run->middle_columns * sizeof(float), &sizes->middle) &&
-           dqg_mul_size(in, sizeof(float), &sizes->tile_in) && dqg_mul_size(out, sizeof(float), &sizes->tile_out);
+    if (run->rows.count * run->columns.count == 1) {
+        run->group_count = most = 0;
+    }
+    return most;
 }
 
-static dqg_status prepare(struct run *run, struct sizes *sizes) {
+/* Set every array into the block; NULL only measures it. False on overflow. */
+static bool lay_out(struct run *run, size_t most_groups) {
+    const struct dqg_hyper *hyper = &run->model->hyper;
+    bool decode = run->job->decode;
+    size_t used = 0, tile = run->rows.input * run->columns.input, enlarged = tile * hyper->reduction * hyper->reduction;
+    size_t in = decode ? tile : enlarged, in_columns = decode ? run->middle_columns : hyper->out_channels;
+    size_t out = decode ? enlarged : tile, out_columns = decode ? run->out_columns : run->middle_columns;
+    size_t pixels = run->job->height * run->job->width;
+    bool fits = dqg_carve(&used, run->block, pixels, run->middle_columns * sizeof(float), (void **)&run->middle) &&
+                dqg_carve(&used, run->block, in, in_columns * sizeof(float), (void **)&run->tile_in) &&
+                dqg_carve(&used, run->block, out, out_columns * sizeof(float), (void **)&run->tile_out) &&
+                dqg_carve(&used, run->block, run->group_count, 2 * sizeof(double), (void **)&run->given) &&
+                dqg_carve(&used, run->block, run->group_count, 3 * sizeof(double), (void **)&run->share.sums) &&
+                dqg_carve(&used, run->block, most_groups * hyper->reduction * run->rows.input, 2 * sizeof(float),
+                          (void **)&run->share.work);
+    run->block_bytes = used;
+    return fits;
+}
+
+/* Graphs, and how much the rest takes; with a block also the rest. */
+static dqg_status prepare(struct run *run, bool allocate) {
     const struct dqg_autoencode *job = run->job;
     run->rows = make_axis(job->height, job->tile, job->overlap);
     run->columns = make_axis(job->width, job->tile, job->overlap);
     DQG_TRY(make_graphs(run));
-    if (!size_arrays(run, sizes)) {
+    size_t most_groups = count_groups(run);
+    if (!lay_out(run, most_groups)) {
         return dqg_fail(run->context, DQG_ERROR_LIMIT, "a picture of this size does not fit the address space");
     }
-    return DQG_OK;
-}
-
-static dqg_status allocate(struct run *run, const struct sizes *sizes) {
-    const struct dqg_alloc *alloc = &run->context->alloc;
-    run->middle = dqg_arena_alloc(alloc, &run->arena, sizes->middle);
-    run->tile_in = dqg_arena_alloc(alloc, &run->arena, sizes->tile_in);
-    run->tile_out = dqg_arena_alloc(alloc, &run->arena, sizes->tile_out);
-    run->given = dqg_arena_alloc(alloc, &run->arena, sizes->given);
-    run->share.sums = dqg_arena_alloc(alloc, &run->arena, sizes->sums);
-    run->share.work = dqg_arena_alloc(alloc, &run->arena, sizes->work);
-    if (run->middle == NULL || run->tile_in == NULL || run->tile_out == NULL || run->given == NULL ||
-        run->share.sums == NULL || run->share.work == NULL) {
-        return dqg_fail_memory(run->context, "the picture", run->arena.total);
+    if (allocate) {
+        run->block = dqg_calloc(&run->context->alloc, 1, run->block_bytes);
+        if (run->block == NULL) {
+            return dqg_fail_memory(run->context, "the picture", run->block_bytes);
+        }
+        lay_out(run, most_groups);
     }
     return DQG_OK;
 }
@@ -319,7 +323,7 @@ static dqg_status run_tiles(struct run *run) {
 }
 
 static void free_run(struct run *run) {
-    dqg_arena_free(&run->context->alloc, &run->arena);
+    dqg_free(&run->context->alloc, run->block, run->block_bytes);
     dqg_graph_free(&run->latent);
     dqg_graph_free(&run->image);
 }
@@ -327,11 +331,7 @@ static void free_run(struct run *run) {
 dqg_status dqg_autoencode(struct dqg_context *context, const struct dqg_model *model,
                           const struct dqg_autoencode *job) {
     struct run run = {.context = context, .model = model, .job = job};
-    struct sizes sizes;
-    dqg_status status = prepare(&run, &sizes);
-    if (status >= 0) {
-        status = allocate(&run, &sizes);
-    }
+    dqg_status status = prepare(&run, true);
     size_t tiles = run.rows.count * run.columns.count;
     size_t evaluations = run.group_count > 0 ? (run.norm_count + 1) * tiles + 1 : tiles;
     dqg_work_begin(&run.work, context, DQG_PHASE_RUN,
@@ -352,17 +352,16 @@ dqg_status dqg_autoencode(struct dqg_context *context, const struct dqg_model *m
 dqg_status dqg_autoencode_bytes(struct dqg_context *context, const struct dqg_model *model,
                                 const struct dqg_autoencode *job, uint64_t *bytes) {
     struct run run = {.context = context, .model = model, .job = job};
-    struct sizes sizes;
     size_t latent, image;
     *bytes = 0;
-    dqg_status status = prepare(&run, &sizes);
+    dqg_status status = prepare(&run, false);
     if (status >= 0 &&
         (!dqg_exec_bytes(context, &run.latent, &latent) || !dqg_exec_bytes(context, &run.image, &image))) {
         status = dqg_fail(context, DQG_ERROR_LIMIT, "a picture of this size does not fit the address space");
     }
     if (status >= 0) { /* the two are not there at the same time */
-        *bytes = sizes.middle + sizes.tile_in + sizes.tile_out + sizes.given + sizes.sums + sizes.work +
-                 (latent > image ? latent : image) + run.latent.arena.total + run.image.arena.total;
+        *bytes = (uint64_t)run.block_bytes + run.latent.arena.total + run.image.arena.total +
+                 (latent > image ? latent : image);
     }
     free_run(&run);
     return status;

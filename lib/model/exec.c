@@ -71,10 +71,19 @@ static void run_linear(const struct dqg_exec *exec, const struct dqg_node *node)
         .ld_out = out->ld,
         .rows = dqg_exec_rows(exec, out),
         .rows_per_sample = dqg_exec_sample_rows(exec, out->rows),
+        .first = node->first_output,
+        .outputs = node->gated ? 0 : out->columns,
         .gated = node->gated,
         .activation = node->activation,
     };
-    if (node->table != NULL) {
+    if (node->addend != DQG_NO_VALUE) {
+        args.addend = dqg_exec_floats(exec, node->addend);
+        args.ld_addend = dqg_exec_value(exec, node->addend)->ld;
+    }
+    if (node->factor != NULL) { /* 0 + factor y in every row */
+        args.gate = node->factor;
+        args.residual = node->factor + out->columns;
+    } else if (node->table != NULL) {
         args.residual = node->table;
         args.residual_repeats = true;
         args.ld_residual = out->columns;
@@ -123,6 +132,10 @@ static void run_conv(const struct dqg_exec *exec, const struct dqg_node *node) {
     if (node->addend != DQG_NO_VALUE) {
         args.addend = dqg_exec_floats(exec, node->addend) + node->addend_column;
         args.ld_addend = dqg_exec_value(exec, node->addend)->ld;
+    }
+    if (node->factor != NULL) { /* as in run_linear() */
+        args.gate = node->factor;
+        args.residual = node->factor + dqg_exec_value(exec, node->out)->columns;
     }
     if (node->residual != DQG_NO_VALUE) {
         args.residual = dqg_exec_floats(exec, node->residual);
@@ -222,15 +235,29 @@ static void run_active(const struct dqg_exec *exec, const struct dqg_node *node,
     dqg_op_gather_rows(&exec->ops, &move);
 }
 
+/* The values of the queries' own tokens, which are the first of each sample. */
+static void pass_values(const struct dqg_exec *exec, const struct dqg_node *node) {
+    const struct dqg_value *v = dqg_exec_value(exec, node->v), *out = dqg_exec_value(exec, node->out);
+    size_t width = out->columns / node->heads;
+    for (size_t head = 0; head < node->heads; head++) {
+        const float *values = dqg_exec_floats(exec, node->v) + node->v_column;
+        const struct dqg_row_copy args = {.y = dqg_exec_floats(exec, node->out) + head * width,
+                                          .x = values + head * node->head_columns,
+                                          .ldy = out->ld,
+                                          .ldx = v->ld,
+                                          .samples = exec->samples,
+                                          .y_rows = dqg_exec_sample_rows(exec, out->rows),
+                                          .x_rows = dqg_exec_sample_rows(exec, v->rows),
+                                          .count = dqg_exec_sample_rows(exec, out->rows),
+                                          .columns = width};
+        dqg_op_copy_rows(&exec->ops, &args);
+    }
+}
+
 static void run_attention(const struct dqg_exec *exec, const struct dqg_node *node, const struct dqg_exec_io *io) {
     const struct dqg_value *out = dqg_exec_value(exec, node->out);
     if (node->identity) {
-        size_t width = out->columns / node->heads;
-        for (size_t head = 0; head < node->heads; head++) {
-            dqg_op_copy_columns(&exec->ops, dqg_exec_floats(exec, node->out) + head * width, out->ld,
-                                dqg_exec_floats(exec, node->v) + node->v_column + head * node->head_columns,
-                                dqg_exec_value(exec, node->v)->ld, dqg_exec_rows(exec, out), width);
-        }
+        pass_values(exec, node);
         return;
     }
     struct dqg_attention_args args = {
@@ -294,6 +321,7 @@ static void run_node(const struct dqg_exec *exec, const struct dqg_node *node, c
         break;
     case DQG_NODE_UNPATCHIFY:
         patches.channels = graph->out_channels;
+        patches.by_channels = node->by_channels;
         patches.tokens = graph->active_tokens > 0 ? io->active : NULL;
         patches.token_count = graph->active_tokens;
         dqg_op_unpatchify(&exec->ops, io->out, dqg_exec_floats(exec, node->x), &patches);

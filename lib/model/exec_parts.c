@@ -73,7 +73,17 @@ static void run_group_norm(const struct dqg_exec *exec, const struct dqg_node *n
     dqg_op_group_norm(&exec->ops, &args);
 }
 
-static void run_heads(const struct dqg_exec *exec, const struct dqg_node *node) {
+static void run_tokens(const struct dqg_exec *exec, const struct dqg_node *node, const int32_t *tokens) {
+    const struct dqg_tokens args = {.out = dqg_exec_floats(exec, node->out),
+                                    .table = node->weight,
+                                    .added = node->added,
+                                    .added_count = node->added_count,
+                                    .tokens = tokens,
+                                    .count = dqg_exec_rows(exec, dqg_exec_value(exec, node->out))};
+    dqg_op_tokens(&exec->ops, &args);
+}
+
+static void run_heads(const struct dqg_exec *exec, const struct dqg_node *node, const struct dqg_exec_io *io) {
     const struct dqg_value *x = dqg_exec_value(exec, node->x);
     struct dqg_heads args = *node->form;
     args.x = dqg_exec_floats(exec, node->x);
@@ -83,6 +93,11 @@ static void run_heads(const struct dqg_exec *exec, const struct dqg_node *node) 
     args.samples = exec->samples;
     args.rows_per_sample = dqg_exec_sample_rows(exec, x->rows);
     args.columns = x->columns;
+    if (exec->graph->active_tokens > 0) {
+        args.index = io->active;
+        args.indexed = exec->graph->active_tokens;
+        args.first_after = exec->graph->tokens;
+    }
     dqg_op_heads(&exec->ops, &args);
 }
 
@@ -174,13 +189,13 @@ void dqg_exec_parts(const struct dqg_exec *exec, const struct dqg_node *node, co
         run_input(exec, node, io);
         break;
     case DQG_NODE_TOKENS:
-        dqg_op_tokens(&exec->ops, dqg_exec_floats(exec, node->out), node->weight, io->tokens, dqg_exec_rows(exec, out));
+        run_tokens(exec, node, io->tokens);
         break;
     case DQG_NODE_GROUP_NORM:
         run_group_norm(exec, node);
         break;
     case DQG_NODE_HEADS:
-        run_heads(exec, node);
+        run_heads(exec, node, io);
         break;
     case DQG_NODE_CONCAT:
         run_concat(exec, node);

@@ -128,6 +128,7 @@ dqg_status dqg_model_graph(struct dqg_context *context, const struct dqg_model *
                                 .keep_keys = config->keep_keys,
                                 .attention = config->attention,
                                 .perturbation = config->perturbation,
+                                .additions = model->additions,
                                 .text = config->text,
                                 .stage = config->stage};
     graph->context_tokens = config->context_tokens > 0 ? config->context_tokens : hyper->context_tokens;

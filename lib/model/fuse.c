@@ -53,7 +53,7 @@ static bool wants_int8_rows(const struct dqg_node *node) {
 
 /* Quantized products multiply both halves of a gated unit at once where panels do not straddle them. */
 static bool can_be_gated(const struct dqg_node *product) {
-    return wants_int8_rows(product) && product->weight->size.rows % (2 * DQG_PANEL) == 0;
+    return wants_int8_rows(product) && product->first_output == 0 && product->weight->size.rows % (2 * DQG_PANEL) == 0;
 }
 
 static bool in_spans(const struct dqg_span_list *list, int32_t value) {

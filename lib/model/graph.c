@@ -4,6 +4,7 @@
 
 dqg_status dqg_graph_init(struct dqg_context *context, struct dqg_graph *graph, int32_t nodes) {
     graph->context = context;
+    nodes *= dqg_graph_branch_nodes(graph);
     /* Fusion may add a quantization for each operator. */
     graph->node_capacity = 2 * nodes;
     graph->value_capacity = 2 * nodes;
@@ -88,12 +89,20 @@ int32_t dqg_graph_patchify(struct dqg_graph *graph, const char *name, const stru
     return dqg_graph_append(graph, node, graph->samples * graph->tokens, pixels * pixel);
 }
 
-int32_t dqg_graph_linear(struct dqg_graph *graph, const char *name, int32_t x, const struct dqg_weight *weight,
-                         const float *bias) {
+int32_t dqg_graph_linear_part(struct dqg_graph *graph, const char *name, int32_t x, const struct dqg_weight *weight,
+                              const float *bias, size_t first, size_t count) {
+    int32_t branch = dqg_graph_branch_of(graph, name, x, weight, NULL, first, count);
     struct dqg_node node = dqg_node_make(DQG_NODE_LINEAR, name, x);
     node.weight = weight;
     node.bias = bias;
-    return dqg_graph_append(graph, node, graph->values[x].rows, weight->size.rows);
+    node.addend = branch;
+    node.first_output = first;
+    return dqg_graph_append(graph, node, graph->values[x].rows, count);
+}
+
+int32_t dqg_graph_linear(struct dqg_graph *graph, const char *name, int32_t x, const struct dqg_weight *weight,
+                         const float *bias) {
+    return dqg_graph_linear_part(graph, name, x, weight, bias, 0, weight->size.rows);
 }
 
 int32_t dqg_graph_active(struct dqg_graph *graph, const char *name, int32_t x) {
@@ -131,13 +140,15 @@ int32_t dqg_graph_conv(struct dqg_graph *graph, const char *name, int32_t x, con
     if (kept == NULL) {
         return x;
     }
+    int32_t branch = dqg_graph_branch_of(graph, name, x, weight, kept, 0, weight->size.rows);
     struct dqg_node node = dqg_node_make(DQG_NODE_CONV, name, x);
     node.weight = weight;
     node.bias = bias;
     node.conv = kept;
     node.addend = addend;
     node.addend_column = addend_column;
-    return dqg_graph_append(graph, node, dqg_conv_out_pixels(shape), weight->size.rows);
+    int32_t y = dqg_graph_append(graph, node, dqg_conv_out_pixels(shape), weight->size.rows);
+    return branch != DQG_NO_VALUE ? dqg_graph_add(graph, name, branch, DQG_NO_VALUE, 0, y) : y;
 }
 
 int32_t dqg_graph_activate(struct dqg_graph *graph, const char *name, int32_t x, enum dqg_activation activation) {
@@ -237,6 +248,12 @@ int32_t dqg_graph_add_table(struct dqg_graph *graph, const char *name, int32_t x
 void dqg_graph_unpatchify(struct dqg_graph *graph, const char *name, int32_t x) {
     /* The evaluation's output: a value without memory of its own. */
     dqg_graph_append(graph, dqg_node_make(DQG_NODE_UNPATCHIFY, name, x), 0, 0);
+}
+
+void dqg_graph_unpack(struct dqg_graph *graph, const char *name, int32_t x) {
+    struct dqg_node node = dqg_node_make(DQG_NODE_UNPATCHIFY, name, x);
+    node.by_channels = true;
+    dqg_graph_append(graph, node, 0, 0);
 }
 
 static void declare(struct dqg_graph *graph, struct dqg_span_list *list, struct dqg_span span) {

@@ -105,12 +105,12 @@ struct dqg_node {
     int32_t mask;       /* (samples, keys), added to the scores of an attention, or DQG_NO_VALUE */
     int32_t modulation; /* shift and scale of a norm, gate of an addition: columns of this value, or DQG_NO_VALUE */
     int32_t residual;
-    int32_t addend; /* of a convolution: columns of this value are added in each sample */
+    int32_t addend; /* of a convolution: columns of this value are added in each sample; of a product: its rows */
     int32_t out;
     size_t shift_column, scale_column, gate_column, addend_column;
     const struct dqg_weight *weight;
     const float *bias;
-    const float *factor;               /* of a norm: learned weights, or NULL */
+    const float *factor;               /* of a norm: learned weights, or NULL; of a branch's inner product: factors */
     const struct dqg_conv_shape *conv; /* of a convolution, or of the quantization of its input */
     const float *table;                /* [rows of a sample][columns]: added to every sample */
     const struct dqg_heads *form;      /* of heads: norms and angles */
@@ -122,8 +122,12 @@ struct dqg_node {
     bool gated;                          /* a product that a gated unit was folded into */
     size_t heads;                        /* of an attention; groups of a group norm */
     size_t first; /* row of a slice or of no class; numbers for each sample of a timestep embedding */
+    const float *added;                  /* of tokens: rows behind the table's, for added_count more ids */
+    size_t added_count;
     double multiplier;                   /* that are embedded */
     size_t pixel_padded;                 /* of patches, see struct dqg_patches */
+    bool by_channels;                    /* likewise */
+    size_t first_output;                 /* of a product's weight; those up to its columns are computed */
     size_t q_column, k_column, v_column; /* of an attention, in its inputs' rows */
     size_t head_columns;                 /* from one head there to the next */
     bool causal;                         /* a token sees none that come after it */
@@ -151,6 +155,26 @@ struct dqg_text_form {
     bool pooled; /* a row of the last layer after the final norm, of the token that io.picks says, as result 1 */
     bool no_projection;
     bool counted; /* keys after the first io.lengths are hidden */
+};
+
+/*
+ * What an adapter adds to the product of a weight with x: up (factors * (down x)), two thin products on the same
+ * floats, so that the weight stays as it is. Branches of several adapters follow each other.
+ */
+struct dqg_branch {
+    const struct dqg_weight *down; /* (rank, inputs of the weight) */
+    const struct dqg_weight *up;   /* (outputs, rank) */
+    const float *factors;          /* [rank], then as many zeros */
+    const struct dqg_branch *next;
+};
+
+/* What adapters add to a network. Zero: nothing. */
+struct dqg_graph_additions {
+    const struct dqg_weight *weights;    /* [weight_count] that branches belong to */
+    const struct dqg_branch **branches; /* [weight_count] the first of each or NULL; or NULL: none at all */
+    size_t weight_count;
+    const float *tokens; /* [token_count] rows behind those of the token table */
+    size_t token_count;
 };
 
 /* Which part of a network a graph is. Autoencoders have two in each direction, see autoencoder.h. */
@@ -208,6 +232,7 @@ struct dqg_graph {
     bool failed;         /* while building: out of memory, or as status says */
     dqg_status status;   /* what a failing builder call reported, or DQG_OK */
 
+    struct dqg_graph_additions additions;
     const struct dqg_perturbation *perturbation; /* NULL for the network as it is */
     int64_t begun;                               /* blocks that dqg_graph_begin_block() was asked about */
     bool perturbed;                              /* the one being built */
@@ -224,6 +249,12 @@ bool dqg_graph_begin_block(struct dqg_graph *graph, size_t index);
 /* Copies that live as long as the graph; NULL where there is no memory, which the graph notes. */
 void *dqg_graph_keep(struct dqg_graph *graph, const void *record, size_t size);
 const char *dqg_graph_name(struct dqg_graph *graph, const char *name);
+
+/* Operators that one product may become with its branches; and what they add to a product of x, outputs [first, first +
+ * count) of it, or DQG_NO_VALUE. shape: of a convolution, kept as long as the graph, else NULL. In graph_branch.c, for those two builders. */
+int32_t dqg_graph_branch_nodes(const struct dqg_graph *graph);
+int32_t dqg_graph_branch_of(struct dqg_graph *graph, const char *name, int32_t x, const struct dqg_weight *weight,
+                            const struct dqg_conv_shape *shape, size_t first, size_t count);
 
 /* Append an operator and the value that it makes: what all calls below come to. */
 int32_t dqg_graph_append(struct dqg_graph *graph, struct dqg_node node, size_t rows, size_t columns);
@@ -246,8 +277,12 @@ int32_t dqg_graph_label(struct dqg_graph *graph, const char *name, int32_t x, co
 /* In the order of columns of weight, which is multiplied next; NULL: by channels, which for patches of one pixel makes
  * rows of channels, what convolutions read. */
 int32_t dqg_graph_patchify(struct dqg_graph *graph, const char *name, const struct dqg_weight *weight);
+/* With the branches of adapters on that weight; so does dqg_graph_conv(). */
 int32_t dqg_graph_linear(struct dqg_graph *graph, const char *name, int32_t x, const struct dqg_weight *weight,
                          const float *bias);
+/* The same with outputs [first, first + count) of the weight. */
+int32_t dqg_graph_linear_part(struct dqg_graph *graph, const char *name, int32_t x, const struct dqg_weight *weight,
+                              const float *bias, size_t first, size_t count);
 /*
  * From here on rows are those of the active tokens, which the evaluation lists (struct dqg_exec_io); of a graph without
  * active_tokens x itself. Call it once, when rows of x are the image's tokens and have their positions. Self-attention
@@ -295,8 +330,9 @@ struct dqg_graph_attention_args {
     bool self;
 };
 int32_t dqg_graph_attention_to(struct dqg_graph *graph, const char *name, const struct dqg_graph_attention_args *args);
-/* Norm of heads and rotary embedding in packed rows of q, k, v; of form all but x, y and the sizes of rows. The form is
- * copied, what it points to must live as long as the graph. */
+/* Norm of heads and rotary embedding in packed rows of q, k, v; of form all but x, y, the index and the sizes of rows.
+ * The form is copied, what it points to must live as long as the graph. Tables of angles are for all tokens and what
+ * stands behind them, also in a graph of some active ones. */
 int32_t dqg_graph_heads(struct dqg_graph *graph, const char *name, int32_t qkv, const struct dqg_heads *form);
 
 /* Columns side by side; rows one after the other in each sample; rows [first, first + count) of each sample; one row of
@@ -318,6 +354,8 @@ int32_t dqg_graph_add(struct dqg_graph *graph, const char *name, int32_t residua
                       size_t gate_column, int32_t x);
 int32_t dqg_graph_add_table(struct dqg_graph *graph, const char *name, int32_t x, const float *table);
 void dqg_graph_unpatchify(struct dqg_graph *graph, const char *name, int32_t x);
+/* The same of rows in the order (channel, row, column of the patch): what FLUX calls unpacking. */
+void dqg_graph_unpack(struct dqg_graph *graph, const char *name, int32_t x);
 
 /* Declare a block or branch, once it is built. */
 void dqg_graph_block(struct dqg_graph *graph, int32_t enter, int32_t leave, int32_t input);

@@ -35,6 +35,8 @@ int32_t dqg_graph_input(struct dqg_graph *graph, const char *name, enum dqg_grap
 int32_t dqg_graph_tokens(struct dqg_graph *graph, const char *name, const struct dqg_weight *table) {
     struct dqg_node node = dqg_node_make(DQG_NODE_TOKENS, name, DQG_NO_VALUE);
     node.weight = table;
+    node.added = graph->additions.tokens;
+    node.added_count = graph->additions.token_count;
     return dqg_graph_append(graph, node, graph->samples * graph->tokens, table->size.columns);
 }
 

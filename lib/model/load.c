@@ -3,6 +3,7 @@
  * From an opened file to a model: every usable tensor is read into memory in its storage format, vectors as F32,
  * metadata and class names are copied, and the family checks that everything it needs is there.
  */
+#include "model/adapter.h"
 #include "model/model.h"
 #include "model/pipeline.h"
 
@@ -182,7 +183,7 @@ static dqg_status finish_weights(struct dqg_context *context, struct dqg_model *
     return DQG_OK;
 }
 
-/* Vectors as they would be in memory, all of them the same zeros: graphs tell no bias from a missing one by its values. */
+/* Vectors as they would be in memory, all of them the same zeros: a bias is told from a missing one by its pointer. */
 static dqg_status describe_vectors(struct dqg_context *context, struct dqg_model *model) {
     for (size_t i = 0; i < model->weight_count; i++) {
         struct dqg_weight *weight = &model->weights[i];
@@ -339,7 +340,8 @@ static dqg_status open_component(struct dqg_context *context, struct dqg_checkpo
     dqg_status status = open_network(context, &view, &checkpoint->components[index], opening, model);
     if (status >= 0) {
         (*model)->reading_bytes += dqg_source_reading_bytes(checkpoint->file) + checkpoint->canonical.arena.total +
-                                  view.arena.total + view.tensor_count * DQG_PLANE_COUNT * sizeof(struct dqg_plane_read);
+                                   view.arena.total +
+                                   view.tensor_count * DQG_PLANE_COUNT * sizeof(struct dqg_plane_read);
     }
     dqg_source_close(&view);
     return status;
@@ -434,12 +436,27 @@ void dqg_model_free(struct dqg_model *model) {
         dqg_model_free(model->parts[i]);
     }
     for (size_t i = 0; i < model->weight_count && !model->described; i++) {
-        dqg_weight_free(&alloc, &model->weights[i]);
+        if (dqg_adapted_owns(model, i)) {
+            dqg_weight_free(&alloc, &model->weights[i]);
+        }
     }
-    dqg_free(&alloc, model->zeros, model->zero_bytes);
-    dqg_tokenizer_destroy(model->tokenizer);
+    if (model->adapted == NULL) {
+        dqg_free(&alloc, model->zeros, model->zero_bytes);
+        dqg_tokenizer_destroy(model->tokenizer);
+    }
+    dqg_adapted_free(model->adapted);
     dqg_arena_free(&alloc, &model->arena);
     dqg_free(&alloc, model, sizeof *model);
+}
+
+void dqg_model_retain_(struct dqg_model *model) {
+    atomic_fetch_add_explicit(&model->references, 1, memory_order_relaxed);
+}
+
+void dqg_model_release_(struct dqg_model *model) {
+    if (model != NULL && atomic_fetch_sub_explicit(&model->references, 1, memory_order_acq_rel) == 1) {
+        dqg_model_free(model);
+    }
 }
 
 /* ---- networks read when they are used ---- */
@@ -469,6 +486,15 @@ static dqg_status read_role(struct dqg_context *context, const struct dqg_model 
     return status;
 }
 
+/* What adapters brought to the described network; it outlives the one that was read. */
+static void take_additions(const struct dqg_model *model, struct dqg_model *own) {
+    own->hyper = model->hyper;
+    own->additions = model->additions;
+    own->additions.weights = own->weights;
+    own->token_names = model->token_names;
+    own->token_name_count = model->token_name_count;
+}
+
 dqg_status dqg_model_hold(struct dqg_context *context, const struct dqg_model *model, struct dqg_held *held) {
     struct dqg_source source;
     *held = (struct dqg_held){.network = model};
@@ -485,6 +511,8 @@ dqg_status dqg_model_hold(struct dqg_context *context, const struct dqg_model *m
     held->network = held->own;
     if (status < 0) {
         dqg_model_let_go(held);
+    } else {
+        take_additions(model, held->own);
     }
     return status;
 }

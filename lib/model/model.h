@@ -12,6 +12,7 @@ enum { DQG_IMAGE_NONE = 0, DQG_IMAGE_STRAIGHT = 1, DQG_IMAGE_PREMULTIPLIED = 2 }
 /* Hyper-parameters; a family fills what it uses. */
 struct dqg_hyper {
     size_t hidden, depth, heads, mlp, patch;
+    size_t middle; /* block that perturbed evaluations change unless others are named; 0: half of depth */
     size_t channels, out_channels, height, width; /* the model's own latent */
     size_t classes;                               /* without the null label */
     size_t frequencies;                           /* width of the timestep embedding */
@@ -29,6 +30,7 @@ struct dqg_hyper {
     size_t reduction, encoded;
     double latent_limit;
     bool signed_picture;
+    size_t axes[3]; /* columns of a head that turn with each part of a token's position; 0: none */
     /* What a denoiser is given beside x and the time; 0: it takes none. */
     size_t context_width;  /* columns of the context's rows */
     size_t context_tokens; /* rows of it in published use */
@@ -44,6 +46,7 @@ struct dqg_hyper {
     double position_step; /* between neighbouring tokens at the model's own size, where tables are computed */
 };
 
+struct dqg_token_name;
 struct dqg_family;
 struct dqg_tokenizer;
 
@@ -69,6 +72,10 @@ struct dqg_model {
     char role[16];
     struct dqg_model *parts[DQG_COMPONENTS]; /* the other networks of its file, owned */
     size_t part_count;
+    struct dqg_graph_additions additions; /* by adapters */
+    struct dqg_token_name *token_names;   /* of the tokens among them: what prompts call them */
+    size_t token_name_count;
+    struct dqg_adapted *adapted; /* what it borrows, or NULL; see adapter.h */
     struct dqg_tokenizer *tokenizer; /* of a text encoder, owned; or NULL */
     bool described;                  /* weights have no planes, but vectors are zeros */
     const char *path;                /* where a described model is read from when it is used, or NULL */
@@ -99,11 +106,14 @@ struct dqg_family {
     bool (*rename)(const char *name, struct dqg_rename *to);
     /* In its place, of a family where other names say what a name means: source has them, behind prefix. */
     bool (*rename_in)(const struct dqg_source *source, const char *prefix, const char *name, struct dqg_rename *to);
+    /* The same for a weight of a loaded model, where names depend on its sizes: what adapters call it. NULL: rename. */
+    bool (*rename_loaded)(const struct dqg_model *model, const char *name, struct dqg_rename *to);
     /* Read the hyper-parameters, check every tensor's shape. */
     dqg_status (*configure)(struct dqg_context *context, struct dqg_model *model);
     /* Emit the operators; graph->samples, height and width are set. */
     dqg_status (*build)(const struct dqg_model *model, struct dqg_graph *graph);
-    /* Which matrices stay at more than 4 bits: pattern, format pairs, NULL at the end; see dqg_quantizer_add_rule(). */
+    /* Which matrices stay at more than 4 bits: pattern, format pairs, NULL at the end; see dqg_quantizer_add_rule().
+     * Where the format is ":64" the groups of the usual one are not smaller. */
     const char *const (*rules)[2];
 };
 
@@ -169,6 +179,10 @@ struct dqg_held {
 dqg_status dqg_model_hold(struct dqg_context *context, const struct dqg_model *model, struct dqg_held *held);
 void dqg_model_let_go(struct dqg_held *held);
 void dqg_model_free(struct dqg_model *model);
+
+/* References; the last one frees. release takes NULL. */
+void dqg_model_retain_(struct dqg_model *model);
+void dqg_model_release_(struct dqg_model *model);
 
 /* Bytes of a loaded model with all that it holds; and the most there are beside it while something of that many bytes
  * uses one network, which is read for it where it is only described. */

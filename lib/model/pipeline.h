@@ -97,8 +97,6 @@ struct dqg_prompts {
     bool one_chunk; /* what is too long is cut off */
     size_t skip;    /* layers more before the last */
     size_t chunks;  /* at least so many */
-    const struct dqg_text_name *names;
-    size_t name_count;
 };
 
 /* Tokens of all prompts, by term. Freed by dqg_encoding_free(), also after a failure. */

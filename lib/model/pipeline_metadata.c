@@ -112,8 +112,8 @@ static dqg_status take_config(struct collection *collection, const struct dqg_co
     dqg_format(key, sizeof key, "%s/config.json", component->role);
     for (size_t i = 0; i < collection->count && config == NULL; i++) {
         const struct dqg_metadata *entry = &collection->list[i];
-        bool own = strcmp(entry->key, key) == 0 ||
-                   (component->prefix[0] == '\0' && strcmp(entry->key, "config.json") == 0);
+        bool own =
+            strcmp(entry->key, key) == 0 || (component->prefix[0] == '\0' && strcmp(entry->key, "config.json") == 0);
         config = own ? entry->value : NULL;
     }
     for (size_t i = 0; config != NULL && i < DQG_COUNT_OF(config_values); i++) {
@@ -139,7 +139,8 @@ static dqg_status pack(struct collection *collection, const char *role, struct d
     return status;
 }
 
-/* text_encoder, text_encoder_2, ... have tokenizer, tokenizer_2, ... beside them; one network by itself in its folder. */
+/* text_encoder, text_encoder_2, ... have tokenizer, tokenizer_2, ... beside them; one network by itself in its folder.
+ */
 static dqg_status take_tokenizer(struct collection *collection, const struct dqg_component *component) {
     static const char front[] = "text_encoder";
     char key[sizeof component->role + 16], folder[32] = "";
@@ -161,8 +162,7 @@ static dqg_status take_tokenizer(struct collection *collection, const struct dqg
 dqg_status dqg_pipeline_metadata(struct dqg_context *context, const struct dqg_checkpoint *checkpoint,
                                  const struct dqg_source *source, struct dqg_arena *arena, struct dqg_metadata **list,
                                  size_t *count) {
-    struct collection collection = {
-        .context = context, .checkpoint = checkpoint, .source = source, .arena = arena};
+    struct collection collection = {.context = context, .checkpoint = checkpoint, .source = source, .arena = arena};
     size_t most = source->metadata_count + checkpoint->count * (DQG_COUNT_OF(config_values) + 1);
     collection.list = dqg_arena_alloc(&context->alloc, arena, most * sizeof *collection.list);
     if (collection.list == NULL) {

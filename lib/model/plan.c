@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * Memory plan: values whose lives do not overlap share memory. Greedy first fit in order of execution; a residual sum
- * that ends its input's life is computed in place. Steady values lie below all others.
+ * that ends its input's life is computed in place, and so are norms of heads. Steady values lie below all others.
  */
 #include <math.h>
 
@@ -81,6 +81,15 @@ static size_t node_scratch(const struct dqg_graph *graph, const struct dqg_node 
     }
 }
 
+/* The value that a node's result may take the place of, because this is its last use; or DQG_NO_VALUE. */
+static int32_t place_of(const struct dqg_graph *graph, int32_t index) {
+    const struct dqg_node *node = &graph->nodes[index];
+    int32_t value = node->kind == DQG_NODE_HEADS ? node->x : node->residual != node->x ? node->residual : DQG_NO_VALUE;
+    bool free = value != DQG_NO_VALUE && graph->values[value].last_use == index && !graph->values[value].steady &&
+                !graph->values[node->out].steady;
+    return free ? value : DQG_NO_VALUE;
+}
+
 /* Integer attention where it is wanted, or where it pays and the network is quantized anyway. */
 static bool choose_int8(const struct dqg_graph *graph, size_t keys) {
     size_t enough = graph->context->kernels->int8_attention_keys;
@@ -101,13 +110,15 @@ double dqg_entropy_scale(size_t keys, size_t train_keys) {
     return keys == train_keys ? 1.0 : sqrt(log((double)keys) / log((double)train_keys));
 }
 
-/* The scale of self-attention among keys tokens; levels of a U-Net have fewer in training and now, in proportion. */
+/* The scale of self-attention among keys tokens; levels of a U-Net have fewer in training and now, in proportion. What
+ * stands behind the image's tokens was there in training too. */
 static void plan_scale(const struct dqg_graph *graph, struct dqg_node *node, size_t keys) {
     if (graph->train_tokens == 0 || !node->self || graph->tokens == 0) {
         return;
     }
-    double level = (double)keys / (double)graph->tokens;
-    double factor = dqg_entropy_scale(keys, (size_t)((double)graph->train_tokens * level + 0.5));
+    size_t others = keys > graph->tokens ? keys - graph->tokens : 0;
+    double level = (double)(keys - others) / (double)graph->tokens;
+    double factor = dqg_entropy_scale(keys, (size_t)((double)graph->train_tokens * level + 0.5) + others);
     size_t width = graph->values[node->out].columns / node->heads;
     node->scale = factor != 1.0 ? (float)(factor / sqrt((double)width)) : 0.0f;
 }
@@ -185,10 +196,9 @@ dqg_status dqg_graph_plan(struct dqg_graph *graph) {
     for (int32_t i = 0; i < graph->node_count; i++) {
         struct dqg_node *node = &graph->nodes[i];
         struct dqg_value *out = &graph->values[node->out];
-        const struct dqg_value *residual = node->residual != DQG_NO_VALUE ? &graph->values[node->residual] : NULL;
-        if (residual != NULL && residual->last_use == i && node->residual != node->x && !residual->steady &&
-            !out->steady) {
-            out->offset = residual->offset;
+        int32_t place = place_of(graph, i);
+        if (place != DQG_NO_VALUE) {
+            out->offset = graph->values[place].offset;
         } else if (!out->steady) {
             out->offset = first_fit(graph, i, out, steady_bytes);
         }

@@ -30,23 +30,6 @@ static size_t read_sizes(struct dqg_json *json, size_t *numbers, size_t count) {
     return found;
 }
 
-/* Up to the value of a key of the object that comes next; false where there is none. */
-static bool seek(struct dqg_json *json, const struct dqg_alloc *alloc, const char *key) {
-    struct dqg_arena arena = {0};
-    bool found = false;
-    if (dqg_json_peek(json) == DQG_JSON_OBJECT && dqg_json_enter(json)) {
-        const char *name;
-        while (!found && dqg_json_next(json) && dqg_json_key(json, alloc, &arena, &name)) {
-            found = strcmp(name, key) == 0;
-            if (!found && !dqg_json_skip(json)) {
-                break;
-            }
-        }
-    }
-    dqg_arena_free(alloc, &arena);
-    return found;
-}
-
 /* Where the value of a key is: at a metadata entry of its own, else in a configuration. False where there is none. */
 static bool find(const struct dqg_model *model, const char *folder, const char *key, struct dqg_json *json) {
     char file[64];
@@ -62,7 +45,7 @@ static bool find(const struct dqg_model *model, const char *folder, const char *
         return false;
     }
     dqg_json_init(json, text, strlen(text));
-    return seek(json, &model->alloc, key);
+    return dqg_json_seek(json, key);
 }
 
 size_t dqg_model_settings(const struct dqg_model *model, const char *folder, const char *key, size_t *numbers,
@@ -79,14 +62,10 @@ bool dqg_model_number(const struct dqg_model *model, const char *folder, const c
 
 bool dqg_model_setting_is(const struct dqg_model *model, const char *file, const char *key, const char *value) {
     struct dqg_json json;
-    struct dqg_arena arena = {0};
-    const char *text = dqg_model_find_metadata(model, file), *found;
+    const char *text = dqg_model_find_metadata(model, file);
     if (text == NULL) {
         return false;
     }
     dqg_json_init(&json, text, strlen(text));
-    bool is = seek(&json, &model->alloc, key) && dqg_json_peek(&json) == DQG_JSON_STRING &&
-              dqg_json_string(&json, &model->alloc, &arena, &found) && strcmp(found, value) == 0;
-    dqg_arena_free(&model->alloc, &arena);
-    return is;
+    return dqg_json_seek(&json, key) && dqg_json_is(&json, value);
 }

@@ -5,7 +5,7 @@
 enum { END_TOKEN = 49407 /* of CLIP's vocabulary */ };
 
 int32_t dqg_text_end_token(const struct dqg_model *encoder, int32_t token) {
-    int32_t last = (int32_t)encoder->hyper.vocabulary - 1;
+    int32_t last = (int32_t)(encoder->hyper.vocabulary - encoder->additions.token_count) - 1;
     return token > 0 ? token : last < END_TOKEN ? last : END_TOKEN;
 }
 
@@ -25,11 +25,8 @@ static dqg_status make_graph(struct dqg_context *context, const struct dqg_model
 }
 
 dqg_status dqg_text_run(struct dqg_context *context, const struct dqg_model *encoder, const struct dqg_text_job *job) {
-    const struct dqg_exec_io io = {.tokens = job->ids,
-                                   .lengths = job->lengths,
-                                   .picks = job->picks,
-                                   .out = job->rows,
-                                   .pooled_out = job->pooled};
+    const struct dqg_exec_io io = {
+        .tokens = job->ids, .lengths = job->lengths, .picks = job->picks, .out = job->rows, .pooled_out = job->pooled};
     struct dqg_graph graph;
     struct dqg_exec exec = {0};
     DQG_TRY(make_graph(context, encoder, job, &graph));

@@ -3,7 +3,7 @@
  * U-Nets of latent diffusion: "High-Resolution Image Synthesis with Latent Diffusion Models", Rombach et al. 2022;
  * "SDXL", Podell et al. 2023 (arXiv 2307.01952). See unet_parts.h.
  *
- *   ResBlock     x = shortcut(x) + conv(silu(norm(conv(silu(norm(x))) + linear(condition))))
+ *   ResBlock     x = shortcut(x) + conv(silu(norm(conv(silu(norm(x))) + linear(time))))
  *   transformer  x += project_out(layers(project_in(norm(x))))
  *   layer        x += self(norm(x)), x += cross(norm(x), context), x += linear(glu(linear(norm(x))))
  *
@@ -13,7 +13,7 @@
 
 #include "model/settings.h"
 
-enum { GROUPS = 32, CONV_HEADS = 8, HEAD_WIDTH = 64 };
+enum { GROUPS = 32, CONV_HEADS = 8, HEAD_WIDTH = 64, MODULES = 3 /* most of a block */ };
 
 static const float norm_epsilon = 1e-5f, transformer_epsilon = 1e-6f;
 
@@ -53,14 +53,28 @@ static int32_t add(struct dqg_unet *unet, const char *prefix, const char *part, 
     return dqg_graph_add(graph, dqg_picture_name(&unet->picture, prefix, part), x, DQG_NO_VALUE, 0, y);
 }
 
+/* Fails where a list of modules has tensors from number first on: nobody knows what they are for. */
+static int32_t check_rest(struct dqg_unet *unet, const char *list, size_t first, int32_t x) {
+    const struct dqg_model *model = unet->picture.model;
+    char name[DQG_UNET_NAME];
+    size_t length = dqg_format(name, sizeof name, "%s.%zu.", list, first);
+    for (size_t i = 0; i < model->weight_count; i++) {
+        if (strncmp(model->weights[i].name, name, length) == 0) {
+            return dqg_picture_fail(&unet->picture, name, model->weights[i].name + length,
+                                    "belongs to a part of unknown kind, or one that is not complete", x);
+        }
+    }
+    return x;
+}
+
 /* ---- ResBlocks ---- */
 
 static int32_t build_residual(struct dqg_unet *unet, const char *prefix, int32_t x) {
     struct dqg_picture *picture = &unet->picture;
     char name[DQG_UNET_NAME];
     int32_t y = dqg_picture_norm(picture, join(name, prefix, "in_layers.0"), x, GROUPS, norm_epsilon, DQG_ACT_SILU);
-    int32_t time = linear(unet, prefix, "emb_layers.1", unet->condition, true);
-    y = dqg_picture_conv_added(picture, join(name, prefix, "in_layers.2"), y, DQG_CONV_SAME, time);
+    y = dqg_picture_conv_added(picture, join(name, prefix, "in_layers.2"), y, DQG_CONV_SAME,
+                               unet->times[unet->residual++]);
     y = dqg_picture_norm(picture, join(name, prefix, "out_layers.0"), y, GROUPS, norm_epsilon, DQG_ACT_SILU);
     if (has(unet, prefix, "skip_connection.weight")) {
         x = dqg_picture_conv(picture, join(name, prefix, "skip_connection"), x, DQG_CONV_SAME, true);
@@ -134,6 +148,7 @@ static int32_t build_transformer(struct dqg_unet *unet, const char *prefix, int3
     for (size_t i = 0; heads > 0; i++, unet->layer++) {
         dqg_format(part, sizeof part, "transformer_blocks.%zu", i);
         if (!has(unet, join(name, prefix, part), "attn2.to_k.weight")) {
+            check_rest(unet, join(name, prefix, "transformer_blocks"), i, y);
             break;
         }
         if (dqg_graph_begin_block(graph, unet->layer)) {
@@ -167,8 +182,12 @@ static int32_t build_doubled(struct dqg_unet *unet, const char *prefix, int32_t 
 /* All modules of a block, one after the other. */
 static int32_t build_block(struct dqg_unet *unet, const char *block, int32_t x) {
     char name[DQG_UNET_NAME], conv[DQG_UNET_NAME];
-    for (size_t i = 0; !unet->picture.graph->failed; i++) {
+    size_t i;
+    for (i = 0; i < MODULES; i++) {
         number(name, block, i);
+        if (unet->picture.graph->failed) {
+            return x;
+        }
         if (has(unet, name, "in_layers.0.weight")) {
             x = build_residual(unet, name, x);
         } else if (has(unet, name, "proj_in.weight")) {
@@ -181,10 +200,10 @@ static int32_t build_block(struct dqg_unet *unet, const char *block, int32_t x) 
         } else if (has(unet, name, "weight")) {
             x = dqg_picture_conv(&unet->picture, name, x, DQG_CONV_SAME, true);
         } else {
-            return x;
+            break;
         }
     }
-    return x;
+    return check_rest(unet, block, i, x);
 }
 
 /* Blocks have their first module as one of these. */
@@ -202,6 +221,13 @@ dqg_status dqg_unet_init(struct dqg_unet *unet, const struct dqg_model *model, s
     if (given == 0) {
         given = dqg_model_settings(model, folder, "attention_head_dim", unet->heads, DQG_UNET_LEVELS);
     }
+    for (size_t i = 0; i < given; i++) {
+        if (unet->heads[i] == 0) {
+            return dqg_fail(graph->context, DQG_ERROR_FORMAT,
+                            "'num_attention_heads' or 'attention_head_dim' of the configuration is not a number of "
+                            "heads, or a list of them");
+        }
+    }
     for (size_t i = 1; given == 1 && i < DQG_UNET_LEVELS; i++) {
         unet->heads[i] = unet->heads[0];
     }
@@ -209,42 +235,54 @@ dqg_status dqg_unet_init(struct dqg_unet *unet, const struct dqg_model *model, s
     unet->picture.width = graph->width;
     /* A layer of 20 tensors is the smallest that makes as many operators. */
     DQG_TRY(dqg_graph_init(graph->context, graph, (int32_t)(2 * model->weight_count) + extra));
-    size_t bytes = model->weight_count * 2 * sizeof *unet->keys;
+    size_t bytes = 2 * model->weight_count * sizeof *unet->keys;
     unet->keys = dqg_arena_alloc(&graph->context->alloc, &graph->arena, bytes);
-    return unet->keys != NULL ? DQG_OK : dqg_fail_memory(graph->context, "the network graph", bytes);
+    unet->times = unet->keys != NULL ? dqg_arena_alloc(&graph->context->alloc, &graph->arena, bytes) : NULL;
+    return unet->times != NULL ? DQG_OK : dqg_fail_memory(graph->context, "the network graph", bytes);
 }
 
-/* Keys and values of the layers of a numbered block. */
-static void build_keys(struct dqg_unet *unet, const char *block, int32_t context) {
-    char module[DQG_UNET_NAME], name[DQG_UNET_NAME], part[64];
-    for (size_t i = 0; i < 3; i++) {
-        number(module, block, i);
-        for (size_t layer = 0;; layer++, unet->layer++) {
-            dqg_format(part, sizeof part, "transformer_blocks.%zu.attn2", layer);
-            if (!has(unet, join(name, module, part), "to_k.weight")) {
-                break;
+/* Calls visit for every module "<block>.<i>" of all blocks, in the order of execution. */
+static void visit_modules(struct dqg_unet *unet, void (*visit)(struct dqg_unet *, const char *, int32_t), int32_t x) {
+    static const char *const lists[] = {"input_blocks", "middle_block", "output_blocks"};
+    char block[DQG_UNET_NAME], module[DQG_UNET_NAME];
+    for (size_t list = 0; list < DQG_COUNT_OF(lists); list++) {
+        bool single = list == 1;
+        for (size_t i = 0; single ? i == 0 : is_block(unet, number(block, lists[list], i)); i++) {
+            for (size_t k = 0; k < MODULES; k++) {
+                visit(unet, number(module, single ? lists[list] : block, k), x);
             }
-            if (dqg_graph_begin_block(unet->picture.graph, unet->layer)) {
-                unet->keys[2 * unet->layer] = linear(unet, name, "to_k", context, false);
-                unet->keys[2 * unet->layer + 1] = linear(unet, name, "to_v", context, false);
-            }
+        }
+    }
+    unet->residual = unet->layer = 0;
+}
+
+/* Keys and values of the layers of a module. */
+static void project_context(struct dqg_unet *unet, const char *module, int32_t context) {
+    char name[DQG_UNET_NAME], part[64];
+    for (size_t i = 0;; i++, unet->layer++) {
+        dqg_format(part, sizeof part, "transformer_blocks.%zu.attn2", i);
+        if (!has(unet, join(name, module, part), "to_k.weight")) {
+            return;
+        }
+        if (dqg_graph_begin_block(unet->picture.graph, unet->layer)) {
+            unet->keys[2 * unet->layer] = linear(unet, name, "to_k", context, false);
+            unet->keys[2 * unet->layer + 1] = linear(unet, name, "to_v", context, false);
         }
     }
 }
 
 void dqg_unet_constants(struct dqg_unet *unet, int32_t context) {
-    char name[DQG_UNET_NAME];
-    for (size_t i = 0; is_block(unet, number(name, "input_blocks", i)); i++) {
-        build_keys(unet, name, context);
-    }
-    build_keys(unet, "middle_block", context);
-    for (size_t i = 0; is_block(unet, number(name, "output_blocks", i)); i++) {
-        build_keys(unet, name, context);
-    }
-    unet->layer = 0;
+    visit_modules(unet, project_context, context);
 }
 
-int32_t dqg_unet_condition(struct dqg_unet *unet, int32_t addend) {
+static void project_time(struct dqg_unet *unet, const char *module, int32_t time) {
+    if (has(unet, module, "in_layers.0.weight")) {
+        unet->times[unet->residual++] = linear(unet, module, "emb_layers.1", time, true);
+    }
+}
+
+/* All projections here: as int8 rows the time is made once, outside of branches that may be left out. */
+void dqg_unet_time(struct dqg_unet *unet, int32_t addend) {
     struct dqg_graph *graph = unet->picture.graph;
     int32_t c = dqg_graph_timestep(graph, "timestep", unet->picture.model->hyper.frequencies);
     c = dqg_picture_linear(&unet->picture, "time_embed.0", c, true);
@@ -253,7 +291,8 @@ int32_t dqg_unet_condition(struct dqg_unet *unet, int32_t addend) {
     if (addend != DQG_NO_VALUE) {
         c = add(unet, "time_embed", "add", addend, c);
     }
-    return dqg_graph_activate(graph, "condition", c, DQG_ACT_SILU);
+    c = dqg_graph_activate(graph, "time", c, DQG_ACT_SILU);
+    visit_modules(unet, project_time, c);
 }
 
 /* Onto the stack of skips, with the control network's part. */
@@ -309,20 +348,22 @@ int32_t dqg_unet_up(struct dqg_unet *unet, int32_t x) {
     return x;
 }
 
-/* ---- sizes ---- */
-
-size_t dqg_unet_context_width(const struct dqg_model *model) {
-    static const char ending[] = ".transformer_blocks.0.attn2.to_k.weight";
+struct dqg_unet_sizes dqg_unet_measure(const struct dqg_model *model) {
+    static const char ending[] = ".attn2.to_k.weight";
+    struct dqg_unet_sizes sizes = {0};
+    size_t before = 0, middle = 0;
+    const struct dqg_weight *label = dqg_model_find(model, "label_emb.0.0.weight");
     for (size_t i = 0; i < model->weight_count; i++) {
-        size_t length = strlen(model->weights[i].name);
-        if (length >= sizeof ending && strcmp(model->weights[i].name + length + 1 - sizeof ending, ending) == 0) {
-            return model->weights[i].size.columns;
+        const struct dqg_weight *weight = &model->weights[i];
+        size_t length = strlen(weight->name);
+        if (length >= sizeof ending && strcmp(weight->name + length + 1 - sizeof ending, ending) == 0) {
+            sizes.context = weight->size.columns;
+            sizes.layers++;
+            before += strncmp(weight->name, "input_blocks.", strlen("input_blocks.")) == 0;
+            middle += strncmp(weight->name, "middle_block.", strlen("middle_block.")) == 0;
         }
     }
-    return 0;
-}
-
-size_t dqg_unet_label_width(const struct dqg_model *model) {
-    const struct dqg_weight *weight = dqg_model_find(model, "label_emb.0.0.weight");
-    return weight != NULL ? weight->size.columns : 0;
+    sizes.middle = before + middle / 2;
+    sizes.label = label != NULL ? label->size.columns : 0;
+    return sizes;
 }

@@ -24,27 +24,29 @@ enum { CHUNK_TOKENS = 16 };
 
 struct tokens_task {
     const struct dqg_ops *ops;
-    float *out;
-    const struct dqg_weight *table;
-    const int32_t *tokens;
-    size_t count;
+    const struct dqg_tokens *args;
 };
 
 static void tokens_chunk(void *argument, size_t index, size_t lane) {
     const struct tokens_task *task = argument;
-    size_t last = task->table->size.rows - 1;
-    size_t end = dqg_min_size((index + 1) * CHUNK_TOKENS, task->count);
+    const struct dqg_tokens *args = task->args;
+    size_t rows = args->table->size.rows, columns = args->table->size.columns;
+    size_t end = dqg_min_size((index + 1) * CHUNK_TOKENS, args->count);
     for (size_t i = index * CHUNK_TOKENS; i < end; i++) {
-        size_t row = task->tokens[i] >= 0 ? dqg_min_size((size_t)task->tokens[i], last) : last;
-        dqg_weight_decode_rows(task->table, row, 1, task->out + i * task->table->size.columns,
-                               task->ops->scratch + lane * task->ops->lane_bytes);
+        float *out = args->out + i * columns;
+        size_t row = args->tokens[i] >= 0 ? (size_t)args->tokens[i] : rows - 1;
+        if (row >= rows && row - rows < args->added_count) {
+            memcpy(out, args->added + (row - rows) * columns, columns * sizeof *out);
+        } else {
+            dqg_weight_decode_rows(args->table, dqg_min_size(row, rows - 1), 1, out,
+                                   task->ops->scratch + lane * task->ops->lane_bytes);
+        }
     }
 }
 
-void dqg_op_tokens(const struct dqg_ops *ops, float *out, const struct dqg_weight *table, const int32_t *tokens,
-                   size_t count) {
-    struct tokens_task task = {ops, out, table, tokens, count};
-    dqg_parallel(ops->context, (count + CHUNK_TOKENS - 1) / CHUNK_TOKENS, tokens_chunk, &task);
+void dqg_op_tokens(const struct dqg_ops *ops, const struct dqg_tokens *args) {
+    struct tokens_task task = {ops, args};
+    dqg_parallel(ops->context, (args->count + CHUNK_TOKENS - 1) / CHUNK_TOKENS, tokens_chunk, &task);
 }
 
 void dqg_op_label(const struct dqg_ops *ops, float *out, const float *in, const struct dqg_weight *table, size_t null,
@@ -112,8 +114,17 @@ static void patchify_sample(void *argument, size_t index, size_t lane) {
     }
 }
 
-/* A row in the order (p, q, c) to the patch whose first pixel this is. */
-static void unpatch(float *image, const float *row, const struct dqg_patches *args) {
+/* A row in the order (c, p, q) to the patch whose first pixel this is. */
+static void unpatch_by_channels(float *image, const float *row, const struct dqg_patches *args) {
+    for (size_t c = 0; c < args->channels; c++) {
+        for (size_t p = 0; p < args->patch; p++, row += args->patch) {
+            memcpy(image + (c * args->height + p) * args->width, row, args->patch * sizeof *row);
+        }
+    }
+}
+
+/* The same in the order (p, q, c). */
+static void unpatch_by_pixels(float *image, const float *row, const struct dqg_patches *args) {
     for (size_t p = 0; p < args->patch; p++) {
         for (size_t q = 0; q < args->patch; q++) {
             for (size_t c = 0; c < args->channels; c++) {
@@ -132,8 +143,13 @@ static void unpatchify_sample(void *argument, size_t index, size_t lane) {
     (void)lane;
     for (size_t i = 0; i < count; i++) {
         size_t token = args->tokens != NULL ? (size_t)args->tokens[index * count + i] : i;
-        unpatch(image + (token / grid * args->width + token % grid) * patch, task->in + (index * count + i) * columns,
-                args);
+        float *first = image + (token / grid * args->width + token % grid) * patch;
+        const float *row = task->in + (index * count + i) * columns;
+        if (args->by_channels) {
+            unpatch_by_channels(first, row, args);
+        } else {
+            unpatch_by_pixels(first, row, args);
+        }
     }
 }
 

@@ -46,7 +46,7 @@ void dqg_linear_finish(const struct dqg_ops *ops, const struct dqg_linear *args,
             epilogue.glu_offset = (ptrdiff_t)args->weight->size.rows / 2;
         }
         if (args->bias != NULL) {
-            epilogue.bias = args->bias + column;
+            epilogue.bias = args->bias + args->first + column;
         }
         if (args->addend != NULL) {
             epilogue.addend = args->addend + row * args->ld_addend + column;
@@ -61,7 +61,7 @@ void dqg_linear_finish(const struct dqg_ops *ops, const struct dqg_linear *args,
         float *out = args->out + row * args->ld_out + column;
         if (integer) {
             epilogue.row_scale = args->x.row_scale + row;
-            epilogue.column_scale = args->weight->column_scale + column;
+            epilogue.column_scale = args->weight->column_scale + args->first + column;
             ops->kernels->epilogue_i32_f32(out, args->ld_out, c, ldc, rows, columns, &epilogue);
         } else {
             ops->kernels->epilogue_f32_f32(out, args->ld_out, c, ldc, rows, columns, &epilogue);
@@ -70,6 +70,11 @@ void dqg_linear_finish(const struct dqg_ops *ops, const struct dqg_linear *args,
         row += rows;
         count -= rows;
     }
+}
+
+/* Outputs before the first one in its panel of the weights. */
+static size_t skew_of(const struct dqg_linear *args) {
+    return args->first % DQG_PANEL;
 }
 
 /* The sums of some rows for panels of weights that begin with an output; w: see dqg_panels_multiply(). */
@@ -101,17 +106,18 @@ static void integer_block(const struct linear_task *task, size_t row, size_t end
                           char *scratch) {
     const struct dqg_linear *args = task->args;
     size_t depth = args->weight->size.columns_padded;
-    size_t panels = (columns + DQG_PANEL - 1) / DQG_PANEL;
+    size_t skew = skew_of(args), output = args->first - skew + column;
+    size_t panels = (skew + columns + DQG_PANEL - 1) / DQG_PANEL;
     size_t gate = column + args->weight->size.rows / 2;
     const int8_t *w = NULL, *w_gate = NULL; /* decoded by the first rows */
     int32_t *c = (int32_t *)(scratch + MOST_COLUMNS * dqg_round_up(depth, DQG_ALIGNMENT));
     for (; row < end; row += TILE_ROWS) {
         size_t rows = dqg_min_size(TILE_ROWS, end - row);
-        multiply(task, c, &w, scratch, column, panels, row, rows);
+        multiply(task, c, &w, scratch, output, panels, row, rows);
         if (args->gated) {
             multiply(task, c + GATE_COLUMN, &w_gate, scratch + GATE_COLUMN * depth, gate, panels, row, rows);
         }
-        dqg_linear_finish(task->ops, args, c, MOST_COLUMNS, true, row, rows, column, columns);
+        dqg_linear_finish(task->ops, args, c + skew, MOST_COLUMNS, true, row, rows, column, columns);
     }
 }
 
@@ -121,7 +127,7 @@ static void linear_tile(void *argument, size_t index, size_t lane) {
     size_t row = index / task->column_blocks * task->block_rows;
     size_t column = index % task->column_blocks * task->block_columns;
     size_t end = dqg_min_size(row + task->block_rows, args->rows);
-    size_t columns = dqg_min_size(task->block_columns, args->weight->size.rows / (args->gated ? 2 : 1) - column);
+    size_t columns = dqg_min_size(task->block_columns, dqg_linear_outputs(args) / (args->gated ? 2 : 1) - column);
     char *scratch = task->ops->scratch + lane * task->ops->lane_bytes;
     integer_block(task, row, end, column, columns, scratch);
 }
@@ -131,14 +137,16 @@ static void linear_tile(void *argument, size_t index, size_t lane) {
 static void choose_blocks(struct linear_task *task, size_t lanes) {
     const struct dqg_linear *args = task->args;
     size_t halves = args->gated ? 2 : 1;
-    size_t panels = args->weight->size.rows_padded / DQG_PANEL / halves;
+    size_t outputs = dqg_linear_outputs(args);
+    size_t panels = (outputs / halves + DQG_PANEL - 1) / DQG_PANEL;
+    size_t most_panels = MOST_PANELS / halves - (skew_of(args) > 0 ? 1 : 0); /* a skewed block touches one more */
     size_t most_rows = dqg_round_up(MOST_INPUT / args->x.ld + 1, TILE_ROWS);
     /* Rows that all lanes write are read by another than wrote them: about 4 operations' time for each byte. */
-    double crossing = 8.0 / (double)args->weight->size.rows + 32.0 / (double)args->weight->size.columns;
+    double crossing = 8.0 / (double)outputs + 32.0 / (double)args->weight->size.columns;
     double least = INFINITY;
     for (size_t cuts = (args->rows + most_rows - 1) / most_rows; cuts <= args->rows; cuts++) {
         size_t rows = dqg_round_up((args->rows + cuts - 1) / cuts, CUT_ROWS);
-        for (size_t width = MOST_PANELS / halves; width > 0; width--) {
+        for (size_t width = most_panels; width > 0; width--) {
             size_t blocks = (panels + width - 1) / width;
             size_t row_blocks = (args->rows + rows - 1) / rows;
             size_t rounds = (blocks * row_blocks + lanes - 1) / lanes;

@@ -48,7 +48,8 @@ static void add_step(const struct float_task *task, const struct float_tile *til
     const struct dqg_kernels *kernels = task->ops->kernels;
     const struct dqg_weight *weight = task->args->weight;
     const char *w =
-        (const char *)weight->codes + ((tile->column + n) * weight->size.columns + k) * dqg_dtype_size(weight->dtype);
+        (const char *)weight->codes +
+        ((task->args->first + tile->column + n) * weight->size.columns + k) * dqg_dtype_size(weight->dtype);
     size_t ldw = weight->size.columns, ld = DQG_BLOCK_COLUMNS;
     size_t columns = dqg_min_size(DQG_BLOCK_COLUMNS, tile->columns - n), padded = dqg_round_up(columns, DQG_PANEL);
     const float *a = task->args->x.f32 + tile->row * task->args->x.ld + k;
@@ -76,7 +77,7 @@ static void run_tile(void *argument, size_t index, size_t lane) {
     struct float_tile tile = {.row = index / task->column_tiles * task->tile_rows,
                               .column = index % task->column_tiles * task->tile_columns};
     tile.rows = dqg_min_size(task->tile_rows, args->rows - tile.row);
-    tile.columns = dqg_min_size(task->tile_columns, args->weight->size.rows - tile.column);
+    tile.columns = dqg_min_size(task->tile_columns, dqg_linear_outputs(args) - tile.column);
     tile.c = (float *)(task->ops->scratch + lane * task->ops->lane_bytes);
     float *b = tile.c + task->tile_rows * task->tile_columns;
     tile.b = b;
@@ -98,8 +99,8 @@ static void run_few(void *argument, size_t index, size_t lane) {
     const struct dqg_linear *args = task->args;
     const struct dqg_weight *weight = args->weight;
     size_t column = index * DQG_BLOCK_COLUMNS, depth = weight->size.columns;
-    size_t columns = dqg_min_size(DQG_BLOCK_COLUMNS, weight->size.rows - column);
-    const char *w = (const char *)weight->codes + column * depth * dqg_dtype_size(weight->dtype);
+    size_t columns = dqg_min_size(DQG_BLOCK_COLUMNS, dqg_linear_outputs(args) - column);
+    const char *w = (const char *)weight->codes + (args->first + column) * depth * dqg_dtype_size(weight->dtype);
     float *c = (float *)(task->ops->scratch + lane * task->ops->lane_bytes);
     task->ops->kernels->gemm_float_f32(c, DQG_BLOCK_COLUMNS, args->x.f32, args->x.ld, w, depth, weight->dtype,
                                        args->rows, columns, dqg_round_up(columns, DQG_PANEL), depth);
@@ -107,7 +108,7 @@ static void run_few(void *argument, size_t index, size_t lane) {
 }
 
 static size_t tiles_of(struct float_task *task) {
-    task->column_tiles = (task->args->weight->size.rows + task->tile_columns - 1) / task->tile_columns;
+    task->column_tiles = (dqg_linear_outputs(task->args) + task->tile_columns - 1) / task->tile_columns;
     return task->column_tiles * ((task->args->rows + task->tile_rows - 1) / task->tile_rows);
 }
 

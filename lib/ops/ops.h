@@ -42,6 +42,7 @@ struct dqg_linear {
     const float *residual; /* [rows][ld_residual], or NULL */
     size_t ld_out, ld_addend, ld_gate, ld_residual;
     size_t rows, rows_per_sample;
+    size_t first, outputs; /* only these outputs of the weight, not gated; outputs 0: all of them */
     bool residual_repeats; /* residual is [rows_per_sample]: the same for every sample */
     bool gated;
     enum dqg_activation activation;
@@ -152,10 +153,12 @@ void dqg_op_softmax(const struct dqg_ops *ops, const struct dqg_softmax *args);
  * or half a head apart (i, i + width / 2).
  */
 struct dqg_heads {
-    float *y;                         /* [samples * rows_per_sample][ldy]; not x */
+    float *y;                         /* [samples * rows_per_sample][ldy]; x or apart from it */
     const float *x;                   /* [samples * rows_per_sample][ldx] */
     const float *q_factor, *k_factor; /* [width], or NULL: no norm */
-    const float *cosine, *sine;       /* [rows_per_sample][width / 2], or NULL: no rotation */
+    const float *cosine, *sine;       /* [table rows][width / 2], or NULL: no rotation */
+    const int32_t *index; /* [samples][indexed]: table rows of the first rows of a sample, or NULL: all in order */
+    size_t indexed, first_after; /* the others follow in order from table row first_after on */
     size_t ldy, ldx, samples, rows_per_sample;
     size_t heads, width, columns; /* columns: of a row, at least 2 * heads * width */
     float epsilon;
@@ -210,10 +213,17 @@ bool dqg_op_attention_shared(const struct dqg_context *context, size_t samples, 
 /* out[i] = [cos(t f), sin(t f)], t = factor * numbers[i], f_k = exp(-ln(10000) k / (width / 2)); (count, width). */
 void dqg_op_timestep(float *out, const double *numbers, size_t count, double factor, size_t width);
 
-/* Rows of a table, out[i] = table[tokens[i]]; tokens that it does not have take the last row. Scratch of a lane:
- * dqg_weight_scratch(). */
-void dqg_op_tokens(const struct dqg_ops *ops, float *out, const struct dqg_weight *table, const int32_t *tokens,
-                   size_t count);
+/* Rows of a table, out[i] = table[tokens[i]], or of those behind it; tokens that neither has take the table's last row.
+ * Scratch of a lane: dqg_weight_scratch(). */
+struct dqg_tokens {
+    float *out; /* [count][columns of the table] */
+    const struct dqg_weight *table;
+    const float *added; /* [added_count][columns]: rows for the ids behind the table's */
+    size_t added_count;
+    const int32_t *tokens; /* [count] */
+    size_t count;
+};
+void dqg_op_tokens(const struct dqg_ops *ops, const struct dqg_tokens *args);
 
 /* out[s] = in[s] + table[label[s]]; table is a matrix of rows x columns; a negative label takes row null, or adds
  * nothing where there is no such row. */
@@ -222,10 +232,11 @@ void dqg_op_label(const struct dqg_ops *ops, float *out, const float *in, const 
 
 /* Images (samples, channels, height, width) to rows of patches (samples * tokens, columns) in the order of a
  * convolution's weights: (c, p, q) of float ones; (p, q, c) of quantized ones, each pixel padded with zeros. And rows
- * in the order (p, q, c) back to images. */
+ * in the order (p, q, c), or (c, p, q), back to images. */
 struct dqg_patches {
     size_t samples, channels, height, width, patch;
     size_t pixel_padded; /* columns of a pixel in the order (p, q, c), or 0 for the order (c, p, q); patchify only */
+    bool by_channels;    /* rows are in the order (c, p, q); unpatchify only */
     const int32_t *tokens; /* [samples][token_count] that there are rows of; NULL: of all; unpatchify only */
     size_t token_count;
 };

@@ -6,8 +6,9 @@
 
 #include "tensor/half.h"
 
-void dqg_rounding_init(struct dqg_rounding *rounding, const struct dqg_format *format,
-                       const struct dqg_packing *packing) {
+void dqg_rounding_init(struct dqg_rounding *rounding, const struct dqg_kernels *kernels,
+                       const struct dqg_format *format, const struct dqg_packing *packing) {
+    rounding->kernels = kernels;
     rounding->format = format;
     rounding->search = packing->search;
     if (format->kind == DQG_FORMAT_GROUP && format->levels != NULL) {
@@ -25,8 +26,8 @@ static void round_integers(const struct dqg_rounding *rounding, const float *x, 
     int top = (1 << format->bits) - 1;
     int offset = eight || format->zeros ? 0 : (top + 1) / 2;
     struct dqg_code_range range = {eight ? -127 : -offset, eight ? 127 : top - offset, !eight};
-    float scale =
-        dqg_search_scale(x, n, range, rounding->search, rounded->values, format->zeros ? &rounded->zero : NULL);
+    float scale = dqg_search_scale(rounding->kernels, x, n, range, rounding->search, rounded->values,
+                                   format->zeros ? &rounded->zero : NULL);
     rounded->scales[0] = scale;
     for (size_t i = 0; i < n; i++) {
         rounded->codes[i] = (uint8_t)((int)rounded->values[i] + (format->zeros ? rounded->zero : offset));

@@ -5,7 +5,7 @@
 
 #include "quant/quant.h"
 
-enum { DQG_ROUND_PARTS = 16 /* groups are padded with zeros to a multiple of this */ };
+enum { DQG_ROUND_PARTS = DQG_FIT_PARTS /* groups are padded with zeros to a multiple of this */ };
 
 /* Sixteen levels in ascending order; x / scale goes to level i + 1 or higher where it is above limits[i]. */
 struct dqg_level_table {
@@ -29,13 +29,14 @@ float dqg_row_scale(const float *x, size_t n); /* root of the mean square */
 
 /* What the groups of a tensor are rounded with. */
 struct dqg_rounding {
+    const struct dqg_kernels *kernels;
     const struct dqg_format *format;
     int32_t search;
     struct dqg_level_table table;
     struct dqg_codebook book;
 };
-void dqg_rounding_init(struct dqg_rounding *rounding, const struct dqg_format *format,
-                       const struct dqg_packing *packing);
+void dqg_rounding_init(struct dqg_rounding *rounding, const struct dqg_kernels *kernels,
+                       const struct dqg_format *format, const struct dqg_packing *packing);
 
 /* A rounded group: scales[1] and zero of formats that have them; values are what the codes stand for. */
 struct dqg_rounded {
@@ -56,7 +57,8 @@ struct dqg_code_range {
     int lowest, highest;
     bool half;
 };
-float dqg_search_scale(const float *x, size_t n, struct dqg_code_range range, int32_t steps, float *codes, int *zero);
+float dqg_search_scale(const struct dqg_kernels *kernels, const float *x, size_t n, struct dqg_code_range range,
+                       int32_t steps, float *codes, int *zero);
 float dqg_search_levels(const struct dqg_level_table *table, const float *x, size_t n, int32_t steps, float *levels);
 
 /* Row of the checkpoint as floats divided by the tensor's scale, padded with zeros to dqg_packing_width(). */

@@ -130,7 +130,7 @@ static dqg_status quantize_matrix(struct dqg_context *context, struct dqg_packin
     if (task.format->kind == DQG_FORMAT_VECTOR) {
         DQG_TRY(dqg_codebook_train(context, packing));
     }
-    dqg_rounding_init(&task.rounding, task.format, packing);
+    dqg_rounding_init(&task.rounding, context->kernels, task.format, packing);
     size_t width = dqg_packing_width(packing);
     size_t panels = packing->size.rows_padded / DQG_PANEL;
     size_t scratch_bytes;
@@ -154,6 +154,49 @@ static dqg_status quantize_matrix(struct dqg_context *context, struct dqg_packin
 }
 
 enum { CHUNK = 1024 };
+
+/* A look at all elements: the largest magnitude, and the first that is not finite. */
+struct scan {
+    const struct dqg_kernels *kernels;
+    const struct dqg_packing *packing;
+    uint64_t count;
+    atomic_uint largest; /* bits of it; of floats without sign they have the order of the numbers */
+    atomic_bool infinite;
+};
+
+enum { SCAN_BLOCK = 64 * CHUNK };
+
+static void scan_block(void *argument, size_t index, size_t lane) {
+    struct scan *scan = argument;
+    const struct dqg_tensor_desc *from = scan->packing->from;
+    const char *in = scan->packing->in;
+    float x[CHUNK], range[2], most = 0.0f;
+    uint64_t end = dqg_min_size((index + 1) * SCAN_BLOCK, (size_t)scan->count);
+    (void)lane;
+    for (uint64_t at = index * SCAN_BLOCK; at < end; at += CHUNK) {
+        size_t n = dqg_min_size((size_t)(end - at), CHUNK);
+        dqg_floats_decode(x, in + at * dqg_dtype_size(from->dtype), from->dtype, n);
+        scan->kernels->range_f32(range, x, n);
+        most = fmaxf(most, fmaxf(-range[0], range[1]));
+    }
+    if (!isfinite(most)) {
+        atomic_store(&scan->infinite, true);
+    }
+    unsigned old = atomic_load(&scan->largest), bits = dqg_float_to_bits(most);
+    while (bits > old && !atomic_compare_exchange_weak(&scan->largest, &old, bits)) {
+    }
+}
+
+static dqg_status fail_infinite(struct dqg_context *context, const struct dqg_packing *packing, uint64_t count) {
+    const struct dqg_tensor_desc *from = packing->from;
+    float x = 0.0f;
+    uint64_t at = 0;
+    for (; at < count && isfinite(x); at++) {
+        dqg_floats_decode(&x, (const char *)packing->in + at * dqg_dtype_size(from->dtype), from->dtype, 1);
+    }
+    return dqg_fail(context, DQG_ERROR_RANGE, "tensor '%s': element %llu is not finite; the checkpoint is damaged",
+                    from->name, (unsigned long long)(at - 1));
+}
 
 /* Between float formats, in pieces. */
 static dqg_status convert_floats(struct dqg_context *context, struct dqg_packing *packing, uint64_t count) {
@@ -185,24 +228,15 @@ static dqg_status convert_floats(struct dqg_context *context, struct dqg_packing
 }
 
 dqg_status dqg_quantize_tensor(struct dqg_context *context, struct dqg_packing *packing) {
-    const struct dqg_tensor_desc *from = packing->from;
-    uint64_t count = 0;
-    float largest = 0.0f;
-    float x[CHUNK];
-    dqg_shape_count(from->rank, from->shape, &count);
-    for (uint64_t at = 0; at < count; at += CHUNK) {
-        size_t n = count - at < CHUNK ? (size_t)(count - at) : CHUNK;
-        dqg_floats_decode(x, (const char *)packing->in + at * dqg_dtype_size(from->dtype), from->dtype, n);
-        for (size_t i = 0; i < n; i++) {
-            if (!isfinite(x[i])) {
-                return dqg_fail(context, DQG_ERROR_RANGE,
-                                "tensor '%s': element %llu is not finite; the checkpoint is "
-                                "damaged",
-                                from->name, (unsigned long long)(at + i));
-            }
-            largest = fmaxf(largest, fabsf(x[i]));
-        }
+    struct scan scan = {.kernels = context->kernels, .packing = packing};
+    dqg_shape_count(packing->from->rank, packing->from->shape, &scan.count);
+    atomic_init(&scan.largest, 0);
+    atomic_init(&scan.infinite, false);
+    dqg_parallel(context, (size_t)((scan.count + SCAN_BLOCK - 1) / SCAN_BLOCK), scan_block, &scan);
+    if (atomic_load(&scan.infinite)) {
+        return fail_infinite(context, packing, scan.count);
     }
-    return dqg_dtype_is_float(packing->to->dtype) ? convert_floats(context, packing, count)
-                                                  : quantize_matrix(context, packing, largest);
+    return dqg_dtype_is_float(packing->to->dtype)
+               ? convert_floats(context, packing, scan.count)
+               : quantize_matrix(context, packing, dqg_bits_to_float(atomic_load(&scan.largest)));
 }

@@ -51,6 +51,18 @@ static struct dqg_recipe keep_half(struct dqg_recipe recipe, int32_t from) {
     return recipe;
 }
 
+/* What a family says of a matrix, where that is not less precise than what is wanted of all; ":64" is about groups. */
+static struct dqg_recipe family_recipe(const struct dqg_quantizer *quantizer, const char *text) {
+    struct dqg_recipe all = quantizer->recipe, recipe = all;
+    int64_t group;
+    if (text[0] == ':' && dqg_parse_int64(text + 1, strlen(text + 1), &group)) {
+        recipe.group = all.group > 0 && all.group < group ? (int32_t)group : all.group;
+        return recipe;
+    }
+    dqg_recipe_parse(text, quantizer->group, &recipe);
+    return dqg_format_find(recipe.dtype)->bits < dqg_format_find(all.dtype)->bits ? all : recipe;
+}
+
 struct dqg_recipe dqg_recipe_choose(const struct dqg_quantizer *quantizer, const struct dqg_checkpoint *checkpoint,
                                     const struct dqg_tensor_desc *desc) {
     struct dqg_recipe recipe = {desc->dtype, 0};
@@ -66,8 +78,8 @@ struct dqg_recipe dqg_recipe_choose(const struct dqg_quantizer *quantizer, const
     const char *name = desc->name; /* the family's rules do not know of roles */
     const struct dqg_family *family = dqg_checkpoint_family(checkpoint, &name);
     for (size_t i = 0; quantizer->default_rules && family->rules[i][0] != NULL; i++) {
-        if (dqg_match(family->rules[i][0], name) && dqg_recipe_parse(family->rules[i][1], quantizer->group, &recipe)) {
-            return keep_half(recipe, desc->dtype);
+        if (dqg_match(family->rules[i][0], name)) {
+            return keep_half(family_recipe(quantizer, family->rules[i][1]), desc->dtype);
         }
     }
     if (!is_matrix(desc)) {

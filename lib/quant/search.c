@@ -15,9 +15,82 @@ static float clip_at(int32_t step, int32_t steps, int levels) {
     return steps > 1 ? 1.0f - (1.0f - lowest) * (float)step / (float)(steps - 1) : 1.0f;
 }
 
-static float round_scale(float scale, bool half) {
-    return half ? dqg_f16_to_f32(dqg_f32_to_f16(scale)) : scale;
+/* Round to nearest even for |x| < 2^22: the float adder rounds where the fraction falls off. */
+static inline float round_even(float x) {
+    const float magic = 12582912.0f; /* 1.5 * 2^23 */
+    return (x + magic) - magic;
 }
+
+/* Codes less their zero point for a scale, as floats. */
+static void round_codes(const float *x, size_t n, float scale, float low, float high, float *codes) {
+    float inverse = scale > 0.0f ? 1.0f / scale : 0.0f;
+    for (size_t i = 0; i < n; i++) {
+        float code = x[i] * inverse;
+        code = code < low ? low : code;
+        codes[i] = round_even(code > high ? high : code);
+    }
+}
+
+/* The clipping thresholds of some steps, as scales with their limits; the rest of the lanes repeat the last. */
+struct grid {
+    float low, high; /* of the weights */
+    struct dqg_code_range range;
+    int32_t steps;
+    int zeros[DQG_FIT_SCALES]; /* that go with the scales; 0 without zero points */
+};
+
+static void fill_grid(struct grid *grid, struct dqg_scale_fit *fit, int32_t first, bool zero_points) {
+    const struct dqg_code_range *range = &grid->range;
+    fit->half = range->half;
+    for (int32_t i = 0; i < DQG_FIT_SCALES; i++) {
+        int32_t step = first + i < grid->steps ? first + i : grid->steps - 1;
+        float clip = clip_at(step, grid->steps, range->highest - range->lowest + 1);
+        float scale = fmaxf(-grid->low / (float)-range->lowest, grid->high / (float)range->highest) * clip;
+        int zero = 0;
+        if (zero_points) {
+            scale = (grid->high - grid->low) * clip / (float)(range->highest - range->lowest);
+            zero = scale > 0.0f ? (int)nearbyintf(-grid->low * clip / scale) : 0;
+            zero = zero > range->highest ? range->highest : zero;
+        }
+        grid->zeros[i] = zero;
+        fit->scales[0][i] = scale;
+        fit->low[i] = (float)(range->lowest - zero);
+        fit->high[i] = (float)(range->highest - zero);
+    }
+}
+
+float dqg_search_scale(const struct dqg_kernels *kernels, const float *x, size_t n, struct dqg_code_range range,
+                       int32_t steps, float *codes, int *zero) {
+    struct grid grid = {.range = range, .steps = steps};
+    for (size_t i = 0; i < n; i++) {
+        grid.low = x[i] < grid.low ? x[i] : grid.low;
+        grid.high = x[i] > grid.high ? x[i] : grid.high;
+    }
+    int best_zero = zero != NULL ? range.lowest : 0;
+    float best_scale = 0.0f;
+    float best_error = INFINITY;
+    for (int32_t first = 0; first < steps; first += DQG_FIT_SCALES) {
+        struct dqg_scale_fit fit;
+        fill_grid(&grid, &fit, first, zero != NULL);
+        kernels->fit_scales_f32(&fit, x, n);
+        for (int32_t i = 0; i < DQG_FIT_SCALES; i++) {
+            for (int pass = 0; pass < 2; pass++) {
+                if (fit.errors[pass][i] < best_error) {
+                    best_error = fit.errors[pass][i];
+                    best_scale = fit.scales[pass][i];
+                    best_zero = grid.zeros[i];
+                }
+            }
+        }
+    }
+    round_codes(x, n, best_scale, (float)(range.lowest - best_zero), (float)(range.highest - best_zero), codes);
+    if (zero != NULL) {
+        *zero = best_zero;
+    }
+    return best_scale;
+}
+
+/* ---- levels that are not evenly spaced ---- */
 
 /* Sums are kept in parts, so that the loops over a group fill vector registers. */
 enum { PARTS = DQG_ROUND_PARTS };
@@ -30,27 +103,8 @@ static float sum_parts(const float parts[PARTS]) {
     return sum;
 }
 
-/* Round to nearest even for |x| < 2^22: the float adder rounds where the fraction falls off. */
-static inline float round_even(float x) {
-    const float magic = 12582912.0f; /* 1.5 * 2^23 */
-    return (x + magic) - magic;
-}
-
-/* Codes less their zero point for a scale, as floats; returns the squared error. */
-static float round_codes(const float *x, size_t n, float scale, float low, float high, float *codes) {
-    float inverse = scale > 0.0f ? 1.0f / scale : 0.0f;
-    float errors[PARTS] = {0.0f};
-    for (size_t i = 0; i < n; i += PARTS) {
-        for (size_t j = 0; j < PARTS; j++) {
-            float code = x[i + j] * inverse;
-            code = code < low ? low : code;
-            code = round_even(code > high ? high : code);
-            float difference = x[i + j] - code * scale;
-            errors[j] += difference * difference;
-            codes[i + j] = code;
-        }
-    }
-    return sum_parts(errors);
+static float round_scale(float scale, bool half) {
+    return half ? dqg_f16_to_f32(dqg_f32_to_f16(scale)) : scale;
 }
 
 /* The least-squares scale for given codes. */
@@ -67,48 +121,6 @@ static float fit_scale(const float *x, size_t n, const float *codes, float fallb
     float below = sum_parts(qq);
     return below > 0.0f && above > 0.0f ? above / below : fallback;
 }
-
-float dqg_search_scale(const float *x, size_t n, struct dqg_code_range range, int32_t steps, float *codes, int *zero) {
-    float low = 0.0f;
-    float high = 0.0f;
-    for (size_t i = 0; i < n; i++) {
-        low = x[i] < low ? x[i] : low;
-        high = x[i] > high ? x[i] : high;
-    }
-    int best_zero = zero != NULL ? range.lowest : 0;
-    float best_scale = 0.0f;
-    float best_error = INFINITY;
-    for (int32_t step = 0; step < steps; step++) {
-        float clip = clip_at(step, steps, range.highest - range.lowest + 1);
-        int try_zero = 0;
-        float scale;
-        if (zero != NULL) {
-            scale = (high - low) * clip / (float)(range.highest - range.lowest);
-            try_zero = scale > 0.0f ? (int)nearbyintf(-low * clip / scale) : 0;
-            try_zero = try_zero > range.highest ? range.highest : try_zero;
-        } else {
-            scale = fmaxf(-low / (float)-range.lowest, high / (float)range.highest) * clip;
-        }
-        float lowest = (float)(range.lowest - try_zero);
-        float highest = (float)(range.highest - try_zero);
-        for (int pass = 0; pass < 2; pass++) {
-            scale = round_scale(pass == 0 ? scale : fit_scale(x, n, codes, scale), range.half);
-            float error = round_codes(x, n, scale, lowest, highest, codes);
-            if (error < best_error) {
-                best_error = error;
-                best_scale = scale;
-                best_zero = try_zero;
-            }
-        }
-    }
-    round_codes(x, n, best_scale, (float)(range.lowest - best_zero), (float)(range.highest - best_zero), codes);
-    if (zero != NULL) {
-        *zero = best_zero;
-    }
-    return best_scale;
-}
-
-/* ---- levels that are not evenly spaced ---- */
 
 /* Ties go to the magnitude with an even code; without fraction bits to the larger one, but for half of the smallest. */
 static bool tie_goes_out(const struct dqg_format *format, int smaller) {

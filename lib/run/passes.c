@@ -28,7 +28,8 @@ dqg_status dqg_run_plan_passes(struct dqg_run *run, const struct dqg_run_config 
     if (config->guidance.perturbed_scale == 0) {
         return DQG_OK;
     }
-    int64_t middle = (int64_t)run->model->hyper.depth / 2;
+    const struct dqg_hyper *hyper = &run->model->hyper;
+    int64_t middle = (int64_t)(hyper->middle > 0 ? hyper->middle : hyper->depth / 2);
     bool named = config->perturbation.count > 0;
     struct dqg_perturbation perturbation = {.kind = config->perturbation.kind,
                                             .blocks = named ? config->perturbation.blocks : &middle,

@@ -20,8 +20,6 @@ struct dqg_scheduler {
 };
 
 /* References to shared handles; the last one frees. */
-void dqg_model_retain_(struct dqg_model *model);
-void dqg_model_release_(struct dqg_model *model);
 void dqg_scheduler_retain_(struct dqg_scheduler *scheduler);
 void dqg_scheduler_release_(struct dqg_scheduler *scheduler);
 

@@ -1,17 +1,7 @@
 /* SPDX-License-Identifier: MIT */
-/* Shared handles: schedulers, and the counting of models. */
+/* Shared handles of schedulers, and how models are sampled. */
 #include "run/run.h"
 #include "sched/interpolant.h"
-
-void dqg_model_retain_(struct dqg_model *model) {
-    atomic_fetch_add_explicit(&model->references, 1, memory_order_relaxed);
-}
-
-void dqg_model_release_(struct dqg_model *model) {
-    if (model != NULL && atomic_fetch_sub_explicit(&model->references, 1, memory_order_acq_rel) == 1) {
-        dqg_model_free(model);
-    }
-}
 
 void dqg_scheduler_retain_(struct dqg_scheduler *scheduler) {
     atomic_fetch_add_explicit(&scheduler->references, 1, memory_order_relaxed);

@@ -345,6 +345,29 @@ bool dqg_json_skip(struct dqg_json *json) {
     return json->error == NULL;
 }
 
+bool dqg_json_is(struct dqg_json *json, const char *text) {
+    size_t length = strlen(text);
+    if (dqg_json_peek(json) != DQG_JSON_STRING) {
+        return false;
+    }
+    const char *from = json->at + 1;
+    return (size_t)(json->end - from) > length && memcmp(from, text, length) == 0 && from[length] == '"';
+}
+
+bool dqg_json_seek(struct dqg_json *json, const char *key) {
+    if (dqg_json_peek(json) != DQG_JSON_OBJECT || !dqg_json_enter(json)) {
+        return false;
+    }
+    while (dqg_json_next(json)) {
+        bool found = dqg_json_is(json, key);
+        if (!skip_key(json) || found) {
+            return found && json->error == NULL;
+        }
+        dqg_json_skip(json);
+    }
+    return false;
+}
+
 size_t dqg_json_count(const struct dqg_json *json) {
     struct dqg_json ahead = *json;
     size_t count = 0;

@@ -38,6 +38,10 @@ bool dqg_json_key(struct dqg_json *json, const struct dqg_alloc *alloc, struct d
 bool dqg_json_int(struct dqg_json *json, int64_t *value); /* 0 .. 2^63 - 1 or negative; no fraction, no exponent */
 bool dqg_json_number(struct dqg_json *json, double *value);
 bool dqg_json_skip(struct dqg_json *json);          /* any value */
+/* Into the object that comes next, up to the value of a key that needs no escapes. False where it is not there. */
+bool dqg_json_seek(struct dqg_json *json, const char *key);
+/* Is a text that needs no escapes what comes next? Stays there. */
+bool dqg_json_is(struct dqg_json *json, const char *text);
 size_t dqg_json_count(const struct dqg_json *json); /* members of the object or array that comes next */
 bool dqg_json_end(struct dqg_json *json);           /* only white space is left */
 bool dqg_json_fail(struct dqg_json *json, const char *error);

@@ -62,7 +62,7 @@ static dqg_status add_text(struct maker *maker, const char *text, size_t length,
     return status;
 }
 
-static dqg_status add_name(struct maker *maker, const struct dqg_text_name *name, double weight) {
+static dqg_status add_name(struct maker *maker, const struct dqg_token_name *name, double weight) {
     DQG_TRY(reserve(maker, (size_t)name->count));
     for (int32_t i = 0; i < name->count; i++) {
         maker->entries[maker->count++] = (struct entry){name->first + i, (float)weight, i == 0 ? name->count : 1};
@@ -83,10 +83,10 @@ static bool begins(const char *text, size_t length, const char *word, size_t wor
 }
 
 /* A registered name at text[at], not a part of a longer word; the longest of several. size: with "embedding:". */
-static const struct dqg_text_name *name_at(const struct maker *maker, const char *text, size_t length, size_t at,
+static const struct dqg_token_name *name_at(const struct maker *maker, const char *text, size_t length, size_t at,
                                            size_t *size) {
     static const char prefix[] = "embedding:";
-    const struct dqg_text_name *found = NULL;
+    const struct dqg_token_name *found = NULL;
     size_t skip = begins(text + at, length - at, prefix, sizeof prefix - 1) ? sizeof prefix - 1 : 0;
     *size = 0;
     for (size_t i = 0; i < maker->shape->name_count; i++) {
@@ -107,7 +107,7 @@ static const struct dqg_text_name *name_at(const struct maker *maker, const char
 static dqg_status add_run(struct maker *maker, const char *text, size_t length, double weight) {
     size_t from = 0, size;
     for (size_t at = 0; at < length;) {
-        const struct dqg_text_name *name = name_at(maker, text, length, at, &size);
+        const struct dqg_token_name *name = name_at(maker, text, length, at, &size);
         if (name == NULL) {
             at++;
             continue;

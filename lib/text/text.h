@@ -62,7 +62,7 @@ dqg_status dqg_tokenizer_pack(struct dqg_context *context, const struct dqg_toke
 /* ---- prompts ---- */
 
 /* A name that stands for count tokens from first on, beyond the vocabulary: a textual inversion. */
-struct dqg_text_name {
+struct dqg_token_name {
     const char *name;
     int32_t first, count; /* count: 1 and more */
 };
@@ -75,7 +75,7 @@ struct dqg_prompt_shape {
     bool chunks;   /* as many as the text needs, at most DQG_CHUNKS_MAX; else what is too long is cut off */
     int32_t pad;   /* id behind the end, or -1: the tokenizer's */
     bool weighted; /* the grammar of docs/text.md; else the text is taken as it is */
-    const struct dqg_text_name *names;
+    const struct dqg_token_name *names;
     size_t name_count;
 };
 

@@ -16,7 +16,7 @@ DQGEN = str(pathlib.Path(sys.argv.pop(1)).resolve())
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 TINY = str(ROOT / 'tests/golden/dit/tiny.safetensors')  # 8x8, 4 channels, classes class0 .. class4
 SIGMA = str(ROOT / 'tests/golden/dit/tiny_sigma.safetensors')  # the same with learned sigma: predicts noise
-COMMANDS = ['generate', 'quantize', 'info', 'verify', 'compare', 'bench', 'schedulers']
+COMMANDS = ['generate', 'quantize', 'info', 'verify', 'compare', 'bench', 'schedulers', 'encode', 'decode']
 
 
 class Case(unittest.TestCase):

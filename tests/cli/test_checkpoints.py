@@ -8,7 +8,7 @@ import sys
 import types
 import zipfile
 
-from harness import Case, TINY, run
+from harness import Case, ROOT, TINY, run
 
 # Numbers of GGUF, and storages of PyTorch, for the types of the test's network.
 TYPES = {'F32': (0, 'FloatStorage', 4), 'F16': (1, 'HalfStorage', 2), 'BF16': (30, 'BFloat16Storage', 2)}
@@ -105,6 +105,36 @@ class Checkpoints(Case):
         self.refused('verify', 'short.gguf', code=1, says='download it again')
         (self.folder / 'empty').mkdir()
         self.refused('info', 'empty', code=1, says='folder without weights')
+
+
+class Variants(Case):
+    """A PixArt that tells nothing of itself is asked about."""
+
+    def setUp(self):
+        super().setUp()
+        metadata, tensors = read_safetensors(ROOT / 'tests/golden/pixart/alpha_diffusers.safetensors')
+        header, data = {'__metadata__': {'num_heads': '2'}}, b''
+        for name, kind, shape, values in tensors:
+            header[name] = {'dtype': kind, 'shape': shape, 'data_offsets': [len(data), len(data) + len(values)]}
+            data += values
+        self.assertIn('config.json', metadata)
+        body = json.dumps(header).encode()
+        pathlib.Path(self.path('a.safetensors')).write_bytes(struct.pack('<Q', len(body)) + body + data)
+
+    def test_asked(self):
+        choices = 'alpha-256, alpha-512, alpha-1024, sigma-256, sigma-512, sigma-1024, sigma-2048'
+        self.refused('info', 'a.safetensors', code=1, says=choices)
+        self.refused('info', 'a.safetensors', '--variant', 'beta', code=1, says='alpha-256')
+        self.assertIn('64x64', self.dqgen('info', 'a.safetensors', '--variant', 'sigma-512').stdout)
+
+    def test_noted(self):
+        self.dqgen('quantize', 'a.safetensors', '-o', 'a.dqg', '--variant', 'sigma-256')
+        self.assertIn('32x32', self.dqgen('info', 'a.dqg').stdout)
+        self.dqgen('quantize', 'a.safetensors', '-o', 'b.dqg', '--meta', 'variant=alpha-1024')
+        self.assertIn('128x128', self.dqgen('info', 'b.dqg').stdout)
+        self.dqgen('quantize', 'a.safetensors', '-o', 'c.dqg')
+        self.refused('info', 'c.dqg', code=1, says='sigma-2048')
+        self.assertIn('256x256', self.dqgen('info', 'c.dqg', '--variant', 'sigma-2048').stdout)
 
 
 run()

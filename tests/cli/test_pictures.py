@@ -6,7 +6,7 @@ import signal
 import subprocess
 import time
 
-from harness import DQGEN, Case, SIGMA, TINY, read_npy, read_png, run
+from harness import DQGEN, ROOT, Case, SIGMA, TINY, read_npy, read_png, run
 
 FEW = ['--steps', '3']
 
@@ -31,6 +31,23 @@ class Pictures(Case):
         for y, row in enumerate(large):
             for x in range(24):
                 self.assertEqual(row[4 * x:4 * x + 4], small[y // 3][x // 3 * 4:x // 3 * 4 + 4])
+
+    def raw(self, *arguments):
+        self.dqgen('generate', SIGMA, '--raw', 'a.npy', *FEW, *arguments)
+        return read_npy(self.path('a.npy'))[1]
+
+    def test_adapters(self):
+        folder = ROOT / 'tests/golden/adapters'
+        lora, other = f'{folder}/dit_a.safetensors', f'{folder}/dit_b.safetensors'
+        plain = self.raw()
+        self.assertEqual(self.raw('--lora', lora + ':0'), plain)
+        full, half = self.raw('--lora', lora), self.raw('--lora', lora + ':0.5')
+        self.assertNotEqual(full, plain)
+        self.assertNotEqual(half, full)
+        self.assertNotEqual(self.raw('--lora', lora + ':0.5', '--lora=' + other), half)
+        self.refused('generate', SIGMA, '--raw', 'a.npy', '--embedding', folder / 'token_wide.safetensors', code=1,
+                     says='emb_params')
+        self.refused('generate', SIGMA, '--raw', 'a.npy', '--lora', 'nowhere:3', code=1, says='nowhere')
 
     def tile(self, sheet, column, row):
         return [line[36 * column:36 * column + 32] for line in sheet[3][9 * row:9 * row + 8]]

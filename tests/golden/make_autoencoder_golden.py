@@ -4,8 +4,8 @@
 
 No weights are stored: each follows from its name and place, see weight() here and in test_autoencoder.c. For each case
 NAME.txt lists the tensors, "<diffusers' name> <the authors' name> <shape>"; NAME_<shape>_z.npy is a latent, _dec.npy
-the picture (0..1) decoded from it, _x.npy a picture, _enc.npy the latent (the mean) encoded from it.  Latents are as
-the autoencoder has them: scale 1, shift 0.
+the picture (0..1) decoded from it, _x.npy a picture, _enc.npy the latent (the mean) encoded from it, _std.npy, of one
+case, the standard deviation beside it.  Latents are as the autoencoder has them: scale 1, shift 0.
 """
 import os
 import re
@@ -30,7 +30,7 @@ def weight(name, shape):
     v = (h >> 8).astype(np.float64) / 2**23 - 1
     if len(shape) == 1:
         v = v * 0.2 + (1.0 if name.endswith(".weight") else 0.0)
-    else:
+    elif not name.endswith("pos_embed"):
         v = v * np.sqrt(3.0 / np.prod(shape[1:]))
     return v.reshape(shape).astype(np.float32)
 
@@ -63,7 +63,7 @@ def fill(model, original):
     return "\n".join(lines) + "\n"
 
 
-def write(name, model, original, encode, decode, channels, reduction, shapes):
+def write(name, model, original, encode, decode, channels, reduction, shapes, deviation=None):
     with torch.no_grad():
         with open(f"{HERE}/{name}.txt", "w") as f:
             f.write(fill(model, original))
@@ -77,6 +77,10 @@ def write(name, model, original, encode, decode, channels, reduction, shapes):
                   f"latent std {latent.std():.3f}")
             for part, value in (("z", z), ("x", x), ("dec", picture), ("enc", latent)):
                 np.save(f"{HERE}/{name}_{height}x{width}_{part}.npy", value.numpy().astype(np.float32))
+            if deviation is not None:
+                value = deviation(model, x.double()).numpy()
+                np.save(f"{HERE}/{name}_{height}x{width}_std.npy", value.astype(np.float32))
+                deviation = None
 
 
 def kl(name, widths, blocks, channels, quant):
@@ -86,7 +90,8 @@ def kl(name, widths, blocks, channels, quant):
                           latent_channels=channels, use_quant_conv=quant, use_post_quant_conv=quant)
     write(name, model, lambda name: original_kl(name, n),
           lambda m, x: m.encode(2 * x - 1).latent_dist.mean,
-          lambda m, z: (m.decode(z).sample / 2 + 0.5).clamp(0, 1), channels, 2 ** (n - 1), ((8, 8), (5, 7)))
+          lambda m, z: (m.decode(z).sample / 2 + 0.5).clamp(0, 1), channels, 2 ** (n - 1), ((8, 8), (5, 7)),
+          (lambda m, x: m.encode(2 * x - 1).latent_dist.std) if quant else None)
 
 
 def tiny(name, width, channels, pool):

@@ -7,11 +7,14 @@
 #include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/stat.h>
 
 #include "check.h"
+#include "failing_alloc.h"
 #include "named_weights.h"
 #include "npy.h"
 #include "tiny_model.h"
+#include "whole_file.h"
 
 static const double limit = 1e-4;     /* largest relative error of the float path */
 static const float seam = 1.0f / 255; /* largest difference that tiles may make */
@@ -26,6 +29,13 @@ static unsigned char *make_file(const char *name, int original, const char *side
     unsigned char *made = named_file_make(&file, bytes);
     assert_non_null(made);
     return made;
+}
+
+static void write_bytes(const char *path, const void *data, size_t bytes) {
+    FILE *file = fopen(path, "wb");
+    assert_non_null(file);
+    assert_int_equal(fwrite(data, 1, bytes, file), bytes);
+    fclose(file);
 }
 
 static dqg_model *load(dqg_context *context, const char *name, int original, const char *side) {
@@ -140,6 +150,221 @@ static void test_tiny_halves(void **state) {
     dqg_context_destroy(context);
 }
 
+/* A folder with a file of each half is both. */
+static void test_tiny_folder(void **state) {
+    static const char *const sides[] = {"encoder.", "decoder."};
+    char directory[128], path[256];
+    dqg_context *context;
+    dqg_model *model;
+    (void)state;
+    assert_int_equal(tiny_dir_make(directory, sizeof directory), 0);
+    for (int i = 0; i < 2; i++) {
+        size_t bytes;
+        unsigned char *file = make_file("tiny4", 1, sides[i], &bytes);
+        snprintf(path, sizeof path, "%s/taesd_%.7s.safetensors", directory, sides[i]);
+        write_bytes(path, file, bytes);
+        free(file);
+    }
+    assert_ok(dqg_context_create(NULL, &context));
+    if (dqg_model_load(context, directory, NULL, &model) != DQG_OK) {
+        fail_msg("%s", dqg_context_error(context));
+    }
+    assert_true(check_direction(context, model, "tiny4_4x4", 1) < limit);
+    assert_true(check_direction(context, model, "tiny4_3x5", 0) < limit);
+    dqg_model_release(model);
+    snprintf(path, sizeof path, "%s/taef1_decoder.safetensors", directory);
+    write_bytes(path, "", 0);
+    assert_fails(context, dqg_model_load(context, directory, NULL, &model), DQG_ERROR_UNSUPPORTED);
+    dqg_context_destroy(context);
+    tiny_dir_remove(directory);
+}
+
+/* ---- drawn latents ---- */
+
+/* Latents less their means, in standard deviations: standard normals, others for each seed, the same for the same. */
+static void test_drawn_latents(void **state) {
+    enum { TIMES = 40, VALUES = 2 * 4 * 8 * 8 };
+    static float drawn[TIMES][VALUES], again[VALUES];
+    struct npy x, mean, deviation;
+    dqg_context *context;
+    dqg_picture_spec spec = plain_spec();
+    double sum = 0, squares = 0, products = 0;
+    (void)state;
+    assert_int_equal(npy_read("tests/golden/autoencoder/kl4_8x8_x.npy", &x), 0);
+    assert_int_equal(npy_read("tests/golden/autoencoder/kl4_8x8_enc.npy", &mean), 0);
+    assert_int_equal(npy_read("tests/golden/autoencoder/kl4_8x8_std.npy", &deviation), 0);
+    assert_int_equal(mean.count, VALUES);
+    assert_ok(dqg_context_create(NULL, &context));
+    dqg_model *model = load(context, "kl4", 0, NULL);
+    dqg_tensor_view from = view_of(&x, x.data);
+    spec.flags = DQG_PICTURE_SAMPLE;
+    for (int t = 0; t < TIMES; t++) {
+        dqg_tensor_view to = view_of(&mean, drawn[t]);
+        spec.seed = 100 + 2 * t; /* two pictures */
+        assert_ok(dqg_model_encode(context, model, &from, &spec, &to, NULL));
+        for (int i = 0; i < VALUES; i++) {
+            drawn[t][i] = (drawn[t][i] - mean.data[i]) / deviation.data[i];
+            sum += (double)drawn[t][i];
+            squares += (double)drawn[t][i] * (double)drawn[t][i];
+            products += t > 0 ? (double)drawn[t][i] * (double)drawn[t - 1][i] : 0;
+        }
+    }
+    double count = TIMES * VALUES; /* five standard errors */
+    printf("drawn latents: mean %.4f, variance %.4f, covariance of seeds %.4f\n", sum / count, squares / count,
+           products / count);
+    assert_true(fabs(sum / count) < 5 / sqrt(count));
+    assert_true(fabs(squares / count - 1) < 5 * sqrt(2 / count));
+    assert_true(fabs(products / count) < 5 / sqrt(count));
+    /* The second picture has the seed after the first. */
+    spec.seed = 101;
+    dqg_tensor_view to = view_of(&mean, again);
+    assert_ok(dqg_model_encode(context, model, &from, &spec, &to, NULL));
+    for (int i = 0; i < VALUES / 2; i++) {
+        float normal = (again[i] - mean.data[i]) / deviation.data[i];
+        assert_true(fabsf(normal - drawn[0][VALUES / 2 + i]) < 1e-3f);
+    }
+    dqg_model_release(model);
+    dqg_context_destroy(context);
+    free(x.data);
+    free(mean.data);
+    free(deviation.data);
+}
+
+/* ---- beside a denoiser ---- */
+
+/* A folder as diffusers writes it: a denoiser, from a list of names or a file, the autoencoder in vae with its
+ * configuration. */
+struct pipeline {
+    const char *sub, *list, *file;
+    const char *config;
+    double scale, shift;
+};
+
+static void write_pipeline(const char *directory, const struct pipeline *pipeline) {
+    char path[256];
+    size_t bytes;
+    const struct named_file named = {.list = pipeline->list};
+    unsigned char *file = pipeline->list != NULL ? named_file_make(&named, &bytes) : whole_file(pipeline->file, &bytes);
+    assert_non_null(file);
+    snprintf(path, sizeof path, "%s/%s", directory, pipeline->sub);
+    assert_int_equal(mkdir(path, 0700), 0);
+    snprintf(path, sizeof path, "%s/vae", directory);
+    assert_int_equal(mkdir(path, 0700), 0);
+    snprintf(path, sizeof path, "%s/%s/diffusion_pytorch_model.safetensors", directory, pipeline->sub);
+    write_bytes(path, file, bytes);
+    free(file);
+    file = make_file("kl4", 0, NULL, &bytes);
+    snprintf(path, sizeof path, "%s/vae/diffusion_pytorch_model.safetensors", directory);
+    write_bytes(path, file, bytes);
+    free(file);
+    snprintf(path, sizeof path, "%s/vae/config.json", directory);
+    write_bytes(path, pipeline->config, strlen(pipeline->config));
+}
+
+static void remove_pipeline(const char *directory, const struct pipeline *pipeline) {
+    const char *const parts[] = {pipeline->sub, "vae"};
+    for (int i = 0; i < 2; i++) {
+        char path[256];
+        snprintf(path, sizeof path, "%s/%s", directory, parts[i]);
+        tiny_dir_remove(path);
+    }
+    tiny_dir_remove(directory);
+}
+
+/* The picture of the golden latent. */
+static void decode_golden(dqg_context *context, const char *path, double scale, double shift, float *out) {
+    struct npy z, expected;
+    dqg_model *model;
+    dqg_picture_spec spec;
+    DQG_INIT(&spec);
+    spec.scale = scale;
+    spec.shift = shift;
+    assert_int_equal(npy_read("tests/golden/autoencoder/kl4_8x8_z.npy", &z), 0);
+    assert_int_equal(npy_read("tests/golden/autoencoder/kl4_8x8_dec.npy", &expected), 0);
+    dqg_tensor_view from = view_of(&z, z.data), to = view_of(&expected, out);
+    if (dqg_model_load(context, path, NULL, &model) != DQG_OK ||
+        dqg_model_decode(context, model, &from, &spec, &to, NULL) != DQG_OK) {
+        fail_msg("%s: %s", path, dqg_context_error(context));
+    }
+    dqg_model_release(model);
+    free(z.data);
+    free(expected.data);
+}
+
+static void quantize(dqg_context *context, const char *from, const char *to) {
+    dqg_quantizer *quantizer;
+    assert_ok(dqg_quantizer_create(context, NULL, &quantizer));
+    assert_ok(dqg_quantizer_run(quantizer, from, to));
+    dqg_quantizer_destroy(quantizer);
+}
+
+/* In a folder or a file with a denoiser it gives the same bits as alone with the scale that belongs to them. */
+static void check_pipeline(const struct pipeline *pipeline) {
+    enum { VALUES = 2 * 3 * 16 * 16 };
+    static float alone[VALUES], together[VALUES];
+    char directory[128], vae[256], small[2][256];
+    dqg_context *context;
+    assert_int_equal(tiny_dir_make(directory, sizeof directory), 0);
+    snprintf(vae, sizeof vae, "%s/vae", directory);
+    tiny_path(small[0], sizeof small[0], directory, "whole.dqg");
+    tiny_path(small[1], sizeof small[1], directory, "vae.dqg");
+    write_pipeline(directory, pipeline);
+    assert_ok(dqg_context_create(NULL, &context));
+    decode_golden(context, vae, pipeline->scale, pipeline->shift, alone);
+    decode_golden(context, directory, 0, 0, together);
+    assert_memory_equal(alone, together, sizeof alone);
+    quantize(context, vae, small[1]);
+    quantize(context, directory, small[0]);
+    decode_golden(context, small[1], pipeline->scale, pipeline->shift, alone);
+    decode_golden(context, small[0], 0, 0, together);
+    assert_memory_equal(alone, together, sizeof alone);
+    remove_pipeline(directory, pipeline);
+    dqg_context_destroy(context);
+}
+
+static void test_beside_a_denoiser(void **state) {
+    static const char alpha[] = "tests/golden/pixart/alpha_diffusers.safetensors";
+    static const struct pipeline pipelines[] = {
+        {"transformer", NULL, alpha, "{\"scaling_factor\": 0.25, \"shift_factor\": 0.125}", 0.25, 0.125},
+        {"transformer", NULL, alpha, "{\"latent_channels\": 4}", 0.18215, 0},
+        {"unet", "tests/golden/unet/sd1.txt", NULL, "{}", 0.18215, 0},
+        {"unet", "tests/golden/unet/sdxl.txt", NULL, "{\"scaling_factor\": null}", 0.13025, 0},
+        {"unet", "tests/golden/unet/sdxl.txt", NULL, "{\"scaling_factor\": 0.5}", 0.5, 0},
+    };
+    (void)state;
+    for (size_t i = 0; i < sizeof pipelines / sizeof *pipelines; i++) {
+        check_pipeline(&pipelines[i]);
+    }
+}
+
+/* ---- adapters ---- */
+
+/* Low-rank updates of convolutions of every kind, beside the weights and merged into them. */
+static void test_adapter(void **state) {
+    (void)state;
+    dqg_context *context;
+    dqg_adaptation adaptation;
+    assert_ok(dqg_context_create(NULL, &context));
+    dqg_model *model = load(context, "kl4", 1, NULL), *adapted;
+    DQG_INIT(&adaptation);
+    adaptation.path = "tests/golden/adapters/vae.safetensors";
+    adaptation.scale = 1;
+    for (int merged = 0; merged < 2; merged++) {
+        adaptation.flags = merged ? DQG_ADAPT_MERGE : 0;
+        if (dqg_model_adapt(context, model, &adaptation, 1, &adapted) != DQG_OK) {
+            fail_msg("%s", dqg_context_error(context));
+        }
+        double decoded = check_direction(context, adapted, "lora_5x7", 1),
+               encoded = check_direction(context, adapted, "lora_5x7", 0);
+        printf("adapted: relative error of decoding %.2e, of encoding %.2e\n", decoded, encoded);
+        assert_true(decoded < limit && encoded < limit);
+        dqg_model_release(adapted);
+    }
+    assert_true(check_direction(context, model, "kl4_5x7", 1) < limit);
+    dqg_model_release(model);
+    dqg_context_destroy(context);
+}
+
 /* ---- tiles ---- */
 
 /* Smooth latents or pictures, brighter at one side, that no two tiles see alike. */
@@ -218,6 +443,61 @@ static void test_tiles(void **state) {
     check_tiles("tiny4", 4, 8, 0, 50, 44);
 }
 
+/* ---- memory ---- */
+
+/* What is foretold is what the allocator sees at most. */
+static void check_memory(const char *name, int64_t channels, int64_t times, int decode, int32_t tile) {
+    struct failing_alloc counted;
+    dqg_allocator allocator;
+    dqg_context *context;
+    dqg_memory_info memory;
+    dqg_picture_spec spec = plain_spec();
+    const int64_t side = 40, samples = 2, large = side * times;
+    float *latents = calloc((size_t)(samples * channels * side * side), sizeof *latents);
+    float *pictures = calloc((size_t)(samples * 3 * large * large), sizeof *pictures);
+    dqg_tensor_view latent = view_f32(latents, samples, channels, side, side);
+    dqg_tensor_view picture = view_f32(pictures, samples, 3, large, large);
+    failing_alloc_init(&counted, &allocator);
+    assert_ok(dqg_context_create(&allocator, &context));
+    assert_ok(dqg_context_set_threads(context, 2));
+    dqg_model *model = load(context, name, 0, NULL);
+    DQG_INIT(&memory);
+    spec.tile = tile;
+    counted.peak_bytes = counted.live_bytes;
+    int64_t before = counted.live_bytes;
+    assert_ok(decode ? dqg_model_decode(context, model, &latent, &spec, NULL, &memory)
+                     : dqg_model_encode(context, model, &picture, &spec, NULL, &memory));
+    int64_t asking = counted.peak_bytes - before;
+    assert_int_equal(counted.live_bytes, before);
+    counted.peak_bytes = before;
+    assert_ok(decode ? dqg_model_decode(context, model, &latent, &spec, &picture, NULL)
+                     : dqg_model_encode(context, model, &picture, &spec, &latent, NULL));
+    int64_t taken = counted.peak_bytes - before;
+    printf("%-7s %s in tiles of %d: foretold %llu bytes, taken %lld, to ask %lld\n", name,
+           decode ? "decoded" : "encoded", (int)tile, (unsigned long long)memory.run_bytes, (long long)taken,
+           (long long)asking);
+    assert_int_equal(memory.run_bytes, taken);
+    assert_true(asking * 2 < taken);
+    assert_int_equal(counted.live_bytes, before);
+    dqg_model_release(model);
+    dqg_context_destroy(context);
+    assert_int_equal(failing_alloc_errors(&counted), 0);
+    free(latents);
+    free(pictures);
+}
+
+static void test_memory(void **state) {
+    (void)state;
+    for (int decode = 0; decode < 2; decode++) {
+        for (int32_t tile = 0; tile <= 16; tile += 16) {
+            check_memory("kl16", 16, 4, decode, tile);
+            check_memory("kl4", 4, 2, decode, tile);
+            check_memory("tiny4", 4, 8, decode, tile);
+            check_memory("tiny32", 32, 8, decode, tile);
+        }
+    }
+}
+
 /* ---- 4 bits ---- */
 
 static void write_file(const char *path, const char *name) {
@@ -269,10 +549,15 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_kl_of_4_channels),
         cmocka_unit_test(test_kl_of_16_channels),
+        cmocka_unit_test(test_adapter),
         cmocka_unit_test(test_tiny),
         cmocka_unit_test(test_tiny_with_pooling),
         cmocka_unit_test(test_tiny_halves),
+        cmocka_unit_test(test_tiny_folder),
+        cmocka_unit_test(test_drawn_latents),
+        cmocka_unit_test(test_beside_a_denoiser),
         cmocka_unit_test(test_tiles),
+        cmocka_unit_test(test_memory),
         cmocka_unit_test(test_quantized),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

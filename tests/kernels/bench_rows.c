@@ -64,6 +64,18 @@ static void call_normal_f32(const struct bench *b) {
     b->kernels->normal_f32(b->y.data, 1, 0, 0, 0, FEW_ROWS * WIDTH / 4);
 }
 
+static void call_fit_scales_f32(const struct bench *b) {
+    struct dqg_scale_fit fit = {.half = 1};
+    for (size_t i = 0; i < DQG_FIT_SCALES; i++) {
+        fit.scales[0][i] = 0.1f + 0.01f * (float)i;
+        fit.low[i] = -8.0f;
+        fit.high[i] = 7.0f;
+    }
+    for (size_t i = 0; i < WIDTH / 32; i++) {
+        b->kernels->fit_scales_f32(&fit, (const float *)b->x.data + i * 32, 32);
+    }
+}
+
 struct rate bench_quantize_f32_i8(const struct dqg_kernels *kernels) {
     return measure(kernels, call_quantize_f32_i8, (double)FEW_ROWS * WIDTH, "element");
 }
@@ -110,6 +122,10 @@ struct rate bench_softmax_f32_f32(const struct dqg_kernels *kernels) {
 
 struct rate bench_rope_f32_f32(const struct dqg_kernels *kernels) {
     return measure(kernels, call_rope_f32_f32, (double)FEW_ROWS * WIDTH, "element");
+}
+
+struct rate bench_fit_scales_f32(const struct dqg_kernels *kernels) {
+    return measure(kernels, call_fit_scales_f32, (double)WIDTH * DQG_FIT_SCALES, "element and scale");
 }
 
 struct rate bench_normal_f32(const struct dqg_kernels *kernels) {

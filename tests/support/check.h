@@ -64,4 +64,15 @@ static inline dqg_tensor_view view_f32(void *data, int64_t d0, int64_t d1, int64
     return view;
 }
 
+/* Some channels of a batch of images of this shape. */
+static inline dqg_tensor_view view_channels(float *data, const int64_t *shape, int64_t first, int64_t count) {
+    int64_t plane = shape[2] * shape[3], element = (int64_t)sizeof *data;
+    dqg_tensor_view view = view_f32(data + first * plane, shape[0], count, shape[2], shape[3]);
+    view.strides[0] = shape[1] * plane * element;
+    view.strides[1] = plane * element;
+    view.strides[2] = shape[3] * element;
+    view.strides[3] = element;
+    return view;
+}
+
 #endif

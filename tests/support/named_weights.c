@@ -15,6 +15,7 @@ struct tensor {
     int rank;
     long shape[4];
     size_t count;
+    int swapped;
 };
 
 static void make_weights(const struct tensor *tensor, float *out) {
@@ -27,6 +28,8 @@ static void make_weights(const struct tensor *tensor, float *out) {
     for (int i = 1; i < tensor->rank; i++) {
         fan *= (double)tensor->shape[i];
     }
+    /* Tables of positions are as large as what they are added to. */
+    fan = length >= 9 && strcmp(tensor->names[0] + length - 9, "pos_embed") == 0 ? 3 : fan;
     double offset = length > 7 && strcmp(tensor->names[0] + length - 7, ".weight") == 0 ? 1 : 0;
     for (size_t i = 0; i < tensor->count; i++) {
         uint32_t h = (uint32_t)i * 2654435769u + seed;
@@ -38,20 +41,30 @@ static void make_weights(const struct tensor *tensor, float *out) {
     }
 }
 
-/* The next tensor of the list that belongs to the file, its stored name without the side; false at the end. */
-static int next_tensor(FILE *list, const struct named_file *file, struct tensor *tensor, const char **stored) {
-    char line[LINE_BYTES];
-    size_t skipped = file->side != NULL ? strlen(file->side) : 0;
+static void swap_halves(float *x, size_t count) {
+    for (size_t i = 0; i < count / 2; i++) {
+        float kept = x[i];
+        x[i] = x[count / 2 + i];
+        x[count / 2 + i] = kept;
+    }
+}
+
+static const char *stored_name(const struct named_file *file, const struct tensor *tensor) {
+    return tensor->names[file->second != 0] + (file->side != NULL ? strlen(file->side) : 0);
+}
+
+/* The next tensor of the list that belongs to the file; false at the end. */
+static int next_tensor(FILE *list, const struct named_file *file, struct tensor *tensor) {
+    char line[LINE_BYTES], other[NAME_BYTES];
     while (fgets(line, sizeof line, list) != NULL) {
         long *n = tensor->shape;
         n[0] = n[1] = n[2] = n[3] = 1;
-        tensor->rank = sscanf(line, "%111s %111s %ld %ld %ld %ld", tensor->names[0], tensor->names[1], &n[0], &n[1],
-                              &n[2], &n[3]) -
-                       2;
+        tensor->rank =
+            sscanf(line, "%111s %111s %ld %ld %ld %ld", tensor->names[0], other, &n[0], &n[1], &n[2], &n[3]) - 2;
         tensor->count = (size_t)(n[0] * n[1] * n[2] * n[3]);
-        *stored = tensor->names[file->second != 0];
-        if (skipped == 0 || strncmp(*stored, file->side, skipped) == 0) {
-            *stored += skipped;
+        tensor->swapped = other[0] == '~';
+        strcpy(tensor->names[1], other + tensor->swapped);
+        if (file->side == NULL || strncmp(tensor->names[file->second != 0], file->side, strlen(file->side)) == 0) {
             return 1;
         }
     }
@@ -64,8 +77,8 @@ static int stored_rank(const struct named_file *file, const struct tensor *tenso
 
 /* The header's text; returns its length, and the bytes of all tensors in *data. header NULL: to count. */
 static size_t write_header(FILE *list, const struct named_file *file, char *header, size_t room, size_t *data) {
-    struct tensor tensor;
-    const char *stored, *comma = "";
+    struct tensor tensor, next;
+    const char *comma = "";
     size_t used = 0;
     *data = 0;
 #define PUT(...)                                                                                                       \
@@ -76,9 +89,16 @@ static size_t write_header(FILE *list, const struct named_file *file, char *head
         comma = ",";
     }
     rewind(list);
-    while (next_tensor(list, file, &tensor, &stored)) {
+    for (int more = next_tensor(list, file, &next); more;) {
+        tensor = next;
+        while ((more = next_tensor(list, file, &next)) &&
+               strcmp(stored_name(file, &next), stored_name(file, &tensor)) == 0) {
+            tensor.shape[0] += next.shape[0];
+            tensor.count += next.count;
+        }
         size_t bytes = tensor.count * sizeof(float);
-        PUT("%s\"%s\":{\"dtype\":\"F32\",\"shape\":[", comma, stored);
+        PUT("%s\"%s%s\":{\"dtype\":\"F32\",\"shape\":[", comma, file->prefix != NULL ? file->prefix : "",
+            stored_name(file, &tensor));
         for (int i = 0; i < stored_rank(file, &tensor); i++) {
             PUT(i > 0 ? ",%ld" : "%ld", tensor.shape[i]);
         }
@@ -93,7 +113,6 @@ static size_t write_header(FILE *list, const struct named_file *file, char *head
 
 unsigned char *named_file_make(const struct named_file *file, size_t *bytes) {
     struct tensor tensor;
-    const char *stored;
     size_t data;
     FILE *list = fopen(file->list, "r");
     if (list == NULL) {
@@ -109,8 +128,11 @@ unsigned char *named_file_make(const struct named_file *file, size_t *bytes) {
         memset(out + sizeof length + text, ' ', (size_t)length - text);
         float *at = (float *)(void *)(out + sizeof length + length);
         rewind(list);
-        while (next_tensor(list, file, &tensor, &stored)) {
+        while (next_tensor(list, file, &tensor)) {
             make_weights(&tensor, at);
+            if (file->second && tensor.swapped) {
+                swap_halves(at, tensor.count);
+            }
             at += tensor.count;
         }
     }

@@ -2,7 +2,8 @@
 /*
  * Networks whose weights follow from names and places instead of being stored: safetensors files made of a list of
  * tensors, each a line "<a program's name> <another's> <shape>". The same numbers as weight() in
- * tests/golden/make_autoencoder_golden.py.
+ * tests/golden/make_autoencoder_golden.py. Lines in a row with the same name are parts of one tensor, whose rows follow
+ * each other; "~" in front of the other's name says that it has the halves of rows in the other order.
  */
 #ifndef TESTS_NAMED_WEIGHTS_H
 #define TESTS_NAMED_WEIGHTS_H
@@ -14,6 +15,7 @@ struct named_file {
     int second;           /* tensors are called by their second name; weights follow from the first in any case */
     int convolutions;     /* matrices are (outputs, inputs, 1, 1) under their second names */
     const char *side;     /* only tensors whose names begin with it, which is cut off; or NULL */
+    const char *prefix;   /* put in front of all names; or NULL */
     const char *metadata; /* a JSON object, or NULL */
 };
 

@@ -6,6 +6,7 @@
  */
 #include "check.h"
 #include "failing_alloc.h"
+#include "tensor_file.h"
 #include "tiny_model.h"
 
 #include <dirent.h>
@@ -21,6 +22,7 @@ struct fixture {
     char quantized[192];  /* .dqg */
     char output[192];     /* written and removed by the quantizer's sweep */
     const char *model;    /* of the piece of work at hand: one of the two above */
+    struct tensor_file *adapter;
 };
 
 typedef dqg_status work_fn(dqg_context *context, const struct fixture *fixture);
@@ -341,6 +343,34 @@ static dqg_status other_runs(dqg_context *context, const struct fixture *fixture
     return status;
 }
 
+/* Adapted, used, adapted once more from there. */
+static dqg_status adapt(dqg_context *context, const struct fixture *fixture) {
+    static float x[FLOATS], out[FLOATS];
+    const double times[IMAGES] = {900, 100};
+    const int32_t labels[IMAGES] = {0, -1};
+    dqg_tensor_view input = view_f32(x, IMAGES, 4, 8, 8), view = view_f32(out, IMAGES, 4, 8, 8);
+    dqg_model *model = NULL, *adapted = NULL, *again = NULL;
+    dqg_adaptation list[2];
+    DQG_INIT(&list[0]);
+    list[0].data = fixture->adapter->bytes;
+    list[0].size = fixture->adapter->size;
+    list[0].scale = 0.5;
+    list[1] = list[0];
+    list[1].flags = fixture->model == fixture->checkpoint ? DQG_ADAPT_MERGE : 0;
+    dqg_status status = dqg_model_load(context, fixture->model, NULL, &model);
+    status = status < 0 ? status : dqg_model_adapt(context, model, list, 2, &adapted);
+    assert_true((status == DQG_OK) == (adapted != NULL));
+    status = status < 0 ? status : dqg_model_adapt(context, adapted, list, 1, &again);
+    dqg_model_release(model);
+    dqg_model_release(adapted);
+    status = status < 0 ? status : dqg_model_evaluate(context, again, &input, times, labels, NULL, NULL, &view);
+    if (status == DQG_OK) {
+        result(out, sizeof out);
+    }
+    dqg_model_release(again);
+    return status;
+}
+
 static int count_files(const char *directory) {
     int count = 0;
     DIR *folder = opendir(directory);
@@ -472,6 +502,20 @@ static void run_4_bit(void **state) {
     sweep("run with 4-bit weights", generate, fixture);
 }
 
+static void adapters(void **state) {
+    struct fixture *fixture = *state;
+    struct tensor_file file = {0};
+    tensor_file_matrix(&file, "transformer.blocks.0.attn.qkv.lora_A.weight", 2, 64, 1, 0.2f);
+    tensor_file_matrix(&file, "transformer.blocks.0.attn.qkv.lora_B.weight", 192, 2, 2, 0.2f);
+    tensor_file_close(&file);
+    fixture->adapter = &file;
+    fixture->model = fixture->checkpoint;
+    sweep("adapter, merged too", adapt, fixture);
+    fixture->model = fixture->quantized;
+    sweep("adapter beside 4-bit weights", adapt, fixture);
+    tensor_file_free(&file);
+}
+
 static void custom_run(void **state) {
     sweep("run without a model", schedule, *state);
 }
@@ -547,6 +591,7 @@ int main(void) {
         cmocka_unit_test(context_create), cmocka_unit_test(model_load),
         cmocka_unit_test(run_float),      cmocka_unit_test(run_4_bit),
         cmocka_unit_test(custom_run),     cmocka_unit_test(searches_and_others),
+        cmocka_unit_test(adapters),
         cmocka_unit_test(quantizer),      cmocka_unit_test(steps_allocate_nothing),
     };
     return cmocka_run_group_tests(tests, setup, teardown);

@@ -221,7 +221,7 @@ static void every_option_refuses_bad_values(void **state) {
         }
         dqg_options_destroy(options);
     }
-    assert_int_equal(rows, 113); /* one for each key in the header */
+    assert_int_equal(rows, 117); /* one for each key in the header */
 }
 
 static void options_arguments(void **state) {

@@ -277,6 +277,32 @@ static void says_when_memory_runs_out(void **state) {
     assert_null(text);
 }
 
+/* Values by key, found without memory; texts that only begin alike are others. */
+static void finds_keys(void **state) {
+    static const char text[] = "{\"a\": [1, {\"kind\": 2}], \"kinds\": 3, \"kind\" : \"v\", \"b\": null}";
+    static const char *const absent[] = {"k", "kin", "c", "1", "", "b\": null"};
+    struct dqg_json json;
+    char *copy = exact(text, sizeof text - 1);
+    (void)state;
+    dqg_json_init(&json, copy, sizeof text - 1);
+    assert_true(dqg_json_seek(&json, "kind"));
+    assert_true(dqg_json_is(&json, "v"));
+    assert_false(dqg_json_is(&json, "") || dqg_json_is(&json, "vv"));
+    for (size_t i = 0; i < 6; i++) {
+        dqg_json_init(&json, copy, sizeof text - 1);
+        assert_false(dqg_json_seek(&json, absent[i]));
+    }
+    for (size_t length = 0; length + 14 < sizeof text; length++) {
+        char *part = exact(text, length);
+        dqg_json_init(&json, part, length);
+        if (dqg_json_seek(&json, "kind")) {
+            assert_false(dqg_json_is(&json, "v"));
+        }
+        free(part);
+    }
+    free(copy);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(accepts_json),
@@ -285,6 +311,7 @@ int main(void) {
         cmocka_unit_test_setup_teardown(decodes_strings, setup, teardown),
         cmocka_unit_test_setup_teardown(reads_members, setup, teardown),
         cmocka_unit_test(reads_whole_numbers_only),
+        cmocka_unit_test(finds_keys),
         cmocka_unit_test_setup_teardown(remembers_the_first_failure, setup, teardown),
         cmocka_unit_test_setup_teardown(says_when_memory_runs_out, setup, teardown),
     };

@@ -128,7 +128,40 @@ static void test_addend(void **state) {
     free_ops(&ops);
 }
 
+/* Some outputs are those of the whole product, from a panel's middle on too; few rows take another way. */
+static void check_part(int32_t dtype, int32_t group, size_t rows, size_t first, size_t outputs) {
+    struct dqg_ops ops = make_ops(2);
+    struct fixture f = make_fixture(&ops, dtype, group);
+    float *all = new_floats(ROWS * OUTPUTS), *got = new_floats(ROWS * OUTPUTS);
+    struct dqg_linear whole = make_linear(&f, all, OUTPUTS), part = make_linear(&f, got, outputs);
+    whole.rows = part.rows = rows;
+    whole.rows_per_sample = part.rows_per_sample = rows;
+    whole.activation = part.activation = DQG_ACT_GELU_TANH;
+    part.first = first;
+    part.outputs = outputs;
+    dqg_op_linear(&ops, &whole);
+    dqg_op_linear(&ops, &part);
+    for (size_t row = 0; row < rows; row++) {
+        assert_memory_equal(got + row * outputs, all + row * OUTPUTS + first, outputs * sizeof *got);
+    }
+    free(all);
+    free(got);
+    free_fixture(&ops, &f);
+    free_ops(&ops);
+}
+
+static void test_part(void **state) {
+    static const size_t parts[][2] = {{0, 160}, {160, OUTPUTS - 160}, {0, 72}, {72, OUTPUTS - 72}, {72, 9}, {415, 1}};
+    (void)state;
+    for (size_t i = 0; i < sizeof parts / sizeof parts[0]; i++) {
+        check_part(DQG_DTYPE_INT8, 0, ROWS, parts[i][0], parts[i][1]);
+        check_part(DQG_DTYPE_INT4, 32, ROWS, parts[i][0], parts[i][1]);
+        check_part(DQG_DTYPE_INT4, 32, 1, parts[i][0], parts[i][1]);
+    }
+}
+
 int main(void) {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(test_gated), cmocka_unit_test(test_addend)};
+    const struct CMUnitTest tests[] = {cmocka_unit_test(test_gated), cmocka_unit_test(test_addend),
+                                       cmocka_unit_test(test_part)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -147,11 +147,15 @@ static void test_head_norm(void **state) {
 enum { R_SAMPLES = 2, R_TOKENS = 21, R_HEADS = 2, R_WIDTH = 12, R_QUERIES = R_HEADS * R_WIDTH, R_LD = 3 * R_QUERIES };
 static float *r_x, *r_factor, *r_cosine, *r_sine;
 static struct dqg_heads r_form;
+static bool r_in_place;
 
 static void run_heads(const struct dqg_ops *ops, float *y) {
     struct dqg_heads args = r_form;
     args.y = y;
     args.x = r_x;
+    if (r_in_place) {
+        args.x = memcpy(y, r_x, R_SAMPLES * R_TOKENS * R_LD * sizeof *y);
+    }
     args.ldy = args.ldx = args.columns = R_LD;
     args.samples = R_SAMPLES;
     args.rows_per_sample = R_TOKENS;
@@ -186,7 +190,12 @@ static void check_head(const float *y, const float *x, size_t token, const float
 
 static void check_heads(struct dqg_heads form) {
     r_form = form;
+    r_in_place = true;
+    float *same = run_twice(run_heads, R_SAMPLES * R_TOKENS * R_LD);
+    r_in_place = false;
     float *y = run_twice(run_heads, R_SAMPLES * R_TOKENS * R_LD);
+    assert_memory_equal(y, same, R_SAMPLES * R_TOKENS * R_LD * sizeof *y);
+    free(same);
     for (size_t row = 0; row < R_SAMPLES * R_TOKENS; row++) {
         for (size_t head = 0; head < 2 * R_HEADS; head++) {
             size_t at = row * R_LD + head * R_WIDTH;
@@ -323,9 +332,39 @@ static void test_timestep(void **state) {
     assert_near((double)alone[1], cos(999.0 * pow(10000.0, -1.0 / 5.0)), 1e-7);
 }
 
+/* ---- patches ---- */
+
+/* Both orders of a patch give the image back, and differ by which index runs fastest. */
+static void test_patches(void **state) {
+    enum { P_SAMPLES = 2, P_CHANNELS = 3, P_HEIGHT = 4, P_WIDTH = 6, PATCH = 2, P_VALUES = 144, PIXELS = 4 };
+    float *image = random_floats(P_VALUES), rows[2][P_VALUES], back[P_VALUES];
+    struct dqg_ops ops = make_ops(2);
+    (void)state;
+    for (int order = 0; order < 2; order++) {
+        const struct dqg_patches patches = {.samples = P_SAMPLES,
+                                            .channels = P_CHANNELS,
+                                            .height = P_HEIGHT,
+                                            .width = P_WIDTH,
+                                            .patch = PATCH,
+                                            .pixel_padded = order == 0 ? P_CHANNELS : 0,
+                                            .by_channels = order == 1};
+        memset(back, 0, sizeof back);
+        dqg_op_patchify(&ops, rows[order], image, &patches);
+        dqg_op_unpatchify(&ops, back, rows[order], &patches);
+        assert_memory_equal(back, image, sizeof back);
+    }
+    for (size_t i = 0; i < P_VALUES; i++) {
+        size_t patch = i / (PIXELS * P_CHANNELS), pixel = i / P_CHANNELS % PIXELS, channel = i % P_CHANNELS;
+        assert_true(rows[0][i] == rows[1][patch * PIXELS * P_CHANNELS + channel * PIXELS + pixel]);
+    }
+    free(image);
+    free_ops(&ops);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_group_norm), cmocka_unit_test(test_head_norm), cmocka_unit_test(test_heads),
+        cmocka_unit_test(test_patches),
         cmocka_unit_test(test_glu),        cmocka_unit_test(test_softmax),   cmocka_unit_test(test_add),
         cmocka_unit_test(test_resize),     cmocka_unit_test(test_timestep),
     };

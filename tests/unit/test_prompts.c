@@ -182,7 +182,7 @@ static void test_chunks(void **state) {
 }
 
 static void test_names(void **state) {
-    static const struct dqg_text_name names[] = {{"<toy>", 50000, 2}, {"easy", 50010, 1}, {"easynegative", 50020, 74}};
+    static const struct dqg_token_name names[] = {{"<toy>", 50000, 2}, {"easy", 50010, 1}, {"easynegative", 50020, 74}};
     struct dqg_prompt_shape shape = clip_shape;
     (void)state;
     shape.names = names;
@@ -249,7 +249,7 @@ static void test_refused(void **state) {
 /* Each request for memory fails once. */
 static void test_memory(void **state) {
     const char *text = "a (cat:2) BREAK <toy> dog";
-    const struct dqg_text_name name = {"<toy>", 50000, 2};
+    const struct dqg_token_name name = {"<toy>", 50000, 2};
     struct dqg_prompt_shape shape = clip_shape;
     struct dqg_prompt prompt;
     dqg_status status = DQG_ERROR_MEMORY;

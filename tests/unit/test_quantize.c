@@ -35,19 +35,19 @@ static void test_by_hand(void **state) {
     float codes[16];
     int zero;
     (void)state;
-    assert_true(dqg_search_scale(exact, 16, int4, 1, codes, NULL) == 1.0f);
+    assert_true(dqg_search_scale(dqg_kernels_best(), exact, 16, int4, 1, codes, NULL) == 1.0f);
     for (int i = 0; i < 16; i++) {
         assert_true(codes[i] == exact[i]);
     }
-    assert_true(dqg_search_scale(zeros, 16, int4, 8, codes, NULL) == 0.0f);
+    assert_true(dqg_search_scale(dqg_kernels_best(), zeros, 16, int4, 8, codes, NULL) == 0.0f);
     assert_true(codes[3] == 0.0f);
-    float scale = dqg_search_scale(positive, 16, int4z, 1, codes, &zero);
+    float scale = dqg_search_scale(dqg_kernels_best(), positive, 16, int4z, 1, codes, &zero);
     assert_int_equal(zero, 0);
     assert_true(codes[0] == 1.0f && codes[3] == 15.0f);
     assert_true(fabsf(scale - 16.0f / 15.0f) < 0.02f);
-    assert_true(dqg_search_scale(spread, 16, int4z, 1, codes, &zero) == 1.0f);
+    assert_true(dqg_search_scale(dqg_kernels_best(), spread, 16, int4z, 1, codes, &zero) == 1.0f);
     assert_true(zero == 2 && codes[0] == -2.0f && codes[1] == 13.0f && codes[2] == 0.0f);
-    scale = dqg_search_scale(zeros, 16, int4z, 4, codes, &zero);
+    scale = dqg_search_scale(dqg_kernels_best(), zeros, 16, int4z, 4, codes, &zero);
     assert_true(scale == 0.0f && zero == 0);
 }
 
@@ -119,7 +119,7 @@ static void test_search(void **state) {
     fill_normal(x, 512, 5);
     x[7] = 6.0f;
     for (int pass = 0; pass < 2; pass++) {
-        float scale = dqg_search_scale(x, 512, int4, pass == 0 ? 1 : 64, codes, NULL);
+        float scale = dqg_search_scale(dqg_kernels_best(), x, 512, int4, pass == 0 ? 1 : 64, codes, NULL);
         errors[pass] = 0.0;
         for (int i = 0; i < 512; i++) {
             errors[pass] += pow((double)x[i] - (double)codes[i] * scale, 2.0);

@@ -3,52 +3,7 @@
  * Published text encoders by the shapes of their tensors alone: what the families take them for, every shape checked,
  * and the number of parameters. Under the names of both programs, alone and in one file, with tensors stored twice.
  */
-#include <stdio.h>
-#include <stdlib.h>
-
-#include "context_check.h"
-#include "model/model.h"
-
-enum { TENSORS_MAX = 1024 };
-
-struct list {
-    struct dqg_tensor_desc tensors[TENSORS_MAX];
-    char names[TENSORS_MAX][160];
-    size_t count;
-};
-
-static struct list list;
-
-/* columns 0: a vector */
-static void add(const char *prefix, const char *name, int64_t rows, int64_t columns) {
-    struct dqg_tensor_desc *desc = &list.tensors[list.count];
-    assert_true(list.count < TENSORS_MAX);
-    snprintf(list.names[list.count], sizeof list.names[0], "%s%s", prefix, name);
-    *desc = (struct dqg_tensor_desc){.name = list.names[list.count],
-                                     .dtype = DQG_DTYPE_F16,
-                                     .rank = columns > 0 ? 2 : 1,
-                                     .shape = {rows, columns},
-                                     .scale = 1,
-                                     .type_name = "F16"};
-    desc->plane_bytes[0] = desc->stored_bytes = 2 * (uint64_t)rows * (uint64_t)(columns > 0 ? columns : 1);
-    list.count++;
-}
-
-static void add_layer(const char *prefix, const char *layers, int layer, const char *part, int64_t rows,
-                      int64_t columns) {
-    char name[128];
-    snprintf(name, sizeof name, "%s%d.%s", layers, layer, part);
-    add(prefix, name, rows, columns);
-}
-
-static void add_biased(const char *prefix, const char *layers, int layer, const char *part, int64_t rows,
-                       int64_t columns) {
-    char name[64];
-    snprintf(name, sizeof name, "%s.weight", part);
-    add_layer(prefix, layers, layer, name, rows, columns);
-    snprintf(name, sizeof name, "%s.bias", part);
-    add_layer(prefix, layers, layer, name, rows, 0);
-}
+#include "shape_list.h"
 
 static void add_clip(const char *prefix, int64_t d, int layers, bool projection) {
     static const char at[] = "text_model.encoder.layers.";
@@ -110,37 +65,6 @@ static void add_t5(const char *prefix, int64_t d, int layers, int64_t heads, int
     }
     add(prefix, "encoder.final_layer_norm.weight", d, 0);
     add(prefix, "decoder.final_layer_norm.weight", d, 0); /* the other half of the published network */
-}
-
-static void no_planes(void *user, const struct dqg_tensor_desc *desc, enum dqg_plane plane, void *out, size_t size) {
-    (void)user, (void)desc, (void)plane, (void)out, (void)size;
-    fail_msg("weights were read");
-}
-
-/* A component as a model without weights, configured. */
-static struct dqg_hyper configure(struct dqg_checkpoint *checkpoint, size_t index, uint64_t *parameters) {
-    struct dqg_source view;
-    struct dqg_model model = {.alloc = context->alloc, .family = checkpoint->components[index].family};
-    assert_ok(dqg_checkpoint_component(context, checkpoint, index, &view));
-    model.weights = calloc(view.tensor_count, sizeof *model.weights);
-    model.weight_count = view.tensor_count;
-    *parameters = 0;
-    for (size_t i = 0; i < view.tensor_count; i++) {
-        struct dqg_weight *weight = &model.weights[i];
-        *weight =
-            (struct dqg_weight){.name = view.tensors[i].name, .dtype = DQG_DTYPE_F16, .rank = view.tensors[i].rank};
-        memcpy(weight->shape, view.tensors[i].shape, sizeof weight->shape);
-        if (!dqg_matrix_size(weight->dtype, 0, weight->rank, weight->shape, &weight->size)) {
-            weight->size = (struct dqg_matrix_size){0};
-        }
-        *parameters += dqg_weight_count(weight);
-    }
-    if (model.family->configure(context, &model) != DQG_OK) {
-        fail_msg("%s", dqg_context_error(context));
-    }
-    free(model.weights);
-    dqg_source_close(&view);
-    return model.hyper;
 }
 
 struct expected {
