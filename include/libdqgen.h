@@ -485,9 +485,9 @@ enum {
     DQG_RUN_TEMPERATURE = 355, /* float: the initial noise is multiplied by this; below 1: less variety */
     DQG_RUN_CONTEXT_TOKENS = 356, /* int: rows of the context of a network that takes text; 0: the model's own number;
                                      with a prompt they follow from it */
-    DQG_RUN_PROMPT = 357,         /* text: what to draw, UTF-8; encoded by dqg_run_create() with the text encoders of the
-                                     model's file, as dqg_model_encode_prompts() does. Empty: the host gives a context
-                                     by dqg_run_set_inputs() */
+    DQG_RUN_PROMPT = 357, /* text: what to draw, UTF-8; encoded by dqg_run_create() with the text encoders of the
+                             model's file, as dqg_model_encode_prompts() does. Empty: the host gives a context by
+                             dqg_run_set_inputs() */
     DQG_RUN_NEGATIVE_PROMPT = 358, /* text: what guidance leads away from; empty: a negative prompt that is not given */
     DQG_RUN_CLIP_SKIP = 359,       /* int: so many layers of CLIP earlier than the pipeline says */
 
@@ -1020,8 +1020,8 @@ DQG_API dqg_status dqg_model_encode_prompts(dqg_context *context, const dqg_mode
                                             const dqg_tensor_view *pooled);
 
 /*
- * The tokens of a text, without begin, end and padding: to count them while somebody types (a chunk of CLIP has room for
- * 75), or to run an encoder by dqg_model_encode_tokens().
+ * The tokens of a text, without begin, end and padding: to count them while somebody types (a chunk of CLIP has room
+ * for 75), or to run an encoder by dqg_model_encode_tokens().
  *   text      UTF-8, at most 256 KiB
  *   settings  flags and role; NULL: all defaults
  *   ids       receives the first capacity of them, or NULL

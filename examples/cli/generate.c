@@ -9,12 +9,12 @@
 #include "cli.h"
 
 struct generate {
-    const char *output; /* -o */
-    const char *raw;    /* --raw */
-    const char *preview; /* --preview */
-    const char *size;   /* --size */
+    const char *output;   /* -o */
+    const char *raw;      /* --raw */
+    const char *preview;  /* --preview */
+    const char *size;     /* --size */
     const char *negative; /* --negative */
-    int64_t count;      /* of each class */
+    int64_t count;        /* of each class */
     int64_t scale;
     int64_t tile; /* -1: where memory asks for it */
     bool resident;
@@ -22,7 +22,7 @@ struct generate {
     struct adapters adapters;
 
     dqg_model *model;
-    int64_t total; /* pictures of all classes */
+    int64_t total;         /* pictures of all classes */
     int32_t width, height; /* of the latent */
     int32_t reduction;     /* sides of a picture to those of the latent: 1 where it is the picture */
     int32_t batch;         /* pictures of a run */
@@ -201,7 +201,8 @@ static int generate_all(struct cli *cli, struct generate *job) {
         printf("%s%s%s: %lld picture%s of %dx%d, %d steps, guidance %g, %.2f s\n",
                job->output != NULL ? job->output : "", job->output != NULL && job->raw != NULL ? " and " : "",
                job->raw != NULL ? job->raw : "", (long long)job->total, job->total == 1 ? "" : "s",
-               (int)(job->width * job->reduction), (int)(job->height * job->reduction), (int)job->sampling.steps, job->sampling.guidance, seconds);
+               (int)(job->width * job->reduction), (int)(job->height * job->reduction), (int)job->sampling.steps,
+               job->sampling.guidance, seconds);
     }
     return code;
 }
@@ -300,7 +301,10 @@ int generate_main(struct cli *cli, int argc, char **argv) {
     int code = sampling_init(cli, &job.sampling, &args);
     if (code == EXIT_OK && args_parse(&args, argc, argv, &code)) {
         code = check(cli, &job);
-        cli->components = has_prompt(&args, &job) && !job.resident ? "on-demand" : NULL;
+        /* Adapters change weights that are there. */
+        bool on_demand = has_prompt(&args, &job) && !job.resident && job.adapters.loras.count == 0 &&
+                         job.adapters.embeddings.count == 0;
+        cli->components = on_demand ? "on-demand" : NULL;
         if (code == EXIT_OK && (job.model = cli_load(cli, args.operand[0], &code)) != NULL) {
             code = adapters_apply(cli, &job.adapters, &job.model);
         }

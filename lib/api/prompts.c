@@ -13,8 +13,9 @@ static dqg_status check_settings(struct dqg_context *context, const dqg_prompt_s
         return DQG_OK;
     }
     if (given->struct_size < sizeof *given || (given->flags & ~(uint32_t)ALL_FLAGS) != 0) {
-        return dqg_fail(context, DQG_ERROR_ARGUMENT, "settings: not a record, or flags without a meaning (use DQG_INIT, "
-                                                     "then fill it in)");
+        return dqg_fail(context, DQG_ERROR_ARGUMENT,
+                        "settings: not a record, or flags without a meaning (use DQG_INIT, "
+                        "then fill it in)");
     }
     if (given->skip < 0 || given->chunks < 0 || given->chunks > DQG_CHUNKS_MAX) {
         return dqg_fail(context, DQG_ERROR_RANGE, "settings: skip %d must not be below 0, chunks %d not outside 0..%d",

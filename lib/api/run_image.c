@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* The public call that makes an image of a run's latent: as it is, or decoded by the autoencoder of the model's file. */
+/* The public call that makes an image of a run's latent: as it is, or decoded by the autoencoder of the model's file.
+ */
 #include "api/api.h"
 #include "run/run.h"
 #include "tensor/format.h"

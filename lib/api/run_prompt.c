@@ -14,9 +14,8 @@ static dqg_status prepare(struct dqg_context *context, const struct dqg_model *m
     bool guided = dqg_option(options, DQG_RUN_GUIDANCE).number != 1 && !model->hyper.guided;
     texts[0] = is_given(options, DQG_RUN_PROMPT) ? dqg_option(options, DQG_RUN_PROMPT).text : "";
     texts[1] = is_given(options, DQG_RUN_NEGATIVE_PROMPT) ? dqg_option(options, DQG_RUN_NEGATIVE_PROMPT).text : NULL;
-    const struct dqg_prompts prompts = {.texts = texts,
-                                        .count = guided ? 2 : 1,
-                                        .skip = (size_t)dqg_option(options, DQG_RUN_CLIP_SKIP).integer};
+    const struct dqg_prompts prompts = {
+        .texts = texts, .count = guided ? 2 : 1, .skip = (size_t)dqg_option(options, DQG_RUN_CLIP_SKIP).integer};
     if (dqg_option(options, DQG_RUN_CONDITIONS).integer != 1) {
         return dqg_fail(context, DQG_ERROR_UNSUPPORTED,
                         "prompt: one condition alone has it; give several by dqg_model_encode_prompts() and "
@@ -28,8 +27,9 @@ static dqg_status prepare(struct dqg_context *context, const struct dqg_model *m
     prompt->rows = encoding->rows;
     prompt->count = prompts.count;
     prompt->masked = hyper->masked;
-    if (status >= 0 && (!dqg_mul_size(prompt->rows, row, &floats) || !dqg_add_size(floats, hyper->pooled_width, &floats) ||
-                        !dqg_mul_size(floats, prompt->count * sizeof(float), &floats))) {
+    if (status >= 0 &&
+        (!dqg_mul_size(prompt->rows, row, &floats) || !dqg_add_size(floats, hyper->pooled_width, &floats) ||
+         !dqg_mul_size(floats, prompt->count * sizeof(float), &floats))) {
         status = dqg_fail(context, DQG_ERROR_LIMIT, "prompts of this length do not fit the address space");
     }
     prompt->bytes = status >= 0 ? floats : 0;

@@ -183,7 +183,7 @@ static dqg_status finish_weights(struct dqg_context *context, struct dqg_model *
     return DQG_OK;
 }
 
-/* Vectors as they would be in memory, all of them the same zeros: graphs tell no bias from a missing one by its values. */
+/* Vectors as they would be in memory, all of them the same zeros: a bias is told from a missing one by its pointer. */
 static dqg_status describe_vectors(struct dqg_context *context, struct dqg_model *model) {
     for (size_t i = 0; i < model->weight_count; i++) {
         struct dqg_weight *weight = &model->weights[i];
@@ -340,7 +340,8 @@ static dqg_status open_component(struct dqg_context *context, struct dqg_checkpo
     dqg_status status = open_network(context, &view, &checkpoint->components[index], opening, model);
     if (status >= 0) {
         (*model)->reading_bytes += dqg_source_reading_bytes(checkpoint->file) + checkpoint->canonical.arena.total +
-                                  view.arena.total + view.tensor_count * DQG_PLANE_COUNT * sizeof(struct dqg_plane_read);
+                                   view.arena.total +
+                                   view.tensor_count * DQG_PLANE_COUNT * sizeof(struct dqg_plane_read);
     }
     dqg_source_close(&view);
     return status;

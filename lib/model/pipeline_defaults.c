@@ -73,11 +73,9 @@ static bool choose_t5(const struct parts *parts, struct pipeline *pipeline, char
     }
     dqg_format(text, 128, "t5 tokens %zu%s", hyper->context_tokens > 0 ? hyper->context_tokens : 256,
                hyper->masked ? " mask" : "");
-    *pipeline = flux ? (struct pipeline){.context = text,
-                                         .pooled = "clip no-projection",
-                                         .scale = "0.3611",
-                                         .shift = "0.1159"}
-                     : (struct pipeline){.context = text, .scale = hyper->context_tokens == 300 ? "0.13025" : "0.18215"};
+    *pipeline =
+        flux ? (struct pipeline){.context = text, .pooled = "clip no-projection", .scale = "0.3611", .shift = "0.1159"}
+             : (struct pipeline){.context = text, .scale = hyper->context_tokens == 300 ? "0.13025" : "0.18215"};
     return true;
 }
 

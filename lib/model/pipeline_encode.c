@@ -111,8 +111,10 @@ static size_t rows_of(const struct dqg_encoding *encoding, const struct dqg_term
 static dqg_status check_prompts(struct dqg_context *context, struct dqg_encoding *encoding) {
     const struct dqg_prompts *prompts = &encoding->prompts;
     if (prompts->count < 1 || prompts->count > PROMPTS_MOST || prompts->chunks > DQG_CHUNKS_MAX) {
-        return dqg_fail(context, DQG_ERROR_RANGE, "%zu prompts of at least %zu chunks: 1 to %d, of at most %d, are "
-                        "possible", prompts->count, prompts->chunks, (int)PROMPTS_MOST, (int)DQG_CHUNKS_MAX);
+        return dqg_fail(context, DQG_ERROR_RANGE,
+                        "%zu prompts of at least %zu chunks: 1 to %d, of at most %d, are "
+                        "possible",
+                        prompts->count, prompts->chunks, (int)PROMPTS_MOST, (int)DQG_CHUNKS_MAX);
     }
     for (size_t i = 0; i < encoding->wiring.context_count; i++) {
         struct dqg_term *term = &encoding->wiring.context[i];
@@ -251,8 +253,7 @@ static dqg_status run_chunk(struct dqg_encoding *encoding, const struct dqg_mode
         .lengths = term != NULL && term->masked ? &used : NULL,
         .picks = &pick,
         .rows = term != NULL ? rows : NULL,
-        .pooled =
-            pooled != NULL ? to->pooled + prompt * encoding->wiring.hyper->pooled_width + pooled->column : NULL};
+        .pooled = pooled != NULL ? to->pooled + prompt * encoding->wiring.hyper->pooled_width + pooled->column : NULL};
     DQG_TRY(dqg_text_run(encoding->context, encoder, &job));
     if (term != NULL) {
         weigh(rows, tokens->weights + chunk * tokens->length, tokens->length, term->columns);

@@ -35,9 +35,9 @@ static bool take_pad(struct dqg_context *context, const char *config, struct dqg
     dqg_json_init(&json, config, strlen(config));
     bool good = dqg_json_peek(&json) == DQG_JSON_OBJECT && dqg_json_enter(&json);
     while (good && pad == NULL && dqg_json_next(&json)) {
-        good = dqg_json_key(&json, &context->alloc, &arena, &key) &&
-               (strcmp(key, "pad_token") == 0 ? read_token(&json, &context->alloc, &arena, &pad)
-                                              : dqg_json_skip(&json));
+        good =
+            dqg_json_key(&json, &context->alloc, &arena, &key) &&
+            (strcmp(key, "pad_token") == 0 ? read_token(&json, &context->alloc, &arena, &pad) : dqg_json_skip(&json));
     }
     if (pad != NULL) {
         dqg_tokenizer_set_pad(tokenizer, pad);
@@ -102,8 +102,7 @@ dqg_status dqg_tokenizer_of_source(struct dqg_context *context, const struct dqg
 
 /* ---- from a path ---- */
 
-static dqg_status create_from_pair(struct dqg_context *context, const char *folder,
-                                   struct dqg_tokenizer **tokenizer) {
+static dqg_status create_from_pair(struct dqg_context *context, const char *folder, struct dqg_tokenizer **tokenizer) {
     char *vocabulary, *merges;
     size_t size, merges_size;
     DQG_TRY(dqg_file_read(context, folder, "vocab.json", DQG_VOCABULARY_MAX, &vocabulary, &size));

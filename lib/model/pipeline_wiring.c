@@ -23,7 +23,8 @@ struct reader {
 };
 
 static dqg_status fail(const struct reader *reader, const char *what) {
-    return dqg_fail(reader->context, DQG_ERROR_FORMAT, "metadata '%s' is '%.100s': %s", reader->key, reader->text, what);
+    return dqg_fail(reader->context, DQG_ERROR_FORMAT, "metadata '%s' is '%.100s': %s", reader->key, reader->text,
+                    what);
 }
 
 const struct dqg_model *dqg_model_encoder(const struct dqg_model *model, const char *role) {

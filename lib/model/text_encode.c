@@ -25,11 +25,8 @@ static dqg_status make_graph(struct dqg_context *context, const struct dqg_model
 }
 
 dqg_status dqg_text_run(struct dqg_context *context, const struct dqg_model *encoder, const struct dqg_text_job *job) {
-    const struct dqg_exec_io io = {.tokens = job->ids,
-                                   .lengths = job->lengths,
-                                   .picks = job->picks,
-                                   .out = job->rows,
-                                   .pooled_out = job->pooled};
+    const struct dqg_exec_io io = {
+        .tokens = job->ids, .lengths = job->lengths, .picks = job->picks, .out = job->rows, .pooled_out = job->pooled};
     struct dqg_graph graph;
     struct dqg_exec exec = {0};
     DQG_TRY(make_graph(context, encoder, job, &graph));

@@ -202,6 +202,39 @@ MEMBER(dqg_feature_spec, block, 8);
 MEMBER(dqg_feature_spec, pool, 12);
 MEMBER(dqg_feature_spec, seed, 16);
 
+RECORD(dqg_component_info, 40);
+MEMBER(dqg_component_info, struct_size, 0);
+MEMBER(dqg_component_info, flags, 4);
+MEMBER(dqg_component_info, parameters, 8);
+MEMBER(dqg_component_info, weight_bytes, 16);
+MEMBER(dqg_component_info, family, 24);
+MEMBER(dqg_component_info, role, 32);
+
+RECORD(dqg_prompt_settings, 24);
+MEMBER(dqg_prompt_settings, struct_size, 0);
+MEMBER(dqg_prompt_settings, flags, 4);
+MEMBER(dqg_prompt_settings, skip, 8);
+MEMBER(dqg_prompt_settings, chunks, 12);
+MEMBER(dqg_prompt_settings, role, 16);
+
+RECORD(dqg_prompt_info, 32);
+MEMBER(dqg_prompt_info, struct_size, 0);
+MEMBER(dqg_prompt_info, flags, 4);
+MEMBER(dqg_prompt_info, tokens, 8);
+MEMBER(dqg_prompt_info, columns, 12);
+MEMBER(dqg_prompt_info, pooled, 16);
+MEMBER(dqg_prompt_info, chunks, 20);
+MEMBER(dqg_prompt_info, bytes, 24);
+
+RECORD(dqg_phase_memory, 48);
+MEMBER(dqg_phase_memory, struct_size, 0);
+MEMBER(dqg_phase_memory, flags, 4);
+MEMBER(dqg_phase_memory, model_bytes, 8);
+MEMBER(dqg_phase_memory, encode_bytes, 16);
+MEMBER(dqg_phase_memory, denoise_bytes, 24);
+MEMBER(dqg_phase_memory, decode_bytes, 32);
+MEMBER(dqg_phase_memory, peak_bytes, 40);
+
 RECORD(dqg_text_info, 56);
 MEMBER(dqg_text_info, struct_size, 0);
 MEMBER(dqg_text_info, flags, 4);
@@ -391,6 +424,7 @@ CONSTANT(DQG_OPTIONS_SEARCH, 5);
 
 CONSTANT(DQG_MODEL_MEMORY_LIMIT, 100);
 CONSTANT(DQG_MODEL_VARIANT, 101);
+CONSTANT(DQG_MODEL_COMPONENTS, 102);
 CONSTANT(DQG_SCHEDULER_SOLVER, 200);
 CONSTANT(DQG_SCHEDULER_SCHEDULE, 201);
 CONSTANT(DQG_SCHEDULER_SPACING, 202);
@@ -453,6 +487,9 @@ CONSTANT(DQG_RUN_TIME_AXES, 335);
 CONSTANT(DQG_NEAREST_POINT, -1);
 CONSTANT(DQG_RUN_TEMPERATURE, 355);
 CONSTANT(DQG_RUN_CONTEXT_TOKENS, 356);
+CONSTANT(DQG_RUN_PROMPT, 357);
+CONSTANT(DQG_RUN_NEGATIVE_PROMPT, 358);
+CONSTANT(DQG_RUN_CLIP_SKIP, 359);
 CONSTANT(DQG_MODEL_GUIDED, 1);
 CONSTANT(DQG_MODEL_MASKED, 2);
 CONSTANT(DQG_MODEL_CONTROLLED, 4);
@@ -544,6 +581,11 @@ CONSTANT(DQG_SCORE_ETA, 1);
 CONSTANT(DQG_ADAPT_MERGE, 1);
 CONSTANT(DQG_ADAPT_PARTIAL, 2);
 
+CONSTANT(DQG_COMPONENT_TOKENIZER, 1);
+CONSTANT(DQG_PROMPT_PLAIN, 1);
+CONSTANT(DQG_PROMPT_ONE_CHUNK, 2);
+CONSTANT(DQG_PROMPT_MASKED, 1);
+CONSTANT(DQG_PROMPT_CUT, 2);
 CONSTANT(DQG_TEXT_NO_NORM, 1);
 CONSTANT(DQG_TEXT_NO_PROJECTION, 2);
 

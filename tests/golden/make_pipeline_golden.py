@@ -2,17 +2,18 @@
 # SPDX-License-Identifier: MIT
 """Write what the pipelines of diffusers make of prompts with small text encoders to pipeline/.
 
-No weights are stored: each follows from its name and place, see weight() here and in test_pipeline.c. NAME.txt lists the
-tensors of a network as "<what the weights follow from> <name> <shape>". Of each case, CASE_rows.npy has every fifth row of the context of the
-prompt and of the negative prompt, CASE_pooled.npy their pooled rows, CASE_mask.npy the mask. Cases "weighted" and
-"chunks" are those of AUTOMATIC1111's program, worked out here.
+No weights are stored: each follows from its name and place, see weight() here and tests/support/named_weights.h.
+NAME.txt lists the tensors of a network as "<what the weights follow from> <name> <shape>". picture.npy is a picture of
+the prompt. Of each case, CASE_rows.npy has every fifth row of the context of the prompt and of the negative prompt,
+CASE_pooled.npy their pooled rows, CASE_mask.npy the mask. Cases "weighted" and "chunks" are those of AUTOMATIC1111's program, worked out here.
 """
 import os
 
 import numpy as np
 import torch
-from diffusers import (AutoencoderKL, DDIMScheduler, FluxPipeline, PixArtSigmaPipeline, StableDiffusion3Pipeline, StableDiffusionPipeline,
-                       StableDiffusionXLImg2ImgPipeline, StableDiffusionXLPipeline, UNet2DConditionModel)
+from diffusers import (AutoencoderKL, DDIMScheduler, FluxPipeline, PixArtSigmaPipeline, StableDiffusion3Pipeline,
+                       StableDiffusionPipeline, StableDiffusionXLImg2ImgPipeline, StableDiffusionXLPipeline,
+                       UNet2DConditionModel)
 from transformers import (CLIPTextConfig, CLIPTextModel, CLIPTextModelWithProjection, CLIPTokenizer, T5Config,
                           T5EncoderModel, T5TokenizerFast)
 
@@ -99,7 +100,8 @@ def drawing(one, tok):
     unet = fill(UNet2DConditionModel(sample_size=16, in_channels=4, out_channels=4, block_out_channels=(32, 64),
                                      layers_per_block=1, attention_head_dim=2, norm_num_groups=32,
                                      down_block_types=("CrossAttnDownBlock2D", "DownBlock2D"),
-                                     up_block_types=("UpBlock2D", "CrossAttnUpBlock2D"), cross_attention_dim=64), "unet")
+                                     up_block_types=("UpBlock2D", "CrossAttnUpBlock2D"), cross_attention_dim=64),
+                "unet")
     vae = fill(AutoencoderKL(block_out_channels=(32, 64), down_block_types=("DownEncoderBlock2D",) * 2,
                              up_block_types=("UpDecoderBlock2D",) * 2, layers_per_block=1, latent_channels=4,
                              sample_size=32), "vae")

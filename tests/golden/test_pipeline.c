@@ -390,8 +390,8 @@ static void test_picture(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_cases),    cmocka_unit_test(test_container), cmocka_unit_test(test_settings),
-        cmocka_unit_test(test_zeros),    cmocka_unit_test(test_no_t5),     cmocka_unit_test(test_written_wiring),
+        cmocka_unit_test(test_cases),   cmocka_unit_test(test_container), cmocka_unit_test(test_settings),
+        cmocka_unit_test(test_zeros),   cmocka_unit_test(test_no_t5),     cmocka_unit_test(test_written_wiring),
         cmocka_unit_test(test_picture),
     };
     return cmocka_run_group_tests(tests, context_setup, context_teardown);

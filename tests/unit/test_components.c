@@ -393,9 +393,9 @@ static void test_threads(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_same_bits),           cmocka_unit_test(test_same_description),
-        cmocka_unit_test(test_stated_memory),       cmocka_unit_test(test_failing_memory),
-        cmocka_unit_test(test_changed_file),        cmocka_unit_test(test_sources_without_path),
+        cmocka_unit_test(test_same_bits),     cmocka_unit_test(test_same_description),
+        cmocka_unit_test(test_stated_memory), cmocka_unit_test(test_failing_memory),
+        cmocka_unit_test(test_changed_file),  cmocka_unit_test(test_sources_without_path),
         cmocka_unit_test(test_threads),
     };
     return cmocka_run_group_tests(tests, make_files, remove_files);
