@@ -20,6 +20,7 @@ static const char *const prefixes[] = {
     "cond_stage_model.transformer.",
     "cond_stage_model.model.",
     "conditioner.embedders.0.transformer.",
+    "conditioner.embedders.0.model.",
     "conditioner.embedders.1.model.",
     "text_encoders.clip_l.transformer.",
     "text_encoders.clip_g.transformer.",

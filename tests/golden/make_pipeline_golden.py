@@ -5,7 +5,8 @@
 No weights are stored: each follows from its name and place, see weight() here and tests/support/named_weights.h.
 NAME.txt lists the tensors of a network as "<what the weights follow from> <name> <shape>". picture.npy is a picture of
 the prompt. Of each case, CASE_rows.npy has every fifth row of the context of the prompt and of the negative prompt,
-CASE_pooled.npy their pooled rows, CASE_mask.npy the mask. Cases "weighted" and "chunks" are those of AUTOMATIC1111's program, worked out here.
+CASE_pooled.npy their pooled rows, CASE_mask.npy the mask. Cases "weighted" and "chunks" are those of AUTOMATIC1111's
+program, worked out here.
 """
 import os
 
