@@ -10,7 +10,7 @@
  */
 #include "model/pipeline.h"
 
-enum { TOKENS_MOST = 4096, WORD_BYTES = 32 };
+enum { TOKENS_MOST = 4096, WORD_BYTES = 32, SHOWN_BYTES = 101 };
 
 static const char context_key[] = "pipeline.context";
 static const char pooled_key[] = "pipeline.pooled";
@@ -18,13 +18,13 @@ static const char pooled_key[] = "pipeline.pooled";
 struct reader {
     struct dqg_context *context;
     const struct dqg_model *model;
-    const char *key, *text, *at;
+    const char *key, *at;
+    char shown[SHOWN_BYTES]; /* in messages: the beginning of the text */
     char word[WORD_BYTES];
 };
 
 static dqg_status fail(const struct reader *reader, const char *what) {
-    return dqg_fail(reader->context, DQG_ERROR_FORMAT, "metadata '%s' is '%.100s': %s", reader->key, reader->text,
-                    what);
+    return dqg_fail(reader->context, DQG_ERROR_FORMAT, "metadata '%s' is '%s': %s", reader->key, reader->shown, what);
 }
 
 const struct dqg_model *dqg_model_encoder(const struct dqg_model *model, const char *role) {
@@ -85,7 +85,7 @@ static dqg_status read_name(struct reader *reader, struct dqg_term *term) {
     term->encoder = dqg_model_encoder(reader->model, reader->word);
     if (term->encoder == NULL) {
         return dqg_fail(reader->context, DQG_ERROR_UNSUPPORTED,
-                        "metadata '%s' is '%.100s', but the file has no text encoder '%s'", reader->key, reader->text,
+                        "metadata '%s' is '%s', but the file has no text encoder '%s'", reader->key, reader->shown,
                         reader->word);
     }
     term->tokens = term->encoder->hyper.positions;
@@ -111,8 +111,8 @@ static dqg_status read_word(struct reader *reader, struct dqg_term *term) {
     } else if (hyper != NULL && is(reader, "mask")) {
         term->masked = true;
     } else {
-        return dqg_fail(reader->context, DQG_ERROR_FORMAT, "metadata '%s' is '%.100s': '%s' has no meaning there",
-                        reader->key, reader->text, reader->word);
+        return dqg_fail(reader->context, DQG_ERROR_FORMAT, "metadata '%s' is '%s': '%s' has no meaning there",
+                        reader->key, reader->shown, reader->word);
     }
     return DQG_OK;
 }
@@ -172,8 +172,8 @@ static dqg_status place_context(struct reader *reader, struct dqg_wiring *wiring
         }
         if (term->column + term->columns > wiring->hyper->context_width) {
             return dqg_fail(reader->context, DQG_ERROR_FORMAT,
-                            "metadata '%s' is '%.100s': rows of %zu columns, the denoiser takes %zu", reader->key,
-                            reader->text, term->column + term->columns, wiring->hyper->context_width);
+                            "metadata '%s' is '%s': rows of %zu columns, the denoiser takes %zu", reader->key,
+                            reader->shown, term->column + term->columns, wiring->hyper->context_width);
         }
     }
     return DQG_OK;
@@ -193,16 +193,17 @@ static dqg_status place_pooled(struct reader *reader, struct dqg_wiring *wiring)
     }
     if (columns != wiring->hyper->pooled_width) {
         return dqg_fail(reader->context, DQG_ERROR_FORMAT,
-                        "metadata '%s' is '%.100s': a row of %zu columns, the denoiser takes %zu", reader->key,
-                        reader->text, columns, wiring->hyper->pooled_width);
+                        "metadata '%s' is '%s': a row of %zu columns, the denoiser takes %zu", reader->key,
+                        reader->shown, columns, wiring->hyper->pooled_width);
     }
     return DQG_OK;
 }
 
 static bool begin(struct reader *reader, const char *key) {
     reader->key = key;
-    reader->text = reader->at = dqg_model_find_metadata(reader->model, key);
-    return reader->text != NULL;
+    reader->at = dqg_model_find_metadata(reader->model, key);
+    dqg_format(reader->shown, sizeof reader->shown, "%s", reader->at != NULL ? reader->at : "");
+    return reader->at != NULL;
 }
 
 /* What is there, where nothing says how it fits. */
