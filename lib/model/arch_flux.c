@@ -329,11 +329,14 @@ static dqg_status build(const struct dqg_model *model, struct dqg_graph *graph) 
     return DQG_OK;
 }
 
-/* What goes in and out is small, and an error there reaches every value. */
+/* What goes in and out is small, and an error there reaches every value. Modulations are a quarter of all weights, and
+ * their error reaches all of a block. */
 static const char *const rules[][2] = {
-    {"img_in.*", "f16"},    {"txt_in.*", "f16"},           {"time_in.*", "f16"},
-    {"vector_in.*", "f16"}, {"guidance_in.*", "f16"},      {"final_layer.*", "f16"},
-    {"*mod.lin.*", "int8"}, {"*modulation.lin.*", "int8"}, {NULL, NULL},
+    {"img_in.*", "f16"},           {"final_layer.linear.*", "f16"},
+    {"final_layer.*", "int8"},     {"txt_in.*", "int8"},
+    {"time_in.*", "int8"},         {"vector_in.*", "int8"},
+    {"guidance_in.*", "int8"},     {"*mod.lin.*", "int5"},
+    {"*modulation.lin.*", "int5"}, {NULL, NULL},
 };
 
 const struct dqg_family dqg_family_flux = {
