@@ -380,8 +380,8 @@ static dqg_status build(const struct dqg_model *model, struct dqg_graph *graph) 
     return DQG_OK;
 }
 
-/* As in a DiT, embeddings and the last layer keep 16 bits. Modulations are a third of all weights: 8 bits for them would
- * make the network's error a fifth smaller and the file a sixth larger. */
+/* As in a DiT, embeddings and the last layer keep 16 bits. Modulations are a third of all weights: 8 bits for them make
+ * the network's error a fifth smaller and its file a quarter larger. */
 static const char *const rules[][2] = {
     {"pos_embed", "f16"},
     {"*_embedder.*", "f16"},
