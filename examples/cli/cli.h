@@ -206,10 +206,7 @@ struct control {
 /* The rows of a command's table that fill a struct control. */
 #define CONTROL_ROWS(c)                                                                                                \
     {"control", 0, ARG_TEXT, "PICTURE.png", "a picture to follow: edges, a pose, depth", 0, 0, &(c)->path},            \
-        {"controlnet", 0,                                                                                              \
-         ARG_TEXT,     "FILE",                                                                                         \
-         "the network that follows it; without it the model's own",                                                    \
-         0,            0,                                                                                              \
+        {"controlnet", 0, ARG_TEXT, "FILE", "the network that follows it; without it the model's own", 0, 0,           \
          &(c)->network},                                                                                               \
     {                                                                                                                  \
         "control-scale", 0, ARG_TEXT, "X", "how strongly (default 1)", 0, 0, &(c)->scale_text                          \

@@ -228,7 +228,8 @@ dqg_status dqg_model_attach_control_(struct dqg_context *context, struct dqg_mod
     }
     if (control->described && !model->described) {
         return dqg_fail(context, DQG_ERROR_ARGUMENT,
-                        "control: it is read on demand, but the model is in memory: load both with the same 'components'");
+                        "control: it is read on demand, but the model is in memory; load both with the same "
+                        "'components'");
     }
     struct dqg_model *made = dqg_malloc(&model->alloc, sizeof *made);
     if (made == NULL) {
