@@ -89,7 +89,8 @@ class Controls(Case):
         down, up = [[0.05 * (i % 7 - 3) for i in range(n)] for n in (2 * 4 * 9, 32 * 2)]
         header = json.dumps({
             'lora_unet_conv_in.lora_down.weight': {'dtype': 'F32', 'shape': [2, 4, 3, 3], 'data_offsets': [0, 288]},
-            'lora_unet_conv_in.lora_up.weight': {'dtype': 'F32', 'shape': [32, 2], 'data_offsets': [288, 544]}}).encode()
+            'lora_unet_conv_in.lora_up.weight': {'dtype': 'F32', 'shape': [32, 2], 'data_offsets': [288, 544]},
+        }).encode()
         (self.folder / 'lora.safetensors').write_bytes(
             struct.pack('<Q', len(header)) + header + struct.pack('<136f', *down, *up))
         plain, adapted = self.draw('sd', *follow), self.draw('sd', *follow, '--lora', 'lora.safetensors:4')

@@ -164,6 +164,8 @@ static void test_chains(void **state) {
         dqg_model *model = adapt(attach(adapt(attach(load(folder, components[i]), components[i])), components[i]));
         draw_and_release(attach(model, components[i]), 0.7, out);
         assert_memory_equal(out, once, sizeof out);
+        draw_and_release(adapt(attach(adapt(load(folder, components[i])), components[i])), 0.7, out);
+        assert_memory_equal(out, once, sizeof out);
         draw_and_release(attach(adapt(load(both, components[i])), components[i]), 0.7, out);
         assert_memory_equal(out, once, sizeof out);
     }
