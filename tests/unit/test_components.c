@@ -278,7 +278,7 @@ static void test_failing_memory(void **state) {
         failing_alloc_init(&memory, &allocator);
         assert_ok(dqg_context_create(&allocator, &context));
         memory.fail_at = at;
-        status = load(context, file, "on-demand", &model);
+        status = load(context, controlled, "on-demand", &model);
         if (status == DQG_OK) {
             status = draw(context, model, pixels);
         }
