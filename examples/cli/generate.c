@@ -289,7 +289,7 @@ int generate_main(struct cli *cli, int argc, char **argv) {
          &job.sampling.seeds_text},
         ADAPTER_ROWS(&job.adapters),
         CONTROL_ROWS(&job.control),
-        {"size", 0, ARG_TEXT, "WxH", "of the picture in pixels; without it the model's own", 0, 0, &job.size},
+        {"size", 0, ARG_TEXT, "WxH", "in pixels; without it the size of --control, or the model's own", 0, 0, &job.size},
         {"negative", 0, ARG_TEXT, "TEXT", "short for --negative-prompt", 0, 0, &job.negative},
         {"tile", 0, ARG_INT, "N", "side of the tiles to decode in, in latent pixels; 0: in one piece", 0, 8192,
          &job.tile},
