@@ -750,10 +750,10 @@ DQG_API dqg_status dqg_model_denoise(dqg_context *context, const dqg_model *mode
  * all of model and keeps both alive. Everything that takes a model takes it; dqg_inputs has the picture. Files that
  * hold both networks need no such call.
  *   model    a U-Net of Stable Diffusion, other networks of its file included; its own control network is left out
- *   control  loaded from a file of its own
+ *   control  loaded from a file of its own; in memory, or like the model with DQG_MODEL_COMPONENTS "on-demand"
  *   joined   receives the handle with one reference; dqg_model_release() gives it up
- * Errors: DQG_ERROR_ARGUMENT (not a control network, or of another kind of U-Net), DQG_ERROR_FORMAT (shapes that do not
- * fit the U-Net's), DQG_ERROR_UNSUPPORTED (no U-Net), DQG_ERROR_MEMORY. Since 0.1.
+ * Errors: DQG_ERROR_ARGUMENT (not a control network, of another kind of U-Net, or on demand for a model in memory),
+ * DQG_ERROR_FORMAT (shapes that do not fit the U-Net's), DQG_ERROR_UNSUPPORTED (no U-Net), DQG_ERROR_MEMORY. Since 0.1.
  */
 DQG_API dqg_status dqg_model_attach_control(dqg_context *context, dqg_model *model, dqg_model *control,
                                             dqg_model **joined);

@@ -191,6 +191,41 @@ dqg_run *sampling_run(struct cli *cli, struct sampling *sampling, dqg_model *mod
 
 void sampling_free(struct sampling *sampling);
 
+/* ---- control.c ---- */
+
+/* A picture to follow, as typed, and what was read of it. */
+struct control {
+    const char *network;    /* --controlnet, or NULL */
+    const char *path;       /* --control, or NULL */
+    const char *scale_text; /* --control-scale, or NULL */
+    double scale;
+    float *planes; /* (3, height, width) */
+    int64_t width, height;
+};
+
+/* The rows of a command's table that fill a struct control. */
+#define CONTROL_ROWS(c)                                                                                                \
+    {"control", 0, ARG_TEXT, "PICTURE.png", "a picture to follow: edges, a pose, depth", 0, 0, &(c)->path},            \
+        {"controlnet", 0, ARG_TEXT, "FILE", "the network that follows it; without it the model's own", 0, 0,           \
+         &(c)->network},                                                                                               \
+    {                                                                                                                  \
+        "control-scale", 0, ARG_TEXT, "X", "how strongly (default 1)", 0, 0, &(c)->scale_text                          \
+    }
+
+/* All of these give EXIT_OK, or a code after a message. Read the picture. */
+int control_open(struct cli *cli, struct control *control);
+
+/* The model with its control network, in the place of *model, which is given up. */
+int control_attach(struct cli *cli, const struct control *control, dqg_model **model);
+
+/* The size of what is drawn is the picture's: made so where none is given, else checked. */
+int control_resolve_size(struct cli *cli, const struct control *control, const struct args *args,
+                         const struct sampling *sampling, bool size_given);
+
+/* Give it to all conditions of a run, and to the unconditional. */
+int control_give(struct cli *cli, const struct control *control, const struct sampling *sampling, dqg_run *run);
+void control_free(struct control *control);
+
 /* ---- sheet.c, png.c, npy.c ---- */
 
 /* Pixels of 8 bits, rows without gaps, straight alpha. */

@@ -20,6 +20,7 @@ struct generate {
     bool resident;
     struct sampling sampling;
     struct adapters adapters;
+    struct control control;
 
     dqg_model *model;
     int64_t total;         /* pictures of all classes */
@@ -41,7 +42,8 @@ static const char notes[] =
     "examples:\n"
     "  dqgen generate sprites.dqg -o dragon.png --class dragon --seed 7 --scale 8\n"
     "  dqgen generate sprites.dqg -o sheet.png --class potion,wall,weapon --count 8 --scheduler flow-heun --steps 15\n"
-    "  dqgen generate sd15.dqg -o boat.png --prompt 'a boat at sea, oil painting' --negative blurry --size 512x512";
+    "  dqgen generate sd15.dqg -o boat.png --prompt 'a boat at sea, oil painting' --negative blurry --size 512x512\n"
+    "  dqgen generate sd15.dqg -o boat.png --prompt 'a boat at sea' --controlnet canny.dqg --control edges.png";
 
 /* Columns of the sheet: the pictures of a class side by side, or something near a square. */
 static size_t sheet_columns(const struct generate *job) {
@@ -161,6 +163,9 @@ static int run_batch(struct cli *cli, struct generate *job, int64_t first, int32
     if (first == 0) {
         code = open_outputs(cli, job, run);
     }
+    if (code == EXIT_OK) {
+        code = control_give(cli, &job->control, &job->sampling, run);
+    }
     progress_begin(&cli->progress, "generating");
     progress_share(&cli->progress, (double)first / (double)job->total, (double)count / (double)job->total);
     if (code == EXIT_OK) {
@@ -254,6 +259,9 @@ static int resolve(struct cli *cli, struct generate *job, const struct args *arg
     if (code == EXIT_OK) {
         code = resolve_size(cli, job);
     }
+    if (code == EXIT_OK) {
+        code = control_resolve_size(cli, &job->control, args, &job->sampling, job->size != NULL);
+    }
     if (code != EXIT_OK) {
         return code;
     }
@@ -280,7 +288,9 @@ int generate_main(struct cli *cli, int argc, char **argv) {
          "a seed for each picture of a class, commas between; replaces --seed and --count", 0, 0,
          &job.sampling.seeds_text},
         ADAPTER_ROWS(&job.adapters),
-        {"size", 0, ARG_TEXT, "WxH", "of the picture in pixels; without it the model's own", 0, 0, &job.size},
+        CONTROL_ROWS(&job.control),
+        {"size", 0, ARG_TEXT, "WxH", "in pixels; without it the size of --control, or the model's own", 0, 0,
+         &job.size},
         {"negative", 0, ARG_TEXT, "TEXT", "short for --negative-prompt", 0, 0, &job.negative},
         {"tile", 0, ARG_INT, "N", "side of the tiles to decode in, in latent pixels; 0: in one piece", 0, 8192,
          &job.tile},
@@ -301,12 +311,18 @@ int generate_main(struct cli *cli, int argc, char **argv) {
     int code = sampling_init(cli, &job.sampling, &args);
     if (code == EXIT_OK && args_parse(&args, argc, argv, &code)) {
         code = check(cli, &job);
+        if (code == EXIT_OK) {
+            code = control_open(cli, &job.control);
+        }
         /* Adapters change weights that are there. */
         bool on_demand = has_prompt(&args, &job) && !job.resident && job.adapters.loras.count == 0 &&
                          job.adapters.embeddings.count == 0;
         cli->components = on_demand ? "on-demand" : NULL;
         if (code == EXIT_OK && (job.model = cli_load(cli, args.operand[0], &code)) != NULL) {
             code = adapters_apply(cli, &job.adapters, &job.model);
+        }
+        if (code == EXIT_OK) {
+            code = control_attach(cli, &job.control, &job.model);
         }
         if (code == EXIT_OK) {
             code = resolve(cli, &job, &args);
@@ -319,6 +335,7 @@ int generate_main(struct cli *cli, int argc, char **argv) {
     picture_free(&job.sheet.picture);
     dqg_model_release(job.model);
     adapters_free(&job.adapters);
+    control_free(&job.control);
     sampling_free(&job.sampling);
     return code;
 }

@@ -146,7 +146,8 @@ static dqg_status check_branches(struct dqg_context *context, const struct dqg_m
 /* The operators of an evaluation; autoencoders, whose matrices are all convolutions, have several graphs. */
 static dqg_status describe(struct dqg_context *context, struct dqg_model *network) {
     struct dqg_graph graph;
-    const struct dqg_graph_config config = {.samples = 1, .text = {.pooled = network->hyper.positions > 0}};
+    const struct dqg_graph_config config = {
+        .samples = 1, .text = {.pooled = network->hyper.positions > 0}, .control = dqg_model_control(network) != NULL};
     DQG_TRY(dqg_model_graph(context, network, &config, &graph));
     dqg_status status = network->hyper.reduction == 0 ? check_branches(context, network, &graph) : DQG_OK;
     network->operators = graph.node_count;

@@ -226,11 +226,17 @@ dqg_status dqg_model_attach_control_(struct dqg_context *context, struct dqg_mod
         return dqg_fail(context, DQG_ERROR_ARGUMENT, "control: a model of the family '%s' is no control network",
                         control->family->name);
     }
+    if (control->described && !model->described) {
+        return dqg_fail(context, DQG_ERROR_ARGUMENT,
+                        "control: it is read on demand, but the model is in memory; load both with the same "
+                        "'components'");
+    }
     struct dqg_model *made = dqg_malloc(&model->alloc, sizeof *made);
     if (made == NULL) {
         return dqg_fail_memory(context, "the model", sizeof *made);
     }
-    memcpy(made, model, sizeof *made);
+    size_t counted = offsetof(struct dqg_model, alloc); /* others may be counting the model's references */
+    memcpy((char *)made + counted, (const char *)model + counted, sizeof *made - counted);
     made->references = 1;
     made->lender = model;
     made->control = control;

@@ -555,7 +555,9 @@ uint64_t dqg_model_use_bytes(const struct dqg_model *model, uint64_t bytes) {
     if (!model->described) {
         return bytes;
     }
+    const struct dqg_model *control = dqg_model_control(model);
     uint64_t more = model->reading_bytes > bytes ? model->reading_bytes : bytes;
+    more = control != NULL ? dqg_model_use_bytes(control, more) : more;
     return model->weight_bytes + model->arena.total + sizeof *model + more;
 }
 

@@ -86,6 +86,11 @@ int pipeline_folder_make(const char *root, int parts) {
                            "{\"scaling_factor\": 0.18215, \"sample_size\": 32}") ||
               bad;
     }
+    if (parts & PIPELINE_CONTROL) {
+        bad = make_network(root, "controlnet", "tests/golden/pipeline/control.txt",
+                           "diffusion_pytorch_model.safetensors", "{\"attention_head_dim\": 2}") ||
+              bad;
+    }
     return bad;
 }
 

@@ -14,16 +14,21 @@
 
 enum { SIDE = 16, PICTURE = 2 * SIDE, PIXELS = 3 * PICTURE * PICTURE, LATENT = 4 * SIDE * SIDE, ROWS = 77 * 64 };
 
-static char folder[128], file[192]; /* of all tests: a small Stable Diffusion, and the same at 4 bits */
+/* Of all tests: a small Stable Diffusion, the same at 4 bits, and that with a control network. */
+static char folder[128], file[192], controlled[192];
 
 static int make_files(void **state) {
+    char control[192];
     dqg_context *context;
     dqg_quantizer *quantizer;
     (void)state;
     int bad = tiny_dir_make(folder, sizeof folder) || pipeline_folder_make(folder, PIPELINE_SD) ||
               dqg_context_create(NULL, &context);
     tiny_path(file, sizeof file, folder, "all.dqg");
-    bad = bad || dqg_quantizer_create(context, NULL, &quantizer) || dqg_quantizer_run(quantizer, folder, file);
+    tiny_path(controlled, sizeof controlled, folder, "controlled.dqg");
+    bad = bad || dqg_quantizer_create(context, NULL, &quantizer) || dqg_quantizer_run(quantizer, folder, file) ||
+          pipeline_folder_make(folder, PIPELINE_CONTROL) || dqg_quantizer_run(quantizer, folder, controlled);
+    pipeline_folder_remove(tiny_path(control, sizeof control, folder, "controlnet"));
     dqg_quantizer_destroy(quantizer);
     dqg_context_destroy(context);
     return bad;
@@ -202,7 +207,7 @@ static void check_peak(const char *what, const struct failing_alloc *memory, int
     assert_true(llabs((int64_t)stated - peak) < peak / 50 + 192 * 1024);
 }
 
-static void measure(const char *components) {
+static void measure(const char *path, const char *components) {
     static float out[2 * ROWS], pixels[PIXELS];
     struct failing_alloc memory;
     dqg_allocator allocator;
@@ -215,7 +220,7 @@ static void measure(const char *components) {
     failing_alloc_init(&memory, &allocator);
     assert_ok(dqg_context_create(&allocator, &context));
     assert_ok(dqg_context_set_threads(context, 2));
-    assert_ok(load(context, file, components, &model));
+    assert_ok(load(context, path, components, &model));
     options = make_options(context, DQG_OPTIONS_RUN);
     assert_ok(dqg_options_set_float(options, DQG_RUN_GUIDANCE, 3));
     DQG_INIT(&stated);
@@ -255,8 +260,10 @@ static void measure(const char *components) {
 
 static void test_stated_memory(void **state) {
     (void)state;
-    measure("resident");
-    measure("on-demand");
+    for (int i = 0; i < 2; i++) {
+        measure(i == 0 ? file : controlled, "resident");
+        measure(i == 0 ? file : controlled, "on-demand");
+    }
 }
 
 static void test_failing_memory(void **state) {
@@ -271,7 +278,7 @@ static void test_failing_memory(void **state) {
         failing_alloc_init(&memory, &allocator);
         assert_ok(dqg_context_create(&allocator, &context));
         memory.fail_at = at;
-        status = load(context, file, "on-demand", &model);
+        status = load(context, controlled, "on-demand", &model);
         if (status == DQG_OK) {
             status = draw(context, model, pixels);
         }
