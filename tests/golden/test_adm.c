@@ -12,6 +12,7 @@
 #include "named_weights.h"
 #include "npy.h"
 #include "tiny_model.h"
+#include "relative.h"
 
 static const double limit = 1e-4; /* largest relative error of the float path */
 
@@ -46,15 +47,6 @@ static struct npy read_array(const char *base, const char *part) {
     snprintf(path, sizeof path, "tests/golden/adm/%s_%s.npy", base, part);
     assert_int_equal(npy_read(path, &array), 0);
     return array;
-}
-
-static double relative(const float *a, const float *b, int64_t count) {
-    double difference = 0, norm = 0;
-    for (int64_t i = 0; i < count; i++) {
-        difference += ((double)a[i] - b[i]) * ((double)a[i] - b[i]);
-        norm += (double)b[i] * b[i];
-    }
-    return sqrt(difference / norm);
 }
 
 /* What a block gives: the operator that makes it, what PyTorch's gave, and how far they are apart. */

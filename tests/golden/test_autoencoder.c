@@ -15,6 +15,7 @@
 #include "npy.h"
 #include "tiny_model.h"
 #include "whole_file.h"
+#include "relative.h"
 
 static const double limit = 1e-4;     /* largest relative error of the float path */
 static const float seam = 1.0f / 255; /* largest difference that tiles may make */
@@ -50,15 +51,6 @@ static dqg_model *load(dqg_context *context, const char *name, int original, con
 }
 
 /* ---- comparisons ---- */
-
-static double relative(const float *a, const float *b, size_t count) {
-    double difference = 0, norm = 0;
-    for (size_t i = 0; i < count; i++) {
-        difference += ((double)a[i] - b[i]) * ((double)a[i] - b[i]);
-        norm += (double)b[i] * b[i];
-    }
-    return sqrt(difference / norm);
-}
 
 static dqg_tensor_view view_of(const struct npy *array, float *data) {
     return view_f32(data, array->shape[0], array->shape[1], array->shape[2], array->shape[3]);

@@ -6,19 +6,10 @@
 
 #include "check.h"
 #include "npy.h"
+#include "relative.h"
 
 /* Largest relative error of the float path: || a - b || / || b ||. */
 static const double limit = 1e-4;
-
-static double relative(const float *a, const float *b, int64_t count) {
-    double difference = 0.0;
-    double norm = 0.0;
-    for (int64_t i = 0; i < count; i++) {
-        difference += ((double)a[i] - b[i]) * ((double)a[i] - b[i]);
-        norm += (double)b[i] * b[i];
-    }
-    return sqrt(difference / norm);
-}
 
 static void read_array(const char *name, const char *part, struct npy *array) {
     char path[256];

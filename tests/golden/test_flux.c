@@ -8,17 +8,9 @@
 
 #include "context_check.h"
 #include "npy.h"
+#include "relative.h"
 
 static const double limit = 1e-4; /* || a - b || / || b || */
-
-static double relative(const float *a, const float *b, int64_t count) {
-    double difference = 0.0, norm = 0.0;
-    for (int64_t i = 0; i < count; i++) {
-        difference += ((double)a[i] - b[i]) * ((double)a[i] - b[i]);
-        norm += (double)b[i] * b[i];
-    }
-    return sqrt(difference / norm);
-}
 
 static dqg_model *load(const char *path) {
     dqg_model *model;

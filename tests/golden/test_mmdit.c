@@ -12,19 +12,11 @@
 #include "npy.h"
 #include "run/run.h"
 #include "tiny_model.h"
+#include "relative.h"
 
 enum { SAMPLES = 2, CHANNELS = 16 };
 
 static const double limit = 1e-4; /* largest relative error of the float path */
-
-static double relative(const float *a, const float *b, size_t count) {
-    double difference = 0, norm = 0;
-    for (size_t i = 0; i < count; i++) {
-        difference += ((double)a[i] - b[i]) * ((double)a[i] - b[i]);
-        norm += (double)b[i] * b[i];
-    }
-    return sqrt(difference / norm);
-}
 
 /* ---- models ---- */
 

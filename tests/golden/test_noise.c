@@ -15,8 +15,7 @@ enum { LARGEST = 1000000, MOST_DRAWS = 4 };
 /* As in make_noise_golden.py. */
 static const int64_t seeds[] = {0, 42, -5, ((int64_t)1 << 40) + 7};
 static const size_t cases[][MOST_DRAWS] = {
-    {1, 1, 1},         {15, 2},          {16},         {17},         {9, 9, 33, 5},
-    {1000, 16, 31, 4}, {16384, 4, 16384}, {1000000, 3}, {999999, 16},
+    {1, 1, 1}, {15, 2}, {16}, {17}, {9, 9, 33, 5}, {1000, 16, 31, 4}, {16384, 4, 16384}, {1000000, 3}, {999999, 16},
 };
 enum { SEEDS = sizeof seeds / sizeof seeds[0], CASES = sizeof cases / sizeof cases[0] };
 

@@ -13,6 +13,7 @@
 #include "npy.h"
 #include "pipeline_folder.h"
 #include "tiny_model.h"
+#include "relative.h"
 
 enum { EVERY = 5 /* rows are kept of these */ };
 
@@ -26,15 +27,6 @@ struct wanted {
     size_t width, tokens, pooled;
     bool masked;
 };
-
-static double relative(const float *a, const float *b, int64_t count) {
-    double difference = 0.0, norm = 0.0;
-    for (int64_t i = 0; i < count; i++) {
-        difference += ((double)a[i] - b[i]) * ((double)a[i] - b[i]);
-        norm += (double)b[i] * b[i];
-    }
-    return sqrt(difference / norm);
-}
 
 static struct npy read_array(const char *name, const char *part) {
     char path[256];

@@ -12,6 +12,7 @@
 #include "model/model.h"
 #include "npy.h"
 #include "tiny_model.h"
+#include "relative.h"
 
 static const double limit = 1e-4; /* largest relative error of the float path */
 
@@ -28,15 +29,6 @@ static dqg_tensor_view view_of(const struct npy *array, float *data) {
     view.rank = array->rank;
     memcpy(view.shape, array->shape, sizeof(int64_t) * (size_t)array->rank);
     return view;
-}
-
-static double relative(const float *a, const float *b, int64_t count) {
-    double difference = 0, norm = 0;
-    for (int64_t i = 0; i < count; i++) {
-        difference += ((double)a[i] - b[i]) * ((double)a[i] - b[i]);
-        norm += (double)b[i] * b[i];
-    }
-    return sqrt(difference / norm);
 }
 
 /* What a network is given; sizes are there where it takes them. */
@@ -245,11 +237,8 @@ static void test_quantized(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_alpha),
-        cmocka_unit_test(test_alpha_with_sizes),
-        cmocka_unit_test(test_sigma),
-        cmocka_unit_test(test_graphs),
-        cmocka_unit_test(test_quantized),
+        cmocka_unit_test(test_alpha),  cmocka_unit_test(test_alpha_with_sizes), cmocka_unit_test(test_sigma),
+        cmocka_unit_test(test_graphs), cmocka_unit_test(test_quantized),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -9,19 +9,11 @@
 #include "io/io.h"
 #include "model/text_parts.h"
 #include "npy.h"
+#include "relative.h"
 
 enum { PROMPTS_MAX = 4, IDS_MAX = 1024 };
 
 static const double limit = 1e-4; /* || a - b || / || b || */
-
-static double relative(const float *a, const float *b, int64_t count) {
-    double difference = 0.0, norm = 0.0;
-    for (int64_t i = 0; i < count; i++) {
-        difference += ((double)a[i] - b[i]) * ((double)a[i] - b[i]);
-        norm += (double)b[i] * b[i];
-    }
-    return sqrt(difference / norm);
-}
 
 static struct npy read_array(const char *name, const char *part) {
     char path[256];

@@ -12,6 +12,7 @@
 #include "named_weights.h"
 #include "npy.h"
 #include "tiny_model.h"
+#include "relative.h"
 
 static const double limit = 1e-4; /* largest relative error of the float path */
 
@@ -127,15 +128,6 @@ static float *evaluate(dqg_context *context, const dqg_model *model, const struc
         fail_msg("%s", dqg_context_error(context));
     }
     return out;
-}
-
-static double relative(const float *a, const float *b, int64_t count) {
-    double difference = 0, norm = 0;
-    for (int64_t i = 0; i < count; i++) {
-        difference += ((double)a[i] - (double)b[i]) * ((double)a[i] - (double)b[i]);
-        norm += (double)b[i] * (double)b[i];
-    }
-    return sqrt(difference / norm);
 }
 
 /* ---- against diffusers ---- */

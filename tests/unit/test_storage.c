@@ -11,6 +11,7 @@
 #include "ops/ops.h"
 #include "packed_weight.h"
 #include "tiny_model.h"
+#include "relative.h"
 
 enum { ROWS = 75, COLUMNS = 198, TOKENS = 9 }; /* multiples of nothing */
 
@@ -86,16 +87,6 @@ static void check_panels(const struct dqg_ops *ops, const struct dqg_format *for
         }
     }
     free(room);
-}
-
-static double relative(const float *a, const float *b, size_t count) {
-    double difference = 0.0;
-    double norm = 0.0;
-    for (size_t i = 0; i < count; i++) {
-        difference += ((double)a[i] - b[i]) * ((double)a[i] - b[i]);
-        norm += (double)b[i] * b[i];
-    }
-    return sqrt(difference / norm);
 }
 
 /* The product through the operator, with int8 activations, against float arithmetic on exactly decoded weights. */
