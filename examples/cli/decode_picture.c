@@ -1,12 +1,21 @@
 /* SPDX-License-Identifier: MIT */
 /* From latents to pixels for dqgen generate: the finished picture, in tiles where memory asks for it, and previews. */
+#define _DEFAULT_SOURCE /* _SC_PHYS_PAGES */
 #include <stdlib.h>
+#include <unistd.h>
 
 #include "cli.h"
 
-/* A decoder that would take more than this works in tiles of so many latent pixels. */
-static const uint64_t most_whole = 1500u * 1000u * 1000u;
+/* A decoder that would take more than this, and more than a third of the machine's memory, works in tiles of so many
+ * latent pixels: that takes several times as long. */
+static const uint64_t least_whole = 1500u * 1000u * 1000u;
 enum { TILE = 64 };
+
+static uint64_t most_whole(void) {
+    long pages = sysconf(_SC_PHYS_PAGES), bytes = sysconf(_SC_PAGESIZE);
+    uint64_t third = pages > 0 && bytes > 0 ? (uint64_t)pages * (uint64_t)bytes / 3 : 0;
+    return third > least_whole ? third : least_whole;
+}
 
 int picture_decode(struct cli *cli, dqg_model *model, const dqg_tensor_view *latent, int64_t tile,
                    const dqg_image_view *image) {
@@ -27,7 +36,7 @@ int picture_decode(struct cli *cli, dqg_model *model, const dqg_tensor_view *lat
     dqg_status status = DQG_OK;
     if (tile < 0) {
         status = dqg_model_decode(cli->context, model, latent, NULL, NULL, &memory);
-        tile = memory.run_bytes > most_whole ? TILE : 0;
+        tile = memory.run_bytes > most_whole() ? TILE : 0;
     }
     spec.tile = (int32_t)tile;
     if (status >= 0) {

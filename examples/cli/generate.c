@@ -314,10 +314,7 @@ int generate_main(struct cli *cli, int argc, char **argv) {
         if (code == EXIT_OK) {
             code = control_open(cli, &job.control);
         }
-        /* Adapters change weights that are there. */
-        bool on_demand = has_prompt(&args, &job) && !job.resident && job.adapters.loras.count == 0 &&
-                         job.adapters.embeddings.count == 0;
-        cli->components = on_demand ? "on-demand" : NULL;
+        cli->components = has_prompt(&args, &job) && !job.resident ? "on-demand" : NULL;
         if (code == EXIT_OK && (job.model = cli_load(cli, args.operand[0], &code)) != NULL) {
             code = adapters_apply(cli, &job.adapters, &job.model);
         }
