@@ -169,6 +169,14 @@ extern const char dqg_variant_names[];
 dqg_status dqg_model_open(struct dqg_context *context, struct dqg_source *source, uint64_t memory_limit,
                           const char *variant, struct dqg_model **model);
 
+/* Read the weights and metadata of a network whose family is known, and find out all the rest. Called by open.c. */
+dqg_status dqg_model_fill(struct dqg_context *context, struct dqg_source *source, uint64_t limit,
+                          struct dqg_model *model);
+
+/* The network of the same role, with weights; *own stays as it is where there is none. Called by held.c. */
+dqg_status dqg_model_open_again(struct dqg_context *context, const struct dqg_model *model, struct dqg_source *source,
+                                struct dqg_model **own);
+
 /* The same without weights, which dqg_model_hold() reads from path; memory_limit is that of each network. */
 dqg_status dqg_model_describe(struct dqg_context *context, struct dqg_checkpoint *checkpoint, const char *path,
                               uint64_t memory_limit, const char *variant, struct dqg_model **model);
