@@ -19,8 +19,8 @@ static char folder[128], file[192], controlled[192];
 
 static int make_files(void **state) {
     char control[192];
-    dqg_context *context;
-    dqg_quantizer *quantizer;
+    dqg_context *context = NULL;
+    dqg_quantizer *quantizer = NULL;
     (void)state;
     int bad = tiny_dir_make(folder, sizeof folder) || pipeline_folder_make(folder, PIPELINE_SD) ||
               dqg_context_create(NULL, &context);
