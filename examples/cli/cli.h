@@ -178,6 +178,9 @@ int sampling_resolve(struct cli *cli, struct sampling *sampling, const struct ar
 /* The classes part of it (classes.c): fills classes and class_count from class_texts. */
 int sampling_classes(struct cli *cli, struct sampling *sampling, const dqg_model *model);
 
+/* Is something to be drawn from a prompt, or away from one? */
+bool sampling_has_prompt(const struct sampling *sampling);
+
 /* Rows and columns of a latent: what was asked for, or the model's own. */
 void sampling_size(const struct sampling *sampling, int32_t *height, int32_t *width);
 
@@ -221,6 +224,9 @@ int control_attach(struct cli *cli, const struct control *control, dqg_model **m
 /* The size of what is drawn is the picture's: made so where none is given, else checked. */
 int control_resolve_size(struct cli *cli, const struct control *control, const struct args *args,
                          const struct sampling *sampling, bool size_given);
+
+/* Sides of a picture to those of the latent. */
+int64_t control_times(const struct sampling *sampling);
 
 /* Give it to all conditions of a run, and to the unconditional. */
 int control_give(struct cli *cli, const struct control *control, const struct sampling *sampling, dqg_run *run);

@@ -12,7 +12,9 @@
 
 static const char notes[] =
     "Errors are relative: ||float - quantized|| / ||float||. Both models get the same inputs and the same noise.\n"
-    "Without --class the seeds take classes from all over the model, with guidance 3.\n\n"
+    "Without --class the seeds take classes from all over the model, with guidance 3. Networks that take a text, a "
+    "picture\n"
+    "or the like get random numbers in its place, or what their files make of --prompt.\n\n"
     "example:\n"
     "  dqgen compare sprites.safetensors sprites.dqg --seeds 8 --steps 20 --json > errors.json";
 
@@ -106,7 +108,8 @@ static void print_text(const struct comparison *comparison, const struct args *a
     }
     double mean, lowest;
     psnr_summary(comparison, &mean, &lowest);
-    printf("\nfinished pictures, PSNR: mean %.2f dB, lowest %.2f dB\n", mean, lowest);
+    printf("\nfinished %s: mean %.2f dB, lowest %.2f dB\n",
+           comparison->latents ? "latents, PSNR for a range of 2" : "pictures, PSNR", mean, lowest);
     for (int64_t i = 0; i < comparison->seeds; i++) {
         printf("  seed %-6lld %-14s %6.2f dB\n", (long long)(comparison->sampling.seed + i), class_label(comparison, i),
                comparison->psnr[i]);
@@ -163,6 +166,13 @@ static void print_json(const struct comparison *comparison, const struct args *a
     json_end(&json);
 }
 
+/* Do a and b take and give the same? */
+static bool alike(const dqg_model_info *a, const dqg_model_info *b) {
+    return a->channels == b->channels && a->height == b->height && a->width == b->width && a->classes == b->classes &&
+           a->layers == b->layers && a->flags == b->flags && a->context_columns == b->context_columns &&
+           a->pooled_columns == b->pooled_columns && a->sizes == b->sizes && a->extra_channels == b->extra_channels;
+}
+
 /* Load both models and see that they are two forms of one network. */
 static int open_models(struct cli *cli, struct comparison *comparison, const struct args *args) {
     dqg_model_info info[2];
@@ -172,19 +182,39 @@ static int open_models(struct cli *cli, struct comparison *comparison, const str
         if (comparison->models[i] == NULL) {
             return code;
         }
+        dqg_component_info component;
+        DQG_INIT(&component);
+        dqg_model_component_at(comparison->models[i], 0, &component);
+        if (strcmp(component.role, "denoiser") != 0) {
+            return cli_error(cli, EXIT_FAILED, "'%s' holds no denoiser but a %s; denoisers alone can be compared",
+                             args->operand[i], component.family);
+        }
         DQG_INIT(&info[i]);
         dqg_model_get_info(comparison->models[i], &info[i]);
     }
-    if (info[0].channels != info[1].channels || info[0].height != info[1].height || info[0].width != info[1].width ||
-        info[0].classes != info[1].classes || info[0].layers != info[1].layers) {
+    if (!alike(&info[0], &info[1])) {
         return cli_error(cli, EXIT_FAILED, "'%s' and '%s' are not the same network", args->operand[0],
                          args->operand[1]);
     }
     return EXIT_OK;
 }
 
+/* Whether both files can be given the prompt, where there is one. */
+static int check_prompt(struct cli *cli, const struct comparison *comparison, const struct args *args) {
+    for (int i = 0; i < 2 && sampling_has_prompt(&comparison->sampling); i++) {
+        struct compare_prompt prompt;
+        dqg_prompt_info info;
+        dqg_status status = compare_prompt_info(cli, comparison, i, &prompt, &info);
+        if (status < 0) {
+            return cli_library_error(cli, status, "encode the prompt with '%s'", args->operand[i]);
+        }
+    }
+    return EXIT_OK;
+}
+
 static int measure(struct cli *cli, struct comparison *comparison, const struct args *args) {
     int code = sampling_resolve(cli, &comparison->sampling, args, comparison->models[0]);
+    code = code == EXIT_OK ? check_prompt(cli, comparison, args) : code;
     if (code != EXIT_OK) {
         return code;
     }

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * dqgen compare, single evaluations: both networks see the same noised samples at t = 0.9, 0.5 and 0.1; the tap of
- * dqg_model_evaluate() hands over the result of every operator. The float network's results are kept, and those of the
+ * dqg_model_denoise() hands over the result of every operator. The float network's results are kept, and those of the
  * quantized one are compared with the operator of the same name. Errors from earlier operators are part of later ones.
  */
 #include <math.h>
@@ -159,6 +159,7 @@ struct probe {
     dqg_scheduler *scheduler;
     float *input;
     float *outputs[2];
+    struct compare_inputs inputs;
 };
 
 static dqg_status evaluate_at(struct cli *cli, struct comparison *comparison, struct probe *probe,
@@ -175,18 +176,16 @@ static dqg_status evaluate_at(struct cli *cli, struct comparison *comparison, st
         status = dqg_scheduler_add_noise(cli->context, probe->scheduler, capture->time, &clean, &noise, &input);
     }
     double timesteps[COMPARE_SAMPLES];
-    int32_t labels[COMPARE_SAMPLES];
     for (int32_t i = 0; i < n; i++) {
         timesteps[i] = point.timestep;
-        labels[i] = sampling_class(&comparison->sampling, i, 1);
     }
     for (size_t i = 0; i < size; i++) {
         probe->input[i] *= (float)point.input_scale;
     }
     for (int i = 0; i < 2 && status >= 0; i++) {
         dqg_tensor_view output = compare_view(comparison, probe->outputs[i], n);
-        status = dqg_model_evaluate(cli->context, comparison->models[i], &input, timesteps, labels,
-                                    i == 0 ? tap_float : tap_quantized, capture, &output);
+        status = dqg_model_denoise(cli->context, comparison->models[i], &input, timesteps, &probe->inputs.inputs,
+                                   i == 0 ? tap_float : tap_quantized, capture, &output);
     }
     comparison->times[capture->time] = point.sigma;
     if (status >= 0) {
@@ -204,6 +203,7 @@ int compare_layers(struct cli *cli, struct comparison *comparison) {
     probe.outputs[1] = calloc(size, sizeof(float));
     capture.failed = probe.input == NULL || probe.outputs[0] == NULL || probe.outputs[1] == NULL;
     dqg_status status = capture.failed ? DQG_ERROR_MEMORY : probe_scheduler(cli, comparison, &probe.scheduler);
+    status = status < 0 ? status : compare_inputs_make(cli, comparison, &probe.inputs);
     progress_begin(&cli->progress, "comparing layers");
     for (int time = 0; time < COMPARE_TIMES && status >= 0; time++) {
         progress_draw(&cli->progress, (double)time / COMPARE_TIMES, "");
@@ -213,6 +213,7 @@ int compare_layers(struct cli *cli, struct comparison *comparison) {
     }
     progress_end(&cli->progress);
     dqg_scheduler_release(probe.scheduler);
+    compare_inputs_free(&probe.inputs);
     free(capture.values);
     free(capture.sizes);
     free(probe.input);

@@ -64,7 +64,8 @@ static dqg_status read_picture(const struct comparison *comparison, dqg_run *run
     return dqg_run_read_image(run, index, DQG_SOURCE_LATENT, &image);
 }
 
-/* Peak signal to noise of each finished picture. Where the latent is not a picture, of the latent, whose range is 2. */
+/* Peak signal to noise of each finished picture. Where the latent is not a picture, of the latent, as if its range were
+ * 2. */
 static dqg_status measure_psnr(struct comparison *comparison, struct pair *pair) {
     size_t size = comparison->latent_size;
     for (int32_t i = 0; i < pair->count; i++) {
@@ -72,12 +73,13 @@ static dqg_status measure_psnr(struct comparison *comparison, struct pair *pair)
         float *a = pair->values[0] + (size_t)i * size;
         float *b = pair->values[1] + (size_t)i * size;
         dqg_status status = DQG_ERROR_UNSUPPORTED;
-        if (comparison->sampling.info.channels <= 4) {
+        if (comparison->sampling.info.channels <= 4 && comparison->sampling.info.reduction <= 1) {
             status = read_picture(comparison, pair->runs[0], i, a);
             status = status < 0 ? status : read_picture(comparison, pair->runs[1], i, b);
         }
         if (status == DQG_ERROR_UNSUPPORTED) {
             peak = 2; /* the latents read after the last step are still there */
+            comparison->latents = true;
         } else if (status < 0) {
             return status;
         }
@@ -133,6 +135,10 @@ static int compare_batch(struct cli *cli, struct comparison *comparison, int64_t
             code = cli_error(cli, EXIT_FAILED, "out of memory");
         } else {
             pair.runs[i] = sampling_run(cli, &comparison->sampling, comparison->models[i], first, count, 1, &code);
+        }
+        if (code == EXIT_OK) {
+            dqg_status status = compare_inputs_give(cli, comparison, pair.runs[i], first, count);
+            code = status < 0 ? cli_library_error(cli, status, "give the networks their inputs") : EXIT_OK;
         }
     }
     if (code == EXIT_OK) {

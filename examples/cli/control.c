@@ -73,14 +73,13 @@ int control_attach(struct cli *cli, const struct control *control, dqg_model **m
     return code;
 }
 
-/* Sides of the picture to the latent's. */
-static int64_t times_of(const struct sampling *sampling) {
+int64_t control_times(const struct sampling *sampling) {
     return sampling->info.reduction > 1 ? sampling->info.reduction : TIMES;
 }
 
 int control_resolve_size(struct cli *cli, const struct control *control, const struct args *args,
                          const struct sampling *sampling, bool size_given) {
-    int64_t times = times_of(sampling);
+    int64_t times = control_times(sampling);
     int32_t height, width;
     if (control->path == NULL) {
         return EXIT_OK;

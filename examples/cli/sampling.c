@@ -62,6 +62,15 @@ static int resolve_seeds(struct cli *cli, struct sampling *sampling) {
     }
 }
 
+static bool has_text(const struct sampling *sampling, int32_t key) {
+    const char *text;
+    return dqg_options_get_text(sampling->run_options, key, &text) >= 0 && text != NULL && text[0] != '\0';
+}
+
+bool sampling_has_prompt(const struct sampling *sampling) {
+    return has_text(sampling, DQG_RUN_PROMPT) || has_text(sampling, DQG_RUN_NEGATIVE_PROMPT);
+}
+
 void sampling_size(const struct sampling *sampling, int32_t *height, int32_t *width) {
     int64_t rows = 0, columns = 0;
     dqg_options_get_int(sampling->run_options, DQG_RUN_HEIGHT, &rows);
@@ -175,7 +184,7 @@ int sampling_resolve(struct cli *cli, struct sampling *sampling, const struct ar
         sampling->condition_count = sampling->class_count;
         sampling->class_count = 1; /* all in one picture, not a picture of each */
     }
-    bool has_prompt = args_given(args, DQG_RUN_PROMPT);
+    bool has_prompt = sampling_has_prompt(sampling);
     if ((has_class || has_prompt) && !args_given(args, DQG_RUN_GUIDANCE)) {
         dqg_options_set_float(sampling->run_options, DQG_RUN_GUIDANCE,
                               has_prompt ? published_guidance(&sampling->info) : DEFAULT_GUIDANCE);

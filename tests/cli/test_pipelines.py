@@ -54,6 +54,19 @@ class Pipelines(Case):
         second = [row[33 * 3:65 * 3] for row in sheet[3]]
         self.assertEqual(second, read_png(self.path('b.png'))[3])
 
+    def test_negative_alone(self):
+        self.quantize()
+        alone = ['--steps', '3', '--seed', '7', '--negative', 'ugly']
+        done = self.dqgen('generate', 'sd.dqg', '--raw', 'a.npy', *alone)
+        self.assertIn(', guidance 7.5, ', done.stdout)
+        first = read_npy(self.path('a.npy'))[1]
+        self.dqgen('generate', 'sd.dqg', '--raw', 'a.npy', *alone, '--guidance', '7.5')
+        self.assertEqual(read_npy(self.path('a.npy'))[1], first)
+        for other in [['--guidance', '1'], ['--negative', 'pretty'], ['--prompt', 'a boat']]:
+            self.dqgen('generate', 'sd.dqg', '--raw', 'a.npy', *alone, *other)
+            self.assertNotEqual(read_npy(self.path('a.npy'))[1], first, other)
+        self.refused('generate', TINY, '--raw', 'a.npy', *alone, code=1, says='takes no prompt')
+
     def test_float_folder(self):
         self.make('sd', SD)
         self.dqgen('generate', 'sd', '-o', 'a.png', *DRAW)
@@ -108,6 +121,70 @@ class Pipelines(Case):
 
     def quantize_again(self, wiring):
         self.dqgen('quantize', 'sd', '-o', 'sd.dqg', '--meta', f'pipeline.context={wiring}')
+
+
+
+class Compare(Case):
+    """Networks that take more than classes: the same inputs for both, others for each seed."""
+
+    def make(self, parts):
+        (self.folder / 'sd').mkdir()
+        subprocess.run([MAKE, self.path('sd'), str(parts)], cwd=ROOT, check=True)
+        self.dqgen('quantize', 'sd', '-o', 'sd.dqg', '-q')
+
+    def compare(self, first, second, *arguments):
+        done = self.dqgen('compare', first, second, '--steps', 2, '--seeds', 2, '--json', *arguments)
+        self.assertEqual(done.stderr, '')
+        told = json.loads(done.stdout)
+        return [e['relative_error'] for e in told['evaluations'] + told['trajectory']], told
+
+    def check(self, model, *arguments):
+        """Nothing between a model and itself, something between it and its 4-bit form. Returns what is told of that."""
+        self.assertEqual(set(self.compare(model, model, *arguments)[0]), {0})
+        if model != 'sd':
+            self.dqgen('quantize', model, '-o', 'sd.dqg', '-q')
+        errors, told = self.compare(model, 'sd.dqg', *arguments)
+        for error in errors:
+            self.assertTrue(0 < error < 0.5, errors)
+        self.assertNotEqual(told['pictures'][0]['psnr_db'], told['pictures'][1]['psnr_db'])
+        return told
+
+    def test_pipeline(self):
+        self.make(SD)
+        told = self.check('sd')
+        self.assertEqual(told['guidance'], 1)
+        self.assertEqual(self.check('sd', '--guidance', 2)['guidance'], 2)
+        short = self.check('sd', '--context-tokens', 5)
+        self.assertNotEqual(short['trajectory'], told['trajectory'])  # contexts of zeros would be alike
+        text = self.dqgen('compare', 'sd', 'sd.dqg', '--steps', 2, '--seeds', 2).stdout
+        self.assertIn('finished latents, PSNR for a range of 2: mean', text)
+
+    def test_prompt(self):
+        self.make(SD)
+        boat = self.check('sd', '--prompt', 'a boat')
+        self.assertEqual(boat['guidance'], 7.5)
+        self.assertNotEqual(self.check('sd', '--prompt', 'a boat', '--clip-skip', 1), boat)
+        away = self.check('sd', '--prompt', 'a boat', '--negative-prompt', 'ugly')
+        self.assertNotEqual(away['trajectory'], boat['trajectory'])
+        self.refused('compare', 'sd', 'sd/unet', '--prompt', 'a boat', code=1, says="encode the prompt with 'sd/unet'")
+        self.assertEqual(set(self.compare('sd', 'sd/unet')[0]), {0})
+
+    def test_picture_to_follow(self):
+        self.make(SD | 64)
+        names = [o['name'] for o in self.check('sd', '--guidance', 2)['evaluations'][0]['operators']]
+        self.assertTrue([name for name in names if 'hint' in name], names)
+
+    def test_other_inputs(self):
+        """A pooled row and guidance; extra channels; sizes and a mask."""
+        for model in ['flux/dev', 'flux/control', 'pixart/alpha_sizes_own']:
+            with self.subTest(model):
+                self.check(f'{ROOT}/tests/golden/{model}.safetensors')
+
+    def test_no_denoisers(self):
+        self.make(SD)
+        self.refused('compare', 'sd/vae', 'sd/vae', code=1, says='denoisers alone')
+        self.refused('compare', 'sd', 'sd/text_encoder', code=1, says="'sd/text_encoder' holds no denoiser but a clip")
+        self.refused('compare', 'sd', TINY, code=1, says='not the same network')
 
 
 if __name__ == '__main__':
