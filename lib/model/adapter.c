@@ -29,7 +29,11 @@ dqg_status dqg_adapter_tell(struct dqg_adapter_file *file, size_t found) {
     if (file->unmatched == 0) {
         return found > 0 ? DQG_OK : dqg_fail(file->context, DQG_ERROR_FORMAT, "the adapter's file holds no tensors");
     }
-    if (!file->partial || found == 0) {
+    if (found == 0) {
+        return dqg_fail(file->context, DQG_ERROR_FORMAT, "none of the adapter's modules (%zu) is for this model: %s%s",
+                        file->unmatched, file->told, more);
+    }
+    if (!file->partial) {
         return dqg_fail(file->context, DQG_ERROR_FORMAT,
                         "%zu of the adapter's modules are nothing in this model: %s%s; %zu are known, which "
                         "DQG_ADAPT_PARTIAL takes alone",

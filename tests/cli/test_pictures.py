@@ -46,7 +46,7 @@ class Pictures(Case):
         self.assertNotEqual(half, full)
         self.assertNotEqual(self.raw('--lora', lora + ':0.5', '--lora=' + other), half)
         self.refused('generate', SIGMA, '--raw', 'a.npy', '--embedding', folder / 'token_wide.safetensors', code=1,
-                     says='emb_params')
+                     says="none of the adapter's modules (1) is for this model: 'emb_params'")
         self.refused('generate', SIGMA, '--raw', 'a.npy', '--lora', 'nowhere:3', code=1, says='nowhere')
 
     def tile(self, sheet, column, row):
