@@ -33,7 +33,6 @@ static const char *const prefixes[] = {
     "clip/",
     "clip_2/",
     "t5/",
-    "control/",
     "unet/",
     "transformer/",
     "vae/",
