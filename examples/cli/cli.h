@@ -184,6 +184,9 @@ bool sampling_has_prompt(const struct sampling *sampling);
 /* Rows and columns of a latent: what was asked for, or the model's own. */
 void sampling_size(const struct sampling *sampling, int32_t *height, int32_t *width);
 
+/* Once sizes are known: a schedule that depends on them, where nobody has said of how many tokens. */
+int sampling_follow_size(struct cli *cli, struct sampling *sampling, const struct args *args);
+
 /* Class of picture index: per_class of the first class, then of the next, and round again. */
 int32_t sampling_class(const struct sampling *sampling, int64_t index, int64_t per_class);
 

@@ -262,6 +262,9 @@ static int resolve(struct cli *cli, struct generate *job, const struct args *arg
     if (code == EXIT_OK) {
         code = control_resolve_size(cli, &job->control, args, &job->sampling, job->size != NULL);
     }
+    if (code == EXIT_OK) {
+        code = sampling_follow_size(cli, &job->sampling, args);
+    }
     if (code != EXIT_OK) {
         return code;
     }

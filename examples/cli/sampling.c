@@ -125,15 +125,7 @@ static int start_from_model(struct cli *cli, struct sampling *sampling, const st
     return EXIT_OK;
 }
 
-static int resolve_scheduler(struct cli *cli, struct sampling *sampling, const struct args *args,
-                             const dqg_model *model) {
-    int code = start_from_model(cli, sampling, args, model);
-    if (code == EXIT_OK) {
-        code = scheduler_apply(cli, args, &sampling->names, sampling->scheduler_options);
-    }
-    if (code != EXIT_OK) {
-        return code;
-    }
+static int make_scheduler(struct cli *cli, struct sampling *sampling) {
     dqg_status status = dqg_scheduler_create(cli->context, sampling->scheduler_options, &sampling->scheduler);
     if (status < 0) {
         cli_library_error(cli, status, "set up this way of sampling");
@@ -141,6 +133,30 @@ static int resolve_scheduler(struct cli *cli, struct sampling *sampling, const s
     }
     sampling->steps = dqg_scheduler_steps(sampling->scheduler);
     return EXIT_OK;
+}
+
+static int resolve_scheduler(struct cli *cli, struct sampling *sampling, const struct args *args,
+                             const dqg_model *model) {
+    int code = start_from_model(cli, sampling, args, model);
+    if (code == EXIT_OK) {
+        code = scheduler_apply(cli, args, &sampling->names, sampling->scheduler_options);
+    }
+    return code == EXIT_OK ? make_scheduler(cli, sampling) : code;
+}
+
+int sampling_follow_size(struct cli *cli, struct sampling *sampling, const struct args *args) {
+    int32_t height, width, patch = sampling->info.patch_size;
+    int64_t tokens = 0;
+    dqg_options_get_int(sampling->scheduler_options, DQG_SCHEDULER_IMAGE_TOKENS, &tokens);
+    if (tokens == 0 || args_given(args, DQG_SCHEDULER_IMAGE_TOKENS)) {
+        return EXIT_OK;
+    }
+    sampling_size(sampling, &height, &width);
+    tokens = (int64_t)(height / patch) * (width / patch);
+    dqg_options_set_int(sampling->scheduler_options, DQG_SCHEDULER_IMAGE_TOKENS, tokens);
+    dqg_scheduler_release(sampling->scheduler);
+    sampling->scheduler = NULL;
+    return make_scheduler(cli, sampling);
 }
 
 /* What pictures of prompts are usually made with. */

@@ -169,7 +169,8 @@ static bool is_matrix(const struct dqg_weight *weight) {
 
 /* Of Stable Diffusion 3: time from 0 to 1000, more steps where there is much noise. */
 static const char *const scheduler[][2] = {
-    {"schedule", "flow"}, {"prediction", "flow"}, {"shift", "3"}, {"timestep-scale", "1000"}, {NULL, NULL},
+    {"schedule", "flow"},       {"spacing", "sd3"}, {"prediction", "flow"}, {"shift", "3"},
+    {"timestep-scale", "1000"}, {"steps", "28"},    {NULL, NULL},
 };
 
 static dqg_status configure(struct dqg_context *context, struct dqg_model *model) {

@@ -111,8 +111,8 @@ static dqg_status find_heads(struct dqg_context *context, struct dqg_model *mode
     return DQG_OK;
 }
 
-static const char *const scheduler[][2] = {
-    {"solver", "dpm++-2m"}, {"schedule", "linear"}, {"prediction", "epsilon"}, {"steps", "20"}, {NULL, NULL}};
+static const char *const scheduler[][2] = {{"solver", "dpm++-2m"},    {"schedule", "linear"}, {"spacing", "trailing"},
+                                           {"prediction", "epsilon"}, {"steps", "20"},        {NULL, NULL}};
 
 static dqg_status configure(struct dqg_context *context, struct dqg_model *model) {
     struct dqg_hyper *hyper = &model->hyper;
