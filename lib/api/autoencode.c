@@ -47,10 +47,9 @@ static dqg_status find_scale(struct call *call) {
         spec->shift = denoiser->latent_shift;
     } else if (own->channels == 4) {
         spec->scale = 0.18215;
-        dqg_log(
-            call->context, DQG_LOG_INFO,
-            "nothing tells the scale of this autoencoder's latents: taken for Stable Diffusion's, 0.18215; SDXL's is "
-            "0.13025");
+        dqg_log(call->context, DQG_LOG_WARNING,
+                "nothing tells the scale of this autoencoder's latents: it is taken for that of Stable Diffusion 1 or "
+                "2, 0.18215; for SDXL or PixArt Sigma give scale 0.13025");
     } else {
         return dqg_fail(call->context, DQG_ERROR_RANGE,
                         "scale: this autoencoder's is not known, give scale and shift (SD3: 1.5305 and 0.0609, FLUX: "
