@@ -2,20 +2,15 @@
 /* Tells what a zip archive holds: a PyTorch checkpoint or NumPy's arrays. Called by source.c. */
 #include "io/archive.h"
 
-static bool ends_with(const char *name, const char *end) {
-    size_t length = strlen(name), tail = strlen(end);
-    return length >= tail && strcmp(name + length - tail, end) == 0;
-}
-
 dqg_status dqg_archive_open(struct dqg_source *source) {
     struct dqg_zip zip;
     bool arrays = false;
     DQG_TRY(dqg_zip_open(source, &zip));
     for (size_t i = 0; i < zip.count; i++) {
-        if (ends_with(zip.entries[i].name, "/data.pkl")) {
+        if (dqg_ends_with(zip.entries[i].name, "/data.pkl")) {
             return dqg_torch_open_archive(source, &zip, &zip.entries[i]);
         }
-        arrays = arrays || ends_with(zip.entries[i].name, ".npy");
+        arrays = arrays || dqg_ends_with(zip.entries[i].name, ".npy");
     }
     return arrays
                ? dqg_numpy_open_archive(source, &zip)

@@ -78,11 +78,6 @@ static dqg_status join(struct folder *folder, const char *a, const char *b, cons
     return put_together(folder, a, a[0] != '\0' && a[strlen(a) - 1] != '/' ? "/" : "", b, path);
 }
 
-static bool ends_with(const char *name, const char *end) {
-    size_t length = strlen(name), tail = strlen(end);
-    return length >= tail && strcmp(name + length - tail, end) == 0;
-}
-
 static bool name_before(const void *items, size_t a, size_t b) {
     const struct names *names = items;
     return strcmp(names->items[a], names->items[b]) < 0;
@@ -134,8 +129,8 @@ static bool has(const struct names *names, const char *name) {
 static uint64_t text_limit(const char *name) {
     bool tokenizer =
         strcmp(name, "vocab.json") == 0 || strcmp(name, "merges.txt") == 0 || strcmp(name, "tokenizer.json") == 0;
-    bool index = ends_with(name, ".index.json") || ends_with(name, ".index.fp16.json");
-    return tokenizer ? TOKENIZER_MAX : ends_with(name, ".json") && !index ? CONFIG_MAX : 0;
+    bool index = dqg_ends_with(name, ".index.json") || dqg_ends_with(name, ".index.fp16.json");
+    return tokenizer ? TOKENIZER_MAX : dqg_ends_with(name, ".json") && !index ? CONFIG_MAX : 0;
 }
 
 /* NULL where the file is larger than limit or no text. */
@@ -226,7 +221,7 @@ static dqg_status take_half(struct folder *folder, const struct names *names, co
         for (size_t k = 0; k < DQG_COUNT_OF(kinds); k++) {
             char end[32];
             dqg_format(end, sizeof end, "%s%s", half, kinds[k]);
-            if (strncmp(names->items[i], "tae", 3) == 0 && ends_with(names->items[i], end)) {
+            if (strncmp(names->items[i], "tae", 3) == 0 && dqg_ends_with(names->items[i], end)) {
                 if (found != NULL) {
                     return dqg_fail(folder->context, DQG_ERROR_UNSUPPORTED,
                                     "%s holds several networks, %s and %s: name a file in it", folder->path, found,

@@ -6,11 +6,6 @@
 #include "io/safetensors.h"
 #include "tensor/format.h"
 
-static bool ends_with(const char *name, const char *end) {
-    size_t length = strlen(name), tail = strlen(end);
-    return length >= tail && strcmp(name + length - tail, end) == 0;
-}
-
 /* "<module>.weight" -> "<module><end>" */
 static int64_t find_beside(const struct dqg_source *source, const char *weight, const char *end) {
     char name[DQG_NAME_MAX];
@@ -43,13 +38,13 @@ dqg_status dqg_safetensors_scales(struct dqg_source *source) {
     struct dqg_stored *stored = source->detail;
     for (size_t i = 0; i < source->tensor_count; i++) {
         const char *name = source->tensors[i].name;
-        if (ends_with(name, ".comfy_quant")) {
+        if (dqg_ends_with(name, ".comfy_quant")) {
             return dqg_fail(source->context, DQG_ERROR_UNSUPPORTED,
                             "%s is quantized in a way that '%s' describes, which cannot be read: use the float "
                             "checkpoint, or one of 8-bit floats",
                             source->inputs[0].name, name);
         }
-        if (stored[i].encoding->decode == NULL || stored[i].encoding->bytes != 1 || !ends_with(name, ".weight")) {
+        if (stored[i].encoding->decode == NULL || stored[i].encoding->bytes != 1 || !dqg_ends_with(name, ".weight")) {
             continue;
         }
         int64_t scale = find_beside(source, name, ".scale_weight");

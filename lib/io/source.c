@@ -85,11 +85,6 @@ dqg_status dqg_source_index_names(struct dqg_source *source) {
 
 enum { SNIFF_BYTES = 16 };
 
-static bool ends_with(const char *text, const char *end) {
-    size_t length = strlen(text), tail = strlen(end);
-    return length >= tail && strcmp(text + length - tail, end) == 0;
-}
-
 static bool contains(const uint8_t *bytes, size_t count, const char *part, size_t part_size) {
     for (size_t i = 0; i + part_size <= count; i++) {
         if (memcmp(bytes + i, part, part_size) == 0) {
@@ -144,9 +139,7 @@ static dqg_source_open_fn find_format(const uint8_t *bytes, size_t count) {
         char word[7];
         size_t length;
         dqg_source_open_fn open;
-    } formats[] = {{"GGUF", 4, dqg_gguf_open},
-                   {"PK\3\4", 4, dqg_archive_open},
-                   {"\x93NUMPY", 6, dqg_numpy_open}};
+    } formats[] = {{"GGUF", 4, dqg_gguf_open}, {"PK\3\4", 4, dqg_archive_open}, {"\x93NUMPY", 6, dqg_numpy_open}};
     for (size_t i = 0; i < DQG_COUNT_OF(formats); i++) {
         if (count >= formats[i].length && memcmp(bytes, formats[i].word, formats[i].length) == 0) {
             return formats[i].open;
@@ -169,7 +162,7 @@ static dqg_status open_by_contents(struct dqg_source *source, const char *path) 
         return other(source);
     }
     bool json = first_mark(bytes, 0, count) == '{' && dqg_utf8_valid((const char *)bytes, count < 8 ? count : 8);
-    if (path != NULL && (json || ends_with(path, ".json"))) {
+    if (path != NULL && (json || dqg_ends_with(path, ".json"))) {
         return dqg_sharded_open(source, path);
     }
     if (json) {

@@ -54,7 +54,7 @@ static void drop_processor(char *module) {
     if (at != NULL) {
         memmove(at + 1, at + strlen(word), strlen(at + strlen(word)) + 1);
         size_t length = strlen(module);
-        if (length >= 7 && strcmp(module + length - 7, ".to_out") == 0 && length + 2 < 256) {
+        if (dqg_ends_with(module, ".to_out") && length + 2 < 256) {
             memcpy(module + length, ".0", 3);
         }
     }

@@ -45,13 +45,8 @@ static dqg_status add(struct collection *collection, const char *role, const cha
     return DQG_OK;
 }
 
-static bool ends_with(const char *text, const char *end) {
-    size_t length = strlen(text), tail = strlen(end);
-    return length >= tail && strcmp(text + length - tail, end) == 0;
-}
-
 static bool is_file(const char *key) {
-    return ends_with(key, ".json") || ends_with(key, ".txt") || ends_with(key, ".model");
+    return dqg_ends_with(key, ".json") || dqg_ends_with(key, ".txt") || dqg_ends_with(key, ".model");
 }
 
 /* The network whose sub-folder, or in this library's files whose role, a key begins with; *rest is what follows. */
@@ -148,7 +143,7 @@ static dqg_status pack(struct collection *collection, const char *role, struct d
 static dqg_status take_tokenizer(struct collection *collection, const struct dqg_component *component) {
     static const char front[] = "text_encoder";
     char key[sizeof component->role + 16], folder[32] = "";
-    bool beside = strncmp(component->prefix, front, sizeof front - 1) == 0 && ends_with(component->prefix, "/");
+    bool beside = strncmp(component->prefix, front, sizeof front - 1) == 0 && dqg_ends_with(component->prefix, "/");
     struct dqg_tokenizer *tokenizer;
     dqg_format(key, sizeof key, "%s/tokenizer", component->role);
     if (has(collection, key) || (!beside && component->prefix[0] != '\0')) {

@@ -367,20 +367,18 @@ int32_t dqg_unet_up(struct dqg_unet *unet, int32_t x) {
 }
 
 struct dqg_unet_sizes dqg_unet_measure(const struct dqg_model *model) {
-    static const char ending[] = ".attn2.to_k.weight", halving[] = ".op.weight";
     struct dqg_unet_sizes sizes = {0};
     size_t before = 0, middle = 0;
     const struct dqg_weight *label = dqg_model_find(model, "label_emb.0.0.weight");
     for (size_t i = 0; i < model->weight_count; i++) {
         const struct dqg_weight *weight = &model->weights[i];
-        size_t length = strlen(weight->name);
-        if (length >= sizeof ending && strcmp(weight->name + length + 1 - sizeof ending, ending) == 0) {
+        if (dqg_match("?*.attn2.to_k.weight", weight->name)) {
             sizes.context = weight->size.columns;
             sizes.layers++;
             before += strncmp(weight->name, "input_blocks.", strlen("input_blocks.")) == 0;
             middle += strncmp(weight->name, "middle_block.", strlen("middle_block.")) == 0;
         }
-        sizes.halvings += length >= sizeof halving && strcmp(weight->name + length + 1 - sizeof halving, halving) == 0;
+        sizes.halvings += dqg_match("?*.op.weight", weight->name);
     }
     sizes.middle = before + middle / 2;
     sizes.label = label != NULL ? label->size.columns : 0;

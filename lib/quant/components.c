@@ -98,16 +98,11 @@ static dqg_status pack_tokenizers(struct packer *packer) {
     return DQG_OK;
 }
 
-static bool ends_with(const char *text, const char *end) {
-    size_t length = strlen(text), tail = strlen(end);
-    return length >= tail && strcmp(text + length - tail, end) == 0;
-}
-
 static dqg_status write_all(struct packer *packer) {
     for (size_t i = 0; i < packer->model->metadata_count; i++) {
         const struct dqg_metadata *entry = &packer->model->metadata[i];
-        if (strncmp(entry->key, "pipeline.", strlen("pipeline.")) == 0 || ends_with(entry->key, "/scaling_factor") ||
-            ends_with(entry->key, "/shift_factor")) {
+        if (strncmp(entry->key, "pipeline.", strlen("pipeline.")) == 0 ||
+            dqg_ends_with(entry->key, "/scaling_factor") || dqg_ends_with(entry->key, "/shift_factor")) {
             DQG_TRY(add(packer, entry->key, entry->value, strlen(entry->value)));
         }
     }

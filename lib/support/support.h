@@ -151,6 +151,8 @@ int32_t dqg_choice(const char *choices, const char *text);
 /* '*' any text, '?' one character. */
 bool dqg_match(const char *pattern, const char *text);
 
+bool dqg_ends_with(const char *text, const char *end);
+
 bool dqg_utf8_valid(const char *text, size_t length); /* without zero bytes */
 size_t dqg_utf8_put(uint32_t code, char out[4]);      /* bytes written */
 

@@ -243,6 +243,11 @@ int32_t dqg_choice(const char *choices, const char *text) {
     }
 }
 
+bool dqg_ends_with(const char *text, const char *end) {
+    size_t length = strlen(text), tail = strlen(end);
+    return length >= tail && strcmp(text + length - tail, end) == 0;
+}
+
 bool dqg_match(const char *pattern, const char *text) {
     const char *star = NULL;  /* where to resume in the pattern */
     const char *retry = NULL; /* and in the text */
