@@ -11,7 +11,9 @@
  */
 #include <math.h>
 
-#include "model/model.h"
+#include "model/layer_parts.h"
+
+#define BLOCK "blocks.#." /* in front of names in a block; "#" is its number */
 
 static const float norm_epsilon = 1e-6f;
 
@@ -20,12 +22,6 @@ extern const struct dqg_family dqg_family_dit;
 static bool detect(const struct dqg_source *source) {
     return dqg_source_find(source, "blocks.0.adaLN_modulation.1.weight") >= 0 &&
            dqg_source_find(source, "y_embedder.embedding_table.weight") >= 0;
-}
-
-/* Name of a tensor of a block: "blocks.<i>.<part>". */
-static const char *block_name(char buffer[64], size_t block, const char *part) {
-    dqg_format(buffer, 64, "blocks.%zu.%s", block, part);
-    return buffer;
 }
 
 /* The published sizes; other models name their heads in the metadata. */
@@ -44,33 +40,23 @@ static size_t published_heads(size_t hidden) {
     }
 }
 
-static dqg_status need_linear(struct dqg_context *context, const struct dqg_model *model, const char *prefix,
-                              size_t outputs, size_t inputs) {
-    char name[96];
-    dqg_format(name, sizeof name, "%s.weight", prefix);
-    DQG_TRY(dqg_model_need(context, model, name, outputs, inputs));
-    dqg_format(name, sizeof name, "%s.bias", prefix);
-    return dqg_model_need(context, model, name, outputs, 0);
-}
-
 static dqg_status check_tensors(struct dqg_context *context, const struct dqg_model *model) {
     const struct dqg_hyper *hyper = &model->hyper;
     size_t d = hyper->hidden;
     size_t pixels = hyper->patch * hyper->patch;
     DQG_TRY(dqg_model_need(context, model, "x_embedder.proj.bias", d, 0)); /* its weights gave the sizes */
-    DQG_TRY(need_linear(context, model, "t_embedder.mlp.0", d, hyper->frequencies));
-    DQG_TRY(need_linear(context, model, "t_embedder.mlp.2", d, d));
+    DQG_TRY(dqg_layer_need(context, model, "t_embedder.mlp.0", 0, d, hyper->frequencies, true));
+    DQG_TRY(dqg_layer_need(context, model, "t_embedder.mlp.2", 0, d, d, true));
     DQG_TRY(dqg_model_need(context, model, "y_embedder.embedding_table.weight", hyper->classes + 1, d));
     for (size_t i = 0; i < hyper->depth; i++) {
-        char name[64];
-        DQG_TRY(need_linear(context, model, block_name(name, i, "adaLN_modulation.1"), 6 * d, d));
-        DQG_TRY(need_linear(context, model, block_name(name, i, "attn.qkv"), 3 * d, d));
-        DQG_TRY(need_linear(context, model, block_name(name, i, "attn.proj"), d, d));
-        DQG_TRY(need_linear(context, model, block_name(name, i, "mlp.fc1"), hyper->mlp, d));
-        DQG_TRY(need_linear(context, model, block_name(name, i, "mlp.fc2"), d, hyper->mlp));
+        DQG_TRY(dqg_layer_need(context, model, BLOCK "adaLN_modulation.1", i, 6 * d, d, true));
+        DQG_TRY(dqg_layer_need(context, model, BLOCK "attn.qkv", i, 3 * d, d, true));
+        DQG_TRY(dqg_layer_need(context, model, BLOCK "attn.proj", i, d, d, true));
+        DQG_TRY(dqg_layer_need(context, model, BLOCK "mlp.fc1", i, hyper->mlp, d, true));
+        DQG_TRY(dqg_layer_need(context, model, BLOCK "mlp.fc2", i, d, hyper->mlp, true));
     }
-    DQG_TRY(need_linear(context, model, "final_layer.adaLN_modulation.1", 2 * d, d));
-    return need_linear(context, model, "final_layer.linear", pixels * hyper->out_channels, d);
+    DQG_TRY(dqg_layer_need(context, model, "final_layer.adaLN_modulation.1", 0, 2 * d, d, true));
+    return dqg_layer_need(context, model, "final_layer.linear", 0, pixels * hyper->out_channels, d, true);
 }
 
 /* The latent's sides: of the position table, which is square, or of the metadata. */
@@ -121,10 +107,7 @@ static dqg_status configure(struct dqg_context *context, struct dqg_model *model
                         "learned sigma, twice that",
                         hyper->out_channels, hyper->channels);
     }
-    char name[64];
-    while (hyper->depth < 4096 && dqg_model_find(model, block_name(name, hyper->depth, "attn.qkv.weight")) != NULL) {
-        hyper->depth++;
-    }
+    hyper->depth = dqg_layer_count(model, BLOCK "attn.qkv.weight");
     hyper->heads = dqg_model_metadata_size(model, "num_heads", published_heads(hyper->hidden));
     if (hyper->heads == 0 || hyper->hidden % hyper->heads != 0 || hyper->hidden % 4 != 0 ||
         hyper->hidden / hyper->heads > DQG_ATTENTION_WIDTH) {
@@ -139,72 +122,39 @@ static dqg_status configure(struct dqg_context *context, struct dqg_model *model
 
 /* ---- graph ---- */
 
-/* sin and cos of a position: [sin(p w), cos(p w)], w_k = 10000^(-k / (width / 2)). */
-static void encode_position(float *out, size_t position, size_t width) {
-    for (size_t k = 0; k < width / 2; k++) {
-        double angle = (double)position * pow(10000.0, -(double)k / ((double)width / 2.0));
-        out[k] = (float)sin(angle);
-        out[width / 2 + k] = (float)cos(angle);
-    }
-}
-
-/* The fixed table (tokens, hidden), column first: the file's where the grid is its own, computed for other grids. */
+/* The fixed table (tokens, hidden): the file's where the grid is its own, computed for other grids. */
 static const float *position_table(const struct dqg_model *model, struct dqg_graph *graph) {
     const struct dqg_hyper *hyper = &model->hyper;
-    size_t d = hyper->hidden;
-    float *table = dqg_arena_alloc(&graph->context->alloc, &graph->arena, graph->tokens * d * sizeof *table);
     const struct dqg_weight *stored = dqg_model_find(model, "pos_embed");
-    if (table == NULL) {
-        graph->failed = true;
-        return NULL;
+    if (stored == NULL || graph->height != hyper->height || graph->width != hyper->width) {
+        return dqg_layer_positions(graph, hyper->hidden, (double)(graph->height / graph->patch),
+                                   (double)(graph->width / graph->patch));
     }
-    if (stored != NULL && graph->height == hyper->height && graph->width == hyper->width) {
-        if (stored->codes != NULL) { /* else the model is described only */
-            dqg_floats_decode(table, stored->codes, stored->dtype, graph->tokens * d);
-        }
-        return table;
-    }
-    size_t columns = graph->width / graph->patch;
-    for (size_t token = 0; token < graph->tokens; token++) {
-        encode_position(table + token * d, token % columns, d / 2);
-        encode_position(table + token * d + d / 2, token / columns, d / 2);
+    size_t count = graph->tokens * hyper->hidden;
+    float *table = dqg_arena_alloc(&graph->context->alloc, &graph->arena, count * sizeof *table);
+    graph->failed = graph->failed || table == NULL;
+    if (table != NULL && stored->codes != NULL) { /* else the model is described only */
+        dqg_floats_decode(table, stored->codes, stored->dtype, count);
     }
     return table;
-}
-
-/* The product with "<prefix>.weight" and "<prefix>.bias", named prefix. */
-static int32_t linear(const struct dqg_model *model, struct dqg_graph *graph, const char *prefix, int32_t x) {
-    char name[96];
-    dqg_format(name, sizeof name, "%s.weight", prefix);
-    const struct dqg_weight *weight = dqg_model_find(model, name);
-    dqg_format(name, sizeof name, "%s.bias", prefix);
-    const struct dqg_weight *bias = dqg_model_find(model, name);
-    return dqg_graph_linear(graph, dqg_graph_name(graph, prefix), x, weight, bias->codes);
-}
-
-/* A name that lives as long as the graph. */
-static const char *keep(struct dqg_graph *graph, size_t block, const char *part) {
-    char name[64];
-    block_name(name, block, part);
-    return dqg_graph_name(graph, name);
 }
 
 static int32_t build_block(const struct dqg_model *model, struct dqg_graph *graph, size_t block, int32_t x, int32_t c) {
     const struct dqg_hyper *hyper = &model->hyper;
     size_t d = hyper->hidden;
-    char name[64];
     /* columns of mod: shift_a, scale_a, gate_a, shift_m, scale_m, gate_m */
-    int32_t mod = linear(model, graph, block_name(name, block, "adaLN_modulation.1"), c);
-    int32_t enter = x, input = dqg_graph_norm(graph, keep(graph, block, "norm1"), x, mod, 0, d, norm_epsilon);
-    int32_t y = linear(model, graph, block_name(name, block, "attn.qkv"), input);
-    y = dqg_graph_attention(graph, keep(graph, block, "attn"), y, hyper->heads);
-    y = linear(model, graph, block_name(name, block, "attn.proj"), y);
-    x = dqg_graph_add(graph, keep(graph, block, "attn.add"), x, mod, 2 * d, y);
-    y = dqg_graph_norm(graph, keep(graph, block, "norm2"), x, mod, 3 * d, 4 * d, norm_epsilon);
-    y = linear(model, graph, block_name(name, block, "mlp.fc1"), y);
-    y = dqg_graph_activate(graph, keep(graph, block, "mlp.act"), y, DQG_ACT_GELU_TANH);
-    y = linear(model, graph, block_name(name, block, "mlp.fc2"), y);
-    x = dqg_graph_add(graph, keep(graph, block, "mlp.add"), x, mod, 5 * d, y);
+    int32_t mod = dqg_layer_linear(model, graph, BLOCK "adaLN_modulation.1", block, c);
+    int32_t enter = x,
+            input = dqg_graph_norm(graph, dqg_layer_keep(graph, BLOCK "norm1", block), x, mod, 0, d, norm_epsilon);
+    int32_t y = dqg_layer_linear(model, graph, BLOCK "attn.qkv", block, input);
+    y = dqg_graph_attention(graph, dqg_layer_keep(graph, BLOCK "attn", block), y, hyper->heads);
+    y = dqg_layer_linear(model, graph, BLOCK "attn.proj", block, y);
+    x = dqg_graph_add(graph, dqg_layer_keep(graph, BLOCK "attn.add", block), x, mod, 2 * d, y);
+    y = dqg_graph_norm(graph, dqg_layer_keep(graph, BLOCK "norm2", block), x, mod, 3 * d, 4 * d, norm_epsilon);
+    y = dqg_layer_linear(model, graph, BLOCK "mlp.fc1", block, y);
+    y = dqg_graph_activate(graph, dqg_layer_keep(graph, BLOCK "mlp.act", block), y, DQG_ACT_GELU_TANH);
+    y = dqg_layer_linear(model, graph, BLOCK "mlp.fc2", block, y);
+    x = dqg_graph_add(graph, dqg_layer_keep(graph, BLOCK "mlp.add", block), x, mod, 5 * d, y);
     dqg_graph_block(graph, enter, x, input);
     return x;
 }
@@ -213,14 +163,14 @@ static dqg_status build(const struct dqg_model *model, struct dqg_graph *graph) 
     const struct dqg_hyper *hyper = &model->hyper;
     DQG_TRY(dqg_graph_init(graph->context, graph, (int32_t)(11 * hyper->depth + 14)));
     int32_t c = dqg_graph_timestep(graph, "timestep", hyper->frequencies);
-    c = linear(model, graph, "t_embedder.mlp.0", c);
+    c = dqg_layer_linear(model, graph, "t_embedder.mlp.0", 0, c);
     c = dqg_graph_activate(graph, "t_embedder.act", c, DQG_ACT_SILU);
-    c = linear(model, graph, "t_embedder.mlp.2", c);
+    c = dqg_layer_linear(model, graph, "t_embedder.mlp.2", 0, c);
     c = dqg_graph_label(graph, "y_embedder", c, dqg_model_find(model, "y_embedder.embedding_table.weight"),
                         hyper->classes);
     c = dqg_graph_activate(graph, "condition", c, DQG_ACT_SILU);
     int32_t x = dqg_graph_patchify(graph, "patchify", dqg_model_find(model, "x_embedder.proj.weight"));
-    x = linear(model, graph, "x_embedder.proj", x);
+    x = dqg_layer_linear(model, graph, "x_embedder.proj", 0, x);
     x = dqg_graph_add_table(graph, "pos_embed", x, position_table(model, graph));
     x = dqg_graph_active(graph, "active", x);
     for (size_t i = 0; i < hyper->depth; i++) {
@@ -228,9 +178,9 @@ static dqg_status build(const struct dqg_model *model, struct dqg_graph *graph) 
             x = build_block(model, graph, i, x, c);
         }
     }
-    int32_t mod = linear(model, graph, "final_layer.adaLN_modulation.1", c);
+    int32_t mod = dqg_layer_linear(model, graph, "final_layer.adaLN_modulation.1", 0, c);
     x = dqg_graph_norm(graph, "final_layer.norm_final", x, mod, 0, hyper->hidden, norm_epsilon);
-    x = linear(model, graph, "final_layer.linear", x);
+    x = dqg_layer_linear(model, graph, "final_layer.linear", 0, x);
     dqg_graph_unpatchify(graph, "output", x);
     return DQG_OK;
 }

@@ -14,7 +14,7 @@
  * the text stand behind those of the image here; attention does not mind.
  */
 #include "model/flux.h"
-#include "model/text_parts.h"
+#include "model/layer_parts.h"
 
 static const float norm_epsilon = 1e-6f;
 
@@ -50,7 +50,7 @@ static bool detect(const struct dqg_source *source) {
 
 static dqg_status need_vector(struct dqg_context *context, const struct dqg_model *model, const char *format,
                               size_t number, size_t count) {
-    const struct dqg_weight *weight = dqg_text_find(model, format, number, "");
+    const struct dqg_weight *weight = dqg_layer_find(model, format, number, "");
     const char *name = weight != NULL ? weight->name : format;
     return dqg_model_need(context, model, name, count, 0);
 }
@@ -58,41 +58,41 @@ static dqg_status need_vector(struct dqg_context *context, const struct dqg_mode
 static dqg_status check_embedding(struct dqg_context *context, const struct dqg_model *model, const char *in,
                                   const char *out, size_t columns) {
     size_t d = model->hyper.hidden;
-    DQG_TRY(dqg_text_need(context, model, in, 0, d, columns, true));
-    return dqg_text_need(context, model, out, 0, d, d, true);
+    DQG_TRY(dqg_layer_need(context, model, in, 0, d, columns, true));
+    return dqg_layer_need(context, model, out, 0, d, d, true);
 }
 
 static dqg_status check_stream(struct dqg_context *context, const struct dqg_model *model, const struct stream *stream,
                                size_t block) {
     size_t d = model->hyper.hidden, mlp = model->hyper.mlp, head = d / model->hyper.heads;
-    DQG_TRY(dqg_text_need(context, model, stream->mod, block, 6 * d, d, true));
-    DQG_TRY(dqg_text_need(context, model, stream->qkv, block, 3 * d, d, true));
+    DQG_TRY(dqg_layer_need(context, model, stream->mod, block, 6 * d, d, true));
+    DQG_TRY(dqg_layer_need(context, model, stream->qkv, block, 3 * d, d, true));
     DQG_TRY(need_vector(context, model, stream->q_norm, block, head));
     DQG_TRY(need_vector(context, model, stream->k_norm, block, head));
-    DQG_TRY(dqg_text_need(context, model, stream->proj, block, d, d, true));
-    DQG_TRY(dqg_text_need(context, model, stream->fc1, block, mlp, d, true));
-    return dqg_text_need(context, model, stream->fc2, block, d, mlp, true);
+    DQG_TRY(dqg_layer_need(context, model, stream->proj, block, d, d, true));
+    DQG_TRY(dqg_layer_need(context, model, stream->fc1, block, mlp, d, true));
+    return dqg_layer_need(context, model, stream->fc2, block, d, mlp, true);
 }
 
 static dqg_status check_single(struct dqg_context *context, const struct dqg_model *model, size_t block) {
     size_t d = model->hyper.hidden, mlp = model->hyper.mlp, head = d / model->hyper.heads;
-    DQG_TRY(dqg_text_need(context, model, DQG_FLUX_SINGLE "modulation.lin", block, 3 * d, d, true));
-    DQG_TRY(dqg_text_need(context, model, DQG_FLUX_SINGLE "linear1", block, 3 * d + mlp, d, true));
+    DQG_TRY(dqg_layer_need(context, model, DQG_FLUX_SINGLE "modulation.lin", block, 3 * d, d, true));
+    DQG_TRY(dqg_layer_need(context, model, DQG_FLUX_SINGLE "linear1", block, 3 * d + mlp, d, true));
     DQG_TRY(need_vector(context, model, DQG_FLUX_SINGLE "norm.query_norm.scale", block, head));
     DQG_TRY(need_vector(context, model, DQG_FLUX_SINGLE "norm.key_norm.scale", block, head));
-    return dqg_text_need(context, model, DQG_FLUX_SINGLE "linear2", block, d, d + mlp, true);
+    return dqg_layer_need(context, model, DQG_FLUX_SINGLE "linear2", block, d, d + mlp, true);
 }
 
 static size_t double_blocks(const struct dqg_model *model) {
-    return dqg_text_layers(model, DQG_FLUX_DOUBLE "img_attn.qkv.weight");
+    return dqg_layer_count(model, DQG_FLUX_DOUBLE "img_attn.qkv.weight");
 }
 
 static dqg_status check_tensors(struct dqg_context *context, const struct dqg_model *model) {
     const struct dqg_hyper *hyper = &model->hyper;
     size_t d = hyper->hidden, doubles = double_blocks(model);
     size_t in = PATCH * PATCH * (hyper->channels + hyper->extra_channels);
-    DQG_TRY(dqg_text_need(context, model, "img_in", 0, d, in, true));
-    DQG_TRY(dqg_text_need(context, model, "txt_in", 0, d, hyper->context_width, true));
+    DQG_TRY(dqg_layer_need(context, model, "img_in", 0, d, in, true));
+    DQG_TRY(dqg_layer_need(context, model, "txt_in", 0, d, hyper->context_width, true));
     DQG_TRY(check_embedding(context, model, "time_in.in_layer", "time_in.out_layer", hyper->frequencies));
     DQG_TRY(check_embedding(context, model, "vector_in.in_layer", "vector_in.out_layer", hyper->pooled_width));
     if (hyper->guided) {
@@ -105,8 +105,8 @@ static dqg_status check_tensors(struct dqg_context *context, const struct dqg_mo
     for (size_t i = 0; i < hyper->depth - doubles; i++) {
         DQG_TRY(check_single(context, model, i));
     }
-    DQG_TRY(dqg_text_need(context, model, "final_layer.adaLN_modulation.1", 0, 2 * d, d, true));
-    return dqg_text_need(context, model, "final_layer.linear", 0, PATCH * PATCH * hyper->out_channels, d, true);
+    DQG_TRY(dqg_layer_need(context, model, "final_layer.adaLN_modulation.1", 0, 2 * d, d, true));
+    return dqg_layer_need(context, model, "final_layer.linear", 0, PATCH * PATCH * hyper->out_channels, d, true);
 }
 
 /* A matrix whose sides can be those of a network. */
@@ -129,7 +129,7 @@ static dqg_status configure(struct dqg_context *context, struct dqg_model *model
     const struct dqg_weight *vector_in = find_matrix(model, "vector_in.in_layer.weight");
     const struct dqg_weight *last = find_matrix(model, "final_layer.linear.weight");
     const struct dqg_weight *mlp = find_matrix(model, "double_blocks.0.img_mlp.0.weight");
-    const struct dqg_weight *norm = dqg_text_find(model, image.q_norm, 0, "");
+    const struct dqg_weight *norm = dqg_layer_find(model, image.q_norm, 0, "");
     if (img_in == NULL || txt_in == NULL || time_in == NULL || vector_in == NULL || last == NULL || mlp == NULL ||
         norm == NULL || norm->rank != 1 || last->size.rows % (PATCH * PATCH) != 0 ||
         img_in->size.columns % (PATCH * PATCH) != 0 || img_in->size.columns < last->size.rows ||
@@ -154,7 +154,7 @@ static dqg_status configure(struct dqg_context *context, struct dqg_model *model
     hyper->latent_scale = 0.3611;
     hyper->latent_shift = 0.1159;
     hyper->height = hyper->width = OWN_SIDE;
-    hyper->depth = double_blocks(model) + dqg_text_layers(model, DQG_FLUX_SINGLE "linear1.weight");
+    hyper->depth = double_blocks(model) + dqg_layer_count(model, DQG_FLUX_SINGLE "linear1.weight");
     if (head == 0 || head > DQG_ATTENTION_WIDTH || hyper->hidden % head != 0) {
         return dqg_fail(context, DQG_ERROR_FORMAT,
                         "norms of FLUX.1's heads have %zu columns: not a share of %zu up to %d", head, hyper->hidden,
@@ -176,15 +176,15 @@ struct builder {
 };
 
 static int32_t linear(const struct builder *b, const char *format, size_t block, int32_t x) {
-    return dqg_text_linear(b->model, b->graph, format, block, x);
+    return dqg_layer_linear(b->model, b->graph, format, block, x);
 }
 
 static const char *name(const struct builder *b, const char *format, size_t block) {
-    return dqg_text_keep(b->graph, format, block);
+    return dqg_layer_keep(b->graph, format, block);
 }
 
 static const float *vector(const struct builder *b, const char *format, size_t block) {
-    return dqg_text_find(b->model, format, block, "")->codes;
+    return dqg_layer_find(b->model, format, block, "")->codes;
 }
 
 static int32_t norm(const struct builder *b, const char *format, size_t block, int32_t x, int32_t mod, size_t column) {
@@ -269,7 +269,7 @@ static void build_double(const struct builder *b, size_t block, int32_t *img, in
 }
 
 static int32_t build_single(const struct builder *b, size_t block, int32_t x, int32_t *input) {
-    const struct dqg_weight *weight = dqg_text_find(b->model, DQG_FLUX_SINGLE "linear1", block, ".weight");
+    const struct dqg_weight *weight = dqg_layer_find(b->model, DQG_FLUX_SINGLE "linear1", block, ".weight");
     const float *bias = vector(b, DQG_FLUX_SINGLE "linear1.bias", block);
     int32_t mod = linear(b, DQG_FLUX_SINGLE "modulation.lin", block, b->c);
     *input = norm(b, DQG_FLUX_SINGLE "pre_norm", block, x, mod, 0);

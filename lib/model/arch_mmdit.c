@@ -15,7 +15,7 @@
 
 #include "model/mmdit.h"
 #include "model/settings.h"
-#include "model/text_parts.h"
+#include "model/layer_parts.h"
 
 #define BLOCK "joint_blocks.#."
 
@@ -43,7 +43,7 @@ static const char *block_format(char format[FORMAT_BYTES], const char *part, con
 
 static const struct dqg_weight *find(const struct dqg_model *model, size_t block, const char *part, const char *end) {
     char format[FORMAT_BYTES];
-    return dqg_text_find(model, block_format(format, part, end), block, "");
+    return dqg_layer_find(model, block_format(format, part, end), block, "");
 }
 
 static bool is_last(const struct dqg_model *model, size_t block) {
@@ -55,7 +55,7 @@ static bool is_last(const struct dqg_model *model, size_t block) {
 static dqg_status need(struct dqg_context *context, const struct dqg_model *model, size_t block, const char *part,
                        size_t rows, size_t columns) {
     char format[FORMAT_BYTES];
-    return dqg_text_need(context, model, block_format(format, part, ""), block, rows, columns, true);
+    return dqg_layer_need(context, model, block_format(format, part, ""), block, rows, columns, true);
 }
 
 /* part: "x_block.attn" */
@@ -74,8 +74,8 @@ static dqg_status need_attention(struct dqg_context *context, const struct dqg_m
         return dqg_fail(context, DQG_ERROR_UNSUPPORTED,
                         "queries and keys of this MMDiT have norms with a bias; those of published ones have none");
     }
-    DQG_TRY(dqg_text_need(context, model, block_format(format, part, ".ln_q"), block, width, 0, false));
-    return dqg_text_need(context, model, block_format(format, part, ".ln_k"), block, width, 0, false);
+    DQG_TRY(dqg_layer_need(context, model, block_format(format, part, ".ln_q"), block, width, 0, false));
+    return dqg_layer_need(context, model, block_format(format, part, ".ln_k"), block, width, 0, false);
 }
 
 static bool has_second(const struct dqg_model *model, size_t block) {
@@ -103,17 +103,17 @@ static dqg_status check_tensors(struct dqg_context *context, const struct dqg_mo
     const struct dqg_hyper *hyper = &model->hyper;
     size_t d = hyper->hidden;
     DQG_TRY(dqg_model_need(context, model, "x_embedder.proj.bias", d, 0)); /* its weights gave the sizes */
-    DQG_TRY(dqg_text_need(context, model, "t_embedder.mlp.0", 0, d, hyper->frequencies, true));
-    DQG_TRY(dqg_text_need(context, model, "t_embedder.mlp.2", 0, d, d, true));
-    DQG_TRY(dqg_text_need(context, model, "y_embedder.mlp.0", 0, d, hyper->pooled_width, true));
-    DQG_TRY(dqg_text_need(context, model, "y_embedder.mlp.2", 0, d, d, true));
-    DQG_TRY(dqg_text_need(context, model, "context_embedder", 0, d, hyper->context_width, true));
+    DQG_TRY(dqg_layer_need(context, model, "t_embedder.mlp.0", 0, d, hyper->frequencies, true));
+    DQG_TRY(dqg_layer_need(context, model, "t_embedder.mlp.2", 0, d, d, true));
+    DQG_TRY(dqg_layer_need(context, model, "y_embedder.mlp.0", 0, d, hyper->pooled_width, true));
+    DQG_TRY(dqg_layer_need(context, model, "y_embedder.mlp.2", 0, d, d, true));
+    DQG_TRY(dqg_layer_need(context, model, "context_embedder", 0, d, hyper->context_width, true));
     for (size_t i = 0; i < hyper->depth; i++) {
         DQG_TRY(check_block(context, model, i));
     }
-    DQG_TRY(dqg_text_need(context, model, "final_layer.adaLN_modulation.1", 0, 2 * d, d, true));
-    return dqg_text_need(context, model, "final_layer.linear", 0, hyper->patch * hyper->patch * hyper->out_channels, d,
-                         true);
+    DQG_TRY(dqg_layer_need(context, model, "final_layer.adaLN_modulation.1", 0, 2 * d, d, true));
+    return dqg_layer_need(context, model, "final_layer.linear", 0, hyper->patch * hyper->patch * hyper->out_channels, d,
+                          true);
 }
 
 /* Of the norm of queries, if there is one; told by the file; or of the published width. */
@@ -205,7 +205,7 @@ static dqg_status configure(struct dqg_context *context, struct dqg_model *model
                         hyper->channels, (size_t)proj->shape[1]);
     }
     hyper->extra_channels = (size_t)proj->shape[1] - hyper->channels; /* of networks that edit pictures */
-    hyper->depth = dqg_text_layers(model, BLOCK "x_block.attn.qkv.weight");
+    hyper->depth = dqg_layer_count(model, BLOCK "x_block.attn.qkv.weight");
     DQG_TRY(find_heads(context, model));
     DQG_TRY(find_size(context, model));
     return check_tensors(context, model);
@@ -222,13 +222,13 @@ struct builder {
 
 static int32_t linear(const struct builder *b, const char *part, int32_t x) {
     char format[FORMAT_BYTES];
-    return dqg_text_linear(b->model, b->graph, block_format(format, part, ""), b->block, x);
+    return dqg_layer_linear(b->model, b->graph, block_format(format, part, ""), b->block, x);
 }
 
 /* The name of an operator of the block, kept. */
 static const char *keep(const struct builder *b, const char *part, const char *end) {
     char format[FORMAT_BYTES];
-    return dqg_text_keep(b->graph, block_format(format, part, end), b->block);
+    return dqg_layer_keep(b->graph, block_format(format, part, end), b->block);
 }
 
 /* Queries, keys and values, normed where the model does that. attention: "x_block.attn" */
@@ -346,9 +346,9 @@ static dqg_status position_table(const struct dqg_model *model, struct dqg_graph
 }
 
 static int32_t embed(const struct builder *b, const char *first, const char *act, const char *second, int32_t x) {
-    x = dqg_text_linear(b->model, b->graph, first, 0, x);
+    x = dqg_layer_linear(b->model, b->graph, first, 0, x);
     x = dqg_graph_activate(b->graph, act, x, DQG_ACT_SILU);
-    return dqg_text_linear(b->model, b->graph, second, 0, x);
+    return dqg_layer_linear(b->model, b->graph, second, 0, x);
 }
 
 static dqg_status build(const struct dqg_model *model, struct dqg_graph *graph) {
@@ -364,9 +364,9 @@ static dqg_status build(const struct dqg_model *model, struct dqg_graph *graph) 
     b.c = dqg_graph_add(graph, "condition.add", pooled, DQG_NO_VALUE, 0, b.c);
     b.c = dqg_graph_activate(graph, "condition", b.c, DQG_ACT_SILU);
     int32_t text = dqg_graph_input(graph, "context", DQG_INPUT_CONTEXT, hyper->context_width);
-    text = dqg_text_linear(model, graph, "context_embedder", 0, text);
+    text = dqg_layer_linear(model, graph, "context_embedder", 0, text);
     int32_t x = dqg_graph_patchify(graph, "patchify", dqg_model_find(model, "x_embedder.proj.weight"));
-    x = dqg_text_linear(model, graph, "x_embedder.proj", 0, x);
+    x = dqg_layer_linear(model, graph, "x_embedder.proj", 0, x);
     x = dqg_graph_add_table(graph, "pos_embed", x, table);
     x = dqg_graph_active(graph, "active", x);
     for (; b.block < hyper->depth; b.block++) {
@@ -374,9 +374,9 @@ static dqg_status build(const struct dqg_model *model, struct dqg_graph *graph) 
             build_block(&b, &x, &text);
         }
     }
-    int32_t mod = dqg_text_linear(model, graph, "final_layer.adaLN_modulation.1", 0, b.c);
+    int32_t mod = dqg_layer_linear(model, graph, "final_layer.adaLN_modulation.1", 0, b.c);
     x = dqg_graph_norm(graph, "final_layer.norm_final", x, mod, 0, hyper->hidden, epsilon);
-    x = dqg_text_linear(model, graph, "final_layer.linear", 0, x);
+    x = dqg_layer_linear(model, graph, "final_layer.linear", 0, x);
     dqg_graph_unpatchify(graph, "output", x);
     return DQG_OK;
 }

@@ -13,9 +13,9 @@
  */
 #include <math.h>
 
+#include "model/layer_parts.h"
 #include "model/pixart.h"
 #include "model/settings.h"
-#include "model/text_parts.h"
 
 enum { HEAD_WIDTH = 72, SIZES = 3 /* height, width, height / width */ };
 
@@ -42,7 +42,7 @@ static bool detect(const struct dqg_source *source) {
 /* A table of so many rows, of modulation; any format that has rows. */
 static dqg_status need_table(struct dqg_context *context, const struct dqg_model *model, const char *format,
                              size_t number, size_t rows) {
-    const struct dqg_weight *table = dqg_text_find(model, format, number, "");
+    const struct dqg_weight *table = dqg_layer_find(model, format, number, "");
     if (table == NULL || table->size.rows != rows || table->size.columns != model->hyper.hidden) {
         return dqg_fail(context, DQG_ERROR_FORMAT, "a scale_shift_table of this PixArt is missing or not %zu x %zu",
                         rows, model->hyper.hidden);
@@ -53,15 +53,15 @@ static dqg_status need_table(struct dqg_context *context, const struct dqg_model
 static dqg_status check_block(struct dqg_context *context, const struct dqg_model *model, size_t block) {
     size_t d = model->hyper.hidden, mlp = model->hyper.mlp;
     DQG_TRY(need_table(context, model, BLOCK "scale_shift_table", block, 6));
-    DQG_TRY(dqg_text_need(context, model, BLOCK "attn.qkv", block, 3 * d, d, true));
-    DQG_TRY(dqg_text_need(context, model, BLOCK "attn.proj", block, d, d, true));
-    DQG_TRY(dqg_text_need(context, model, BLOCK "cross_attn.q_linear", block, d, d, true));
-    DQG_TRY(dqg_text_need(context, model, BLOCK "cross_attn.kv_linear", block, 2 * d, d, true));
-    DQG_TRY(dqg_text_need(context, model, BLOCK "cross_attn.proj", block, d, d, true));
-    DQG_TRY(dqg_text_need(context, model, BLOCK "mlp.fc1", block, mlp, d, true));
-    DQG_TRY(dqg_text_need(context, model, BLOCK "mlp.fc2", block, d, mlp, true));
-    if (dqg_text_find(model, BLOCK "attn.sr", block, ".weight") != NULL ||
-        dqg_text_find(model, BLOCK "attn.q_norm", block, ".weight") != NULL) {
+    DQG_TRY(dqg_layer_need(context, model, BLOCK "attn.qkv", block, 3 * d, d, true));
+    DQG_TRY(dqg_layer_need(context, model, BLOCK "attn.proj", block, d, d, true));
+    DQG_TRY(dqg_layer_need(context, model, BLOCK "cross_attn.q_linear", block, d, d, true));
+    DQG_TRY(dqg_layer_need(context, model, BLOCK "cross_attn.kv_linear", block, 2 * d, d, true));
+    DQG_TRY(dqg_layer_need(context, model, BLOCK "cross_attn.proj", block, d, d, true));
+    DQG_TRY(dqg_layer_need(context, model, BLOCK "mlp.fc1", block, mlp, d, true));
+    DQG_TRY(dqg_layer_need(context, model, BLOCK "mlp.fc2", block, d, mlp, true));
+    if (dqg_layer_find(model, BLOCK "attn.sr", block, ".weight") != NULL ||
+        dqg_layer_find(model, BLOCK "attn.q_norm", block, ".weight") != NULL) {
         return dqg_fail(context, DQG_ERROR_UNSUPPORTED,
                         "block %zu of this PixArt compresses its keys or has norms of queries and keys, which no "
                         "published one does",
@@ -72,8 +72,8 @@ static dqg_status check_block(struct dqg_context *context, const struct dqg_mode
 
 static dqg_status check_embedder(struct dqg_context *context, const struct dqg_model *model, const char *const names[3],
                                  size_t in, size_t out) {
-    DQG_TRY(dqg_text_need(context, model, names[0], 0, out, in, true));
-    return dqg_text_need(context, model, names[2], 0, out, out, true);
+    DQG_TRY(dqg_layer_need(context, model, names[0], 0, out, in, true));
+    return dqg_layer_need(context, model, names[2], 0, out, out, true);
 }
 
 static dqg_status check_tensors(struct dqg_context *context, const struct dqg_model *model) {
@@ -81,7 +81,7 @@ static dqg_status check_tensors(struct dqg_context *context, const struct dqg_mo
     size_t d = hyper->hidden, pixels = hyper->patch * hyper->patch;
     DQG_TRY(dqg_model_need(context, model, "x_embedder.proj.bias", d, 0)); /* its weights gave the sizes */
     DQG_TRY(check_embedder(context, model, time_names, hyper->frequencies, d));
-    DQG_TRY(dqg_text_need(context, model, "t_block.1", 0, 6 * d, d, true));
+    DQG_TRY(dqg_layer_need(context, model, "t_block.1", 0, 6 * d, d, true));
     DQG_TRY(check_embedder(context, model, context_names, hyper->context_width, d));
     if (hyper->size_count > 0) {
         DQG_TRY(check_embedder(context, model, sides_names, hyper->frequencies, d / SIZES));
@@ -91,7 +91,7 @@ static dqg_status check_tensors(struct dqg_context *context, const struct dqg_mo
         DQG_TRY(check_block(context, model, i));
     }
     DQG_TRY(need_table(context, model, "final_layer.scale_shift_table", 0, 2));
-    return dqg_text_need(context, model, "final_layer.linear", 0, pixels * hyper->out_channels, d, true);
+    return dqg_layer_need(context, model, "final_layer.linear", 0, pixels * hyper->out_channels, d, true);
 }
 
 static dqg_status find_heads(struct dqg_context *context, struct dqg_model *model) {
@@ -145,7 +145,7 @@ static dqg_status configure(struct dqg_context *context, struct dqg_model *model
                         "with embedded sizes its width %zu must be a multiple of %d",
                         hyper->out_channels, hyper->channels, hyper->hidden, (int)SIZES);
     }
-    hyper->depth = dqg_text_layers(model, BLOCK "attn.qkv.weight");
+    hyper->depth = dqg_layer_count(model, BLOCK "attn.qkv.weight");
     DQG_TRY(find_heads(context, model));
     DQG_TRY(dqg_pixart_find_variant(context, model));
     return check_tensors(context, model);
@@ -153,37 +153,18 @@ static dqg_status configure(struct dqg_context *context, struct dqg_model *model
 
 /* ---- graph ---- */
 
-/* sin and cos of a position: [sin(p w), cos(p w)], w_k = 10000^(-k / (width / 2)). */
-static void encode_position(float *out, double position, size_t width) {
-    for (size_t k = 0; k < width / 2; k++) {
-        double angle = position * pow(10000.0, -(double)k / ((double)width / 2.0));
-        out[k] = (float)sin(angle);
-        out[width / 2 + k] = (float)cos(angle);
-    }
-}
-
-/* The table (tokens, hidden), column first. Other grids than the model's own cover the same positions. */
+/* Other grids than the model's own cover the same positions. */
 static const float *position_table(const struct dqg_model *model, struct dqg_graph *graph) {
-    size_t d = model->hyper.hidden, rows = graph->height / graph->patch, columns = graph->width / graph->patch, count;
     double reach = (double)(model->hyper.height / graph->patch) * model->hyper.position_step;
-    float *table = NULL;
-    if (dqg_mul_size(graph->tokens, d * sizeof *table, &count)) {
-        table = dqg_arena_alloc(&graph->context->alloc, &graph->arena, count);
-    }
-    graph->failed = graph->failed || table == NULL;
-    for (size_t token = 0; table != NULL && token < graph->tokens; token++) {
-        encode_position(table + token * d, (double)(token % columns) * reach / (double)columns, d / 2);
-        encode_position(table + token * d + d / 2, (double)(token / columns) * reach / (double)rows, d / 2);
-    }
-    return table;
+    return dqg_layer_positions(graph, model->hyper.hidden, reach, reach);
 }
 
 /* The two products of an embedder with an activation between them; names: of all three. */
 static int32_t embed(const struct dqg_model *model, struct dqg_graph *graph, const char *const names[3],
                      enum dqg_activation activation, int32_t x) {
-    x = dqg_text_linear(model, graph, names[0], 0, x);
+    x = dqg_layer_linear(model, graph, names[0], 0, x);
     x = dqg_graph_activate(graph, names[1], x, activation);
-    return dqg_text_linear(model, graph, names[2], 0, x);
+    return dqg_layer_linear(model, graph, names[2], 0, x);
 }
 
 /* What the size of the picture adds to the time's embedding: a third of the columns for each number. */
@@ -208,27 +189,27 @@ struct shared {
 static int32_t build_block(const struct dqg_model *model, struct dqg_graph *graph, size_t block,
                            const struct shared *shared, int32_t x) {
     size_t d = model->hyper.hidden;
-    const float *table = dqg_text_table(graph, dqg_text_find(model, BLOCK "scale_shift_table", block, ""), 6);
+    const float *table = dqg_layer_table(graph, dqg_layer_find(model, BLOCK "scale_shift_table", block, ""), 6);
     /* columns of mod: shift_a, scale_a, gate_a, shift_m, scale_m, gate_m */
-    int32_t mod = dqg_graph_add_table(graph, dqg_text_keep(graph, BLOCK "modulation", block), shared->g, table);
+    int32_t mod = dqg_graph_add_table(graph, dqg_layer_keep(graph, BLOCK "modulation", block), shared->g, table);
     int32_t enter = x,
-            input = dqg_graph_norm(graph, dqg_text_keep(graph, BLOCK "norm1", block), x, mod, 0, d, norm_epsilon);
-    int32_t y = dqg_text_linear(model, graph, BLOCK "attn.qkv", block, input);
-    y = dqg_graph_attention(graph, dqg_text_keep(graph, BLOCK "attn", block), y, model->hyper.heads);
-    y = dqg_text_linear(model, graph, BLOCK "attn.proj", block, y);
-    x = dqg_graph_add(graph, dqg_text_keep(graph, BLOCK "attn.add", block), x, mod, 2 * d, y);
-    int32_t q = dqg_text_linear(model, graph, BLOCK "cross_attn.q_linear", block, x);
-    int32_t kv = dqg_text_linear(model, graph, BLOCK "cross_attn.kv_linear", block, shared->context);
+            input = dqg_graph_norm(graph, dqg_layer_keep(graph, BLOCK "norm1", block), x, mod, 0, d, norm_epsilon);
+    int32_t y = dqg_layer_linear(model, graph, BLOCK "attn.qkv", block, input);
+    y = dqg_graph_attention(graph, dqg_layer_keep(graph, BLOCK "attn", block), y, model->hyper.heads);
+    y = dqg_layer_linear(model, graph, BLOCK "attn.proj", block, y);
+    x = dqg_graph_add(graph, dqg_layer_keep(graph, BLOCK "attn.add", block), x, mod, 2 * d, y);
+    int32_t q = dqg_layer_linear(model, graph, BLOCK "cross_attn.q_linear", block, x);
+    int32_t kv = dqg_layer_linear(model, graph, BLOCK "cross_attn.kv_linear", block, shared->context);
     const struct dqg_graph_attention_args args = {
         .q = q, .k = kv, .v = kv, .v_column = d, .width = d, .heads = model->hyper.heads, .mask = shared->mask};
-    y = dqg_graph_attention_to(graph, dqg_text_keep(graph, BLOCK "cross_attn", block), &args);
-    y = dqg_text_linear(model, graph, BLOCK "cross_attn.proj", block, y);
-    x = dqg_graph_add(graph, dqg_text_keep(graph, BLOCK "cross_attn.add", block), x, DQG_NO_VALUE, 0, y);
-    y = dqg_graph_norm(graph, dqg_text_keep(graph, BLOCK "norm2", block), x, mod, 3 * d, 4 * d, norm_epsilon);
-    y = dqg_text_linear(model, graph, BLOCK "mlp.fc1", block, y);
-    y = dqg_graph_activate(graph, dqg_text_keep(graph, BLOCK "mlp.act", block), y, DQG_ACT_GELU_TANH);
-    y = dqg_text_linear(model, graph, BLOCK "mlp.fc2", block, y);
-    x = dqg_graph_add(graph, dqg_text_keep(graph, BLOCK "mlp.add", block), x, mod, 5 * d, y);
+    y = dqg_graph_attention_to(graph, dqg_layer_keep(graph, BLOCK "cross_attn", block), &args);
+    y = dqg_layer_linear(model, graph, BLOCK "cross_attn.proj", block, y);
+    x = dqg_graph_add(graph, dqg_layer_keep(graph, BLOCK "cross_attn.add", block), x, DQG_NO_VALUE, 0, y);
+    y = dqg_graph_norm(graph, dqg_layer_keep(graph, BLOCK "norm2", block), x, mod, 3 * d, 4 * d, norm_epsilon);
+    y = dqg_layer_linear(model, graph, BLOCK "mlp.fc1", block, y);
+    y = dqg_graph_activate(graph, dqg_layer_keep(graph, BLOCK "mlp.act", block), y, DQG_ACT_GELU_TANH);
+    y = dqg_layer_linear(model, graph, BLOCK "mlp.fc2", block, y);
+    x = dqg_graph_add(graph, dqg_layer_keep(graph, BLOCK "mlp.add", block), x, mod, 5 * d, y);
     dqg_graph_block(graph, enter, x, input);
     return x;
 }
@@ -246,9 +227,9 @@ static dqg_status build(const struct dqg_model *model, struct dqg_graph *graph) 
         e = dqg_graph_add(graph, "condition", e, DQG_NO_VALUE, 0, embed_sizes(model, graph));
     }
     shared.g = dqg_graph_activate(graph, "t_block.0", e, DQG_ACT_SILU);
-    shared.g = dqg_text_linear(model, graph, "t_block.1", 0, shared.g);
+    shared.g = dqg_layer_linear(model, graph, "t_block.1", 0, shared.g);
     int32_t x = dqg_graph_patchify(graph, "patchify", dqg_model_find(model, "x_embedder.proj.weight"));
-    x = dqg_text_linear(model, graph, "x_embedder.proj", 0, x);
+    x = dqg_layer_linear(model, graph, "x_embedder.proj", 0, x);
     x = dqg_graph_add_table(graph, "pos_embed", x, position_table(model, graph));
     x = dqg_graph_active(graph, "active", x);
     for (size_t i = 0; i < hyper->depth; i++) {
@@ -256,11 +237,11 @@ static dqg_status build(const struct dqg_model *model, struct dqg_graph *graph) 
             x = build_block(model, graph, i, &shared, x);
         }
     }
-    const float *table = dqg_text_table(graph, dqg_model_find(model, "final_layer.scale_shift_table"), 2);
+    const float *table = dqg_layer_table(graph, dqg_model_find(model, "final_layer.scale_shift_table"), 2);
     int32_t mod =
         dqg_graph_add_table(graph, "final_layer.modulation", dqg_graph_concat(graph, "final_layer.e", e, e), table);
     x = dqg_graph_norm(graph, "final_layer.norm_final", x, mod, 0, hyper->hidden, norm_epsilon);
-    x = dqg_text_linear(model, graph, "final_layer.linear", 0, x);
+    x = dqg_layer_linear(model, graph, "final_layer.linear", 0, x);
     dqg_graph_unpatchify(graph, "output", x);
     return DQG_OK;
 }

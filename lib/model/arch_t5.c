@@ -10,7 +10,7 @@
  *
  * Norms are RMS norms. The sums x grow beyond the range of 16-bit floats in published models; they are 32-bit here.
  */
-#include "model/text_parts.h"
+#include "model/layer_parts.h"
 
 enum { BUCKETS = 32, OWN_TOKENS = 512 /* in training; for the figures of a model's description */ };
 
@@ -24,7 +24,7 @@ static const char last_norm[] = "encoder.final_layer_norm";
 
 extern const struct dqg_family dqg_family_t5;
 
-static const struct dqg_text_name names[] = {
+static const struct dqg_layer_name names[] = {
     {"shared.", "shared.", 0, 0, false},
     {"encoder.embed_tokens.", "shared.", 0, 0, false},
     {ATTENTION "SelfAttention.q.", ATTENTION "SelfAttention.qkv.", 0, 3, false},
@@ -45,7 +45,7 @@ static const struct dqg_text_name names[] = {
 };
 
 static bool rename_tensor(const char *name, struct dqg_rename *to) {
-    return dqg_text_rename(names, DQG_COUNT_OF(names), name, to);
+    return dqg_layer_rename(names, DQG_COUNT_OF(names), name, to);
 }
 
 static bool detect(const struct dqg_source *source) {
@@ -54,12 +54,12 @@ static bool detect(const struct dqg_source *source) {
 
 static dqg_status check_layer(struct dqg_context *context, const struct dqg_model *model, size_t layer) {
     size_t d = model->hyper.hidden, inner = model->hyper.attention, mlp = model->hyper.mlp;
-    DQG_TRY(dqg_text_need(context, model, ATTENTION "layer_norm", layer, d, 0, false));
-    DQG_TRY(dqg_text_need(context, model, ATTENTION "SelfAttention.qkv", layer, 3 * inner, d, false));
-    DQG_TRY(dqg_text_need(context, model, ATTENTION "SelfAttention.o", layer, d, inner, false));
-    DQG_TRY(dqg_text_need(context, model, MLP "layer_norm", layer, d, 0, false));
-    DQG_TRY(dqg_text_need(context, model, MLP "DenseReluDense.wi_gated", layer, 2 * mlp, d, false));
-    return dqg_text_need(context, model, MLP "DenseReluDense.wo", layer, d, mlp, false);
+    DQG_TRY(dqg_layer_need(context, model, ATTENTION "layer_norm", layer, d, 0, false));
+    DQG_TRY(dqg_layer_need(context, model, ATTENTION "SelfAttention.qkv", layer, 3 * inner, d, false));
+    DQG_TRY(dqg_layer_need(context, model, ATTENTION "SelfAttention.o", layer, d, inner, false));
+    DQG_TRY(dqg_layer_need(context, model, MLP "layer_norm", layer, d, 0, false));
+    DQG_TRY(dqg_layer_need(context, model, MLP "DenseReluDense.wi_gated", layer, 2 * mlp, d, false));
+    return dqg_layer_need(context, model, MLP "DenseReluDense.wo", layer, d, mlp, false);
 }
 
 static bool sizes_possible(const struct dqg_weight *tokens, const struct dqg_weight *table,
@@ -75,10 +75,10 @@ static dqg_status configure(struct dqg_context *context, struct dqg_model *model
     struct dqg_hyper *hyper = &model->hyper;
     const struct dqg_weight *tokens = dqg_model_find(model, "shared.weight");
     const struct dqg_weight *table = dqg_model_find(model, table_name);
-    const struct dqg_weight *qkv = dqg_text_find(model, ATTENTION "SelfAttention.qkv", 0, ".weight");
-    const struct dqg_weight *wo = dqg_text_find(model, MLP "DenseReluDense.wo", 0, ".weight");
-    if (dqg_text_find(model, MLP "DenseReluDense.wi", 0, ".weight") != NULL ||
-        dqg_text_find(model, ATTENTION "SelfAttention.relative_attention_bias", 1, ".weight") != NULL) {
+    const struct dqg_weight *qkv = dqg_layer_find(model, ATTENTION "SelfAttention.qkv", 0, ".weight");
+    const struct dqg_weight *wo = dqg_layer_find(model, MLP "DenseReluDense.wo", 0, ".weight");
+    if (dqg_layer_find(model, MLP "DenseReluDense.wi", 0, ".weight") != NULL ||
+        dqg_layer_find(model, ATTENTION "SelfAttention.relative_attention_bias", 1, ".weight") != NULL) {
         return dqg_fail(context, DQG_ERROR_UNSUPPORTED,
                         "this is T5 v1.0 or UMT5; diffusion models use T5 v1.1, which has wi_0, wi_1 and one "
                         "relative_attention_bias");
@@ -93,15 +93,15 @@ static dqg_status configure(struct dqg_context *context, struct dqg_model *model
     hyper->heads = table->size.columns;
     hyper->attention = qkv->size.rows / 3;
     hyper->mlp = wo->size.columns;
-    hyper->depth = dqg_text_layers(model, ATTENTION "SelfAttention.qkv.weight");
+    hyper->depth = dqg_layer_count(model, ATTENTION "SelfAttention.qkv.weight");
     hyper->activation = DQG_ACT_GELU_TANH;
     hyper->patch = hyper->height = 1;
     hyper->width = OWN_TOKENS;
-    DQG_TRY(dqg_text_need(context, model, "shared", 0, hyper->vocabulary, hyper->hidden, false));
+    DQG_TRY(dqg_layer_need(context, model, "shared", 0, hyper->vocabulary, hyper->hidden, false));
     for (size_t i = 0; i < hyper->depth; i++) {
         DQG_TRY(check_layer(context, model, i));
     }
-    return dqg_text_need(context, model, last_norm, 0, hyper->hidden, 0, false);
+    return dqg_layer_need(context, model, last_norm, 0, hyper->hidden, 0, false);
 }
 
 /* ---- graph ---- */
@@ -121,7 +121,7 @@ size_t dqg_t5_bucket(int64_t distance) {
 
 const float *dqg_t5_scores(struct dqg_graph *graph, const struct dqg_weight *table, size_t tokens) {
     size_t heads = table->size.columns, count;
-    const float *rows = dqg_text_table(graph, table, BUCKETS);
+    const float *rows = dqg_layer_table(graph, table, BUCKETS);
     float *scores = NULL;
     if (dqg_mul_size(tokens, tokens, &count) && dqg_mul_size(count, heads * sizeof *scores, &count)) {
         scores = dqg_arena_alloc(&graph->context->alloc, &graph->arena, count);
@@ -144,8 +144,8 @@ const float *dqg_t5_scores(struct dqg_graph *graph, const struct dqg_weight *tab
 static int32_t build_layer(const struct dqg_model *model, struct dqg_graph *graph, size_t layer, const float *scores,
                            int32_t x) {
     const struct dqg_hyper *hyper = &model->hyper;
-    int32_t y = dqg_text_norm(model, graph, ATTENTION "layer_norm", layer, x, true, epsilon);
-    y = dqg_text_linear(model, graph, ATTENTION "SelfAttention.qkv", layer, y);
+    int32_t y = dqg_layer_norm(model, graph, ATTENTION "layer_norm", layer, x, true, epsilon);
+    y = dqg_layer_linear(model, graph, ATTENTION "SelfAttention.qkv", layer, y);
     const struct dqg_graph_attention_args args = {.q = y,
                                                   .k = y,
                                                   .v = y,
@@ -157,14 +157,14 @@ static int32_t build_layer(const struct dqg_model *model, struct dqg_graph *grap
                                                   .scores = scores,
                                                   .scale = 1.0f,
                                                   .counted = graph->text.counted};
-    y = dqg_graph_attention_to(graph, dqg_text_keep(graph, ATTENTION "SelfAttention", layer), &args);
-    y = dqg_text_linear(model, graph, ATTENTION "SelfAttention.o", layer, y);
-    x = dqg_graph_add(graph, dqg_text_keep(graph, ATTENTION "add", layer), x, DQG_NO_VALUE, 0, y);
-    y = dqg_text_norm(model, graph, MLP "layer_norm", layer, x, true, epsilon);
-    y = dqg_text_linear(model, graph, MLP "DenseReluDense.wi_gated", layer, y);
-    y = dqg_graph_glu(graph, dqg_text_keep(graph, MLP "DenseReluDense.act", layer), y, hyper->activation);
-    y = dqg_text_linear(model, graph, MLP "DenseReluDense.wo", layer, y);
-    return dqg_graph_add(graph, dqg_text_keep(graph, MLP "add", layer), x, DQG_NO_VALUE, 0, y);
+    y = dqg_graph_attention_to(graph, dqg_layer_keep(graph, ATTENTION "SelfAttention", layer), &args);
+    y = dqg_layer_linear(model, graph, ATTENTION "SelfAttention.o", layer, y);
+    x = dqg_graph_add(graph, dqg_layer_keep(graph, ATTENTION "add", layer), x, DQG_NO_VALUE, 0, y);
+    y = dqg_layer_norm(model, graph, MLP "layer_norm", layer, x, true, epsilon);
+    y = dqg_layer_linear(model, graph, MLP "DenseReluDense.wi_gated", layer, y);
+    y = dqg_graph_glu(graph, dqg_layer_keep(graph, MLP "DenseReluDense.act", layer), y, hyper->activation);
+    y = dqg_layer_linear(model, graph, MLP "DenseReluDense.wo", layer, y);
+    return dqg_graph_add(graph, dqg_layer_keep(graph, MLP "add", layer), x, DQG_NO_VALUE, 0, y);
 }
 
 static dqg_status build(const struct dqg_model *model, struct dqg_graph *graph) {
@@ -176,7 +176,7 @@ static dqg_status build(const struct dqg_model *model, struct dqg_graph *graph) 
     for (size_t i = 0; i < layers; i++) {
         x = build_layer(model, graph, i, scores, x);
     }
-    x = form->no_norm ? x : dqg_text_norm(model, graph, last_norm, 0, x, true, epsilon);
+    x = form->no_norm ? x : dqg_layer_norm(model, graph, last_norm, 0, x, true, epsilon);
     dqg_graph_result(graph, "rows", x, 0);
     return DQG_OK;
 }

@@ -4,13 +4,13 @@
  * of single blocks the first matrix of the MLP) from each other, and stores the last modulation as (scale, shift).
  */
 #include "model/flux.h"
-#include "model/text_parts.h"
+#include "model/layer_parts.h"
 
 #define PAIR "transformer_blocks.#."
 #define LONE "single_transformer_blocks.#."
 #define EMBED "time_text_embed."
 
-static const struct dqg_text_name names[] = {
+static const struct dqg_layer_name names[] = {
     {"img_in.", "img_in.", 0, 0, false},
     {"txt_in.", "txt_in.", 0, 0, false},
     {"time_in.", "time_in.", 0, 0, false},
@@ -60,5 +60,5 @@ static const struct dqg_text_name names[] = {
 
 bool dqg_flux_rename(const char *name, struct dqg_rename *to) {
     to->swapped = strncmp(name, "norm_out.", 9) == 0;
-    return dqg_text_rename(names, DQG_COUNT_OF(names), name, to);
+    return dqg_layer_rename(names, DQG_COUNT_OF(names), name, to);
 }

@@ -4,12 +4,12 @@
  * SD3Transformer2DModel. Called by arch_mmdit.c.
  */
 #include "model/mmdit.h"
-#include "model/text_parts.h"
+#include "model/layer_parts.h"
 
 #define OWN "joint_blocks.#."
 #define OTHER "transformer_blocks.#."
 
-static const struct dqg_text_name names[] = {
+static const struct dqg_layer_name names[] = {
     {"x_embedder.proj.", "x_embedder.proj.", 0, 0, false},
     {"pos_embed", "pos_embed", 0, 0, false},
     {"t_embedder.mlp.#.", "t_embedder.mlp.#.", 0, 0, false},
@@ -61,7 +61,7 @@ static const char text_modulation[] = ".norm1_context.linear.";
 static bool rename_swapped(const char *name, bool last_block, struct dqg_rename *to) {
     static const char last[] = "norm_out.linear.";
     to->swapped = strncmp(name, last, sizeof last - 1) == 0 || (strstr(name, text_modulation) != NULL && last_block);
-    return dqg_text_rename(names, DQG_COUNT_OF(names), name, to);
+    return dqg_layer_rename(names, DQG_COUNT_OF(names), name, to);
 }
 
 /* The last block is the one that has no projection of the text. */

@@ -1,12 +1,12 @@
 /* SPDX-License-Identifier: MIT */
 /* Names of PixArt's tensors: the authors', which are the family's own, and those of diffusers. */
 #include "model/pixart.h"
-#include "model/text_parts.h"
+#include "model/layer_parts.h"
 
 #define BLOCK "blocks.#."
 #define OTHERS "transformer_blocks.#."
 
-static const struct dqg_text_name names[] = {
+static const struct dqg_layer_name names[] = {
     {"pos_embed", "pos_embed", 0, 0, false},
     {"y_embedder.y_embedding", "y_embedder.y_embedding", 0, 0, false},
     {"x_embedder.proj.", "x_embedder.proj.", 0, 0, false},
@@ -50,5 +50,5 @@ static const struct dqg_text_name names[] = {
 };
 
 bool dqg_pixart_rename(const char *name, struct dqg_rename *to) {
-    return dqg_text_rename(names, DQG_COUNT_OF(names), name, to);
+    return dqg_layer_rename(names, DQG_COUNT_OF(names), name, to);
 }

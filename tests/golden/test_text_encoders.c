@@ -7,7 +7,7 @@
 
 #include "context_check.h"
 #include "io/io.h"
-#include "model/text_parts.h"
+#include "model/layer_parts.h"
 #include "npy.h"
 #include "relative.h"
 

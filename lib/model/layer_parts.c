@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: MIT */
-/* Names and layers of text encoders; see text_parts.h. Called by arch_clip.c and arch_t5.c. */
-#include "model/text_parts.h"
+/* Names, layers and tables that families share; see layer_parts.h. */
+#include "model/layer_parts.h"
+
+#include <math.h>
 
 enum { NAME_MAX_BYTES = 160 };
 
@@ -38,7 +40,7 @@ static bool expand(char *out, size_t size, const char *format, const char *numbe
     return *format == '\0' && dqg_format(out + used, size - used, "%s", rest) < size - used;
 }
 
-bool dqg_text_rename(const struct dqg_text_name *names, size_t count, const char *name, struct dqg_rename *to) {
+bool dqg_layer_rename(const struct dqg_layer_name *names, size_t count, const char *name, struct dqg_rename *to) {
     for (size_t i = 0; i < count; i++) {
         const char *number = "";
         size_t digits = 0;
@@ -59,21 +61,21 @@ static void make_name(char name[NAME_MAX_BYTES], const char *format, size_t numb
     expand(name, NAME_MAX_BYTES, format, digits, strlen(digits), part);
 }
 
-const struct dqg_weight *dqg_text_find(const struct dqg_model *model, const char *format, size_t number,
-                                       const char *part) {
+const struct dqg_weight *dqg_layer_find(const struct dqg_model *model, const char *format, size_t number,
+                                        const char *part) {
     char name[NAME_MAX_BYTES];
     make_name(name, format, number, part);
     return dqg_model_find(model, name);
 }
 
-const char *dqg_text_keep(struct dqg_graph *graph, const char *format, size_t number) {
+const char *dqg_layer_keep(struct dqg_graph *graph, const char *format, size_t number) {
     char name[NAME_MAX_BYTES];
     make_name(name, format, number, "");
     return dqg_graph_name(graph, name);
 }
 
-dqg_status dqg_text_need(struct dqg_context *context, const struct dqg_model *model, const char *format, size_t number,
-                         size_t rows, size_t columns, bool biased) {
+dqg_status dqg_layer_need(struct dqg_context *context, const struct dqg_model *model, const char *format, size_t number,
+                          size_t rows, size_t columns, bool biased) {
     char name[NAME_MAX_BYTES];
     make_name(name, format, number, ".weight");
     DQG_TRY(dqg_model_need(context, model, name, rows, columns));
@@ -81,33 +83,33 @@ dqg_status dqg_text_need(struct dqg_context *context, const struct dqg_model *mo
     return biased ? dqg_model_need(context, model, name, rows, 0) : DQG_OK;
 }
 
-size_t dqg_text_layers(const struct dqg_model *model, const char *format) {
+size_t dqg_layer_count(const struct dqg_model *model, const char *format) {
     size_t count = 0;
-    while (count < 4096 && dqg_text_find(model, format, count, "") != NULL) {
+    while (count < 4096 && dqg_layer_find(model, format, count, "") != NULL) {
         count++;
     }
     return count;
 }
 
 static const float *vector(const struct dqg_model *model, const char *format, size_t number, const char *part) {
-    const struct dqg_weight *weight = dqg_text_find(model, format, number, part);
+    const struct dqg_weight *weight = dqg_layer_find(model, format, number, part);
     return weight != NULL ? weight->codes : NULL;
 }
 
-int32_t dqg_text_linear(const struct dqg_model *model, struct dqg_graph *graph, const char *format, size_t number,
-                        int32_t x) {
-    return dqg_graph_linear(graph, dqg_text_keep(graph, format, number), x,
-                            dqg_text_find(model, format, number, ".weight"), vector(model, format, number, ".bias"));
+int32_t dqg_layer_linear(const struct dqg_model *model, struct dqg_graph *graph, const char *format, size_t number,
+                         int32_t x) {
+    return dqg_graph_linear(graph, dqg_layer_keep(graph, format, number), x,
+                            dqg_layer_find(model, format, number, ".weight"), vector(model, format, number, ".bias"));
 }
 
-int32_t dqg_text_norm(const struct dqg_model *model, struct dqg_graph *graph, const char *format, size_t number,
-                      int32_t x, bool rms, float epsilon) {
-    return dqg_graph_norm_learned(graph, dqg_text_keep(graph, format, number), x,
+int32_t dqg_layer_norm(const struct dqg_model *model, struct dqg_graph *graph, const char *format, size_t number,
+                       int32_t x, bool rms, float epsilon) {
+    return dqg_graph_norm_learned(graph, dqg_layer_keep(graph, format, number), x,
                                   vector(model, format, number, ".weight"), vector(model, format, number, ".bias"), rms,
                                   epsilon);
 }
 
-const float *dqg_text_table(struct dqg_graph *graph, const struct dqg_weight *table, size_t rows) {
+const float *dqg_layer_table(struct dqg_graph *graph, const struct dqg_weight *table, size_t rows) {
     size_t count;
     float *floats = NULL;
     void *scratch = dqg_arena_alloc(&graph->context->alloc, &graph->arena, dqg_weight_scratch(table));
@@ -120,4 +122,28 @@ const float *dqg_text_table(struct dqg_graph *graph, const struct dqg_weight *ta
     }
     dqg_weight_decode_rows(table, 0, rows, floats, scratch);
     return floats;
+}
+
+/* [sin(p w), cos(p w)], w_k = 10000^(-k / (width / 2)). */
+static void encode_position(float *out, double position, size_t width) {
+    for (size_t k = 0; k < width / 2; k++) {
+        double angle = position * pow(10000.0, -(double)k / ((double)width / 2.0));
+        out[k] = (float)sin(angle);
+        out[width / 2 + k] = (float)cos(angle);
+    }
+}
+
+const float *dqg_layer_positions(struct dqg_graph *graph, size_t width, double reach_rows, double reach_columns) {
+    size_t rows = graph->height / graph->patch, columns = graph->width / graph->patch, bytes;
+    float *table = NULL;
+    if (dqg_mul_size(graph->tokens, width * sizeof *table, &bytes)) {
+        table = dqg_arena_alloc(&graph->context->alloc, &graph->arena, bytes);
+    }
+    graph->failed = graph->failed || table == NULL;
+    for (size_t token = 0; table != NULL && token < graph->tokens; token++) {
+        float *out = table + token * width;
+        encode_position(out, (double)(token % columns) * reach_columns / (double)columns, width / 2);
+        encode_position(out + width / 2, (double)(token / columns) * reach_rows / (double)rows, width / 2);
+    }
+    return table;
 }
