@@ -5,8 +5,8 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "golden.h"
 #include "context_check.h"
-#include "npy.h"
 
 static const double limit = 1e-4; /* || a - b || / || b || */
 
@@ -20,13 +20,7 @@ static double relative(const float *a, const struct npy *b) {
 }
 
 static struct npy read_array(const char *name) {
-    char path[256];
-    struct npy array;
-    snprintf(path, sizeof path, "tests/golden/%s.npy", name);
-    if (npy_read(path, &array) != 0) {
-        fail_msg("cannot read %s", path);
-    }
-    return array;
+    return golden_array("%s", name);
 }
 
 static dqg_model *load(const char *name) {

@@ -7,10 +7,10 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "golden.h"
 #include "context_check.h"
 #include "model/model.h"
 #include "named_weights.h"
-#include "npy.h"
 #include "tiny_model.h"
 #include "relative.h"
 
@@ -42,11 +42,7 @@ static dqg_model *load(const char *name, const char *metadata) {
 }
 
 static struct npy read_array(const char *base, const char *part) {
-    char path[128];
-    struct npy array;
-    snprintf(path, sizeof path, "tests/golden/adm/%s_%s.npy", base, part);
-    assert_int_equal(npy_read(path, &array), 0);
-    return array;
+    return golden_array("adm/%s_%s", base, part);
 }
 
 /* What a block gives: the operator that makes it, what PyTorch's gave, and how far they are apart. */

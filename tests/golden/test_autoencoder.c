@@ -9,10 +9,9 @@
 #include <stdlib.h>
 #include <sys/stat.h>
 
-#include "check.h"
+#include "golden.h"
 #include "failing_alloc.h"
 #include "named_weights.h"
-#include "npy.h"
 #include "tiny_model.h"
 #include "whole_file.h"
 #include "relative.h"
@@ -52,10 +51,6 @@ static dqg_model *load(dqg_context *context, const char *name, int original, con
 
 /* ---- comparisons ---- */
 
-static dqg_tensor_view view_of(const struct npy *array, float *data) {
-    return view_f32(data, array->shape[0], array->shape[1], array->shape[2], array->shape[3]);
-}
-
 static dqg_picture_spec plain_spec(void) {
     dqg_picture_spec spec;
     DQG_INIT(&spec);
@@ -71,7 +66,7 @@ static double check_direction(dqg_context *context, const dqg_model *model, cons
     snprintf(path, sizeof path, "tests/golden/autoencoder/%s_%s.npy", base, decode ? "dec" : "enc");
     assert_int_equal(npy_read(path, &expected), 0);
     float *out = malloc((size_t)expected.count * sizeof *out);
-    dqg_tensor_view from = view_of(&in, in.data), to = view_of(&expected, out);
+    dqg_tensor_view from = golden_view(&in, in.data), to = golden_view(&expected, out);
     dqg_picture_spec spec = plain_spec();
     dqg_status status = decode ? dqg_model_decode(context, model, &from, &spec, &to, NULL)
                                : dqg_model_encode(context, model, &from, &spec, &to, NULL);
@@ -188,10 +183,10 @@ static void test_drawn_latents(void **state) {
     assert_int_equal(mean.count, VALUES);
     assert_ok(dqg_context_create(NULL, &context));
     dqg_model *model = load(context, "kl4", 0, NULL);
-    dqg_tensor_view from = view_of(&x, x.data);
+    dqg_tensor_view from = golden_view(&x, x.data);
     spec.flags = DQG_PICTURE_SAMPLE;
     for (int t = 0; t < TIMES; t++) {
-        dqg_tensor_view to = view_of(&mean, drawn[t]);
+        dqg_tensor_view to = golden_view(&mean, drawn[t]);
         spec.seed = 100 + 2 * t; /* two pictures */
         assert_ok(dqg_model_encode(context, model, &from, &spec, &to, NULL));
         for (int i = 0; i < VALUES; i++) {
@@ -209,7 +204,7 @@ static void test_drawn_latents(void **state) {
     assert_true(fabs(products / count) < 5 / sqrt(count));
     /* The second picture has the seed after the first. */
     spec.seed = 101;
-    dqg_tensor_view to = view_of(&mean, again);
+    dqg_tensor_view to = golden_view(&mean, again);
     assert_ok(dqg_model_encode(context, model, &from, &spec, &to, NULL));
     for (int i = 0; i < VALUES / 2; i++) {
         float normal = (again[i] - mean.data[i]) / deviation.data[i];
@@ -273,7 +268,7 @@ static void decode_golden(dqg_context *context, const char *path, double scale, 
     spec.shift = shift;
     assert_int_equal(npy_read("tests/golden/autoencoder/kl4_8x8_z.npy", &z), 0);
     assert_int_equal(npy_read("tests/golden/autoencoder/kl4_8x8_dec.npy", &expected), 0);
-    dqg_tensor_view from = view_of(&z, z.data), to = view_of(&expected, out);
+    dqg_tensor_view from = golden_view(&z, z.data), to = golden_view(&expected, out);
     if (dqg_model_load(context, path, NULL, &model) != DQG_OK ||
         dqg_model_decode(context, model, &from, &spec, &to, NULL) != DQG_OK) {
         fail_msg("%s: %s", path, dqg_context_error(context));

@@ -8,11 +8,11 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "golden.h"
 #include "context_check.h"
 #include "failing_alloc.h"
 #include "model/model.h"
 #include "named_weights.h"
-#include "npy.h"
 #include "tiny_model.h"
 #include "relative.h"
 
@@ -64,11 +64,7 @@ struct arrays {
 };
 
 static struct npy read_array(const struct network *network, int shape, const char *part) {
-    char path[160];
-    struct npy array;
-    snprintf(path, sizeof path, "tests/golden/controlnet/%s_%s_%s.npy", network->name, network->shapes[shape], part);
-    assert_int_equal(npy_read(path, &array), 0);
-    return array;
+    return golden_array("controlnet/%s_%s_%s", network->name, network->shapes[shape], part);
 }
 
 static struct arrays read_arrays(const struct network *network, int shape) {
@@ -100,22 +96,17 @@ static void free_arrays(struct arrays *arrays) {
     free(arrays->picture);
 }
 
-static dqg_tensor_view view_of(const struct npy *array, float *data) {
-    return view_f32(data, array->shape[0], array->rank > 1 ? array->shape[1] : 0, array->rank > 2 ? array->shape[2] : 0,
-                    array->rank > 3 ? array->shape[3] : 0);
-}
-
 /* What the network gives, with the picture where scale is not 0; free() it. */
 static float *evaluate(const dqg_model *model, const struct arrays *arrays, double scale) {
     double timesteps[2] = {(double)arrays->t.data[0], (double)arrays->t.data[1]}, sizes[12];
     float *out = malloc((size_t)arrays->out.count * sizeof *out);
-    dqg_tensor_view x = view_of(&arrays->x, arrays->x.data), to = view_of(&arrays->out, out);
-    dqg_tensor_view rows = view_of(&arrays->c, arrays->c.data), pooled, picture;
+    dqg_tensor_view x = golden_view(&arrays->x, arrays->x.data), to = golden_view(&arrays->out, out);
+    dqg_tensor_view rows = golden_view(&arrays->c, arrays->c.data), pooled, picture;
     dqg_inputs inputs;
     DQG_INIT(&inputs);
     inputs.context = &rows;
     if (arrays->p.data != NULL) {
-        pooled = view_of(&arrays->p, arrays->p.data);
+        pooled = golden_view(&arrays->p, arrays->p.data);
         inputs.pooled = &pooled;
         for (int64_t i = 0; i < arrays->s.count; i++) {
             sizes[i] = (double)arrays->s.data[i];
@@ -441,8 +432,8 @@ static void test_failing(void **state) {
     struct arrays arrays = read_arrays(&sd1, 1);
     double timesteps[2] = {981, 17.5};
     float *out = malloc((size_t)arrays.out.count * sizeof *out);
-    dqg_tensor_view x = view_of(&arrays.x, arrays.x.data), to = view_of(&arrays.out, out);
-    dqg_tensor_view rows = view_of(&arrays.c, arrays.c.data), picture = view_f32(arrays.picture, 2, 3, 40, 24);
+    dqg_tensor_view x = golden_view(&arrays.x, arrays.x.data), to = golden_view(&arrays.out, out);
+    dqg_tensor_view rows = golden_view(&arrays.c, arrays.c.data), picture = view_f32(arrays.picture, 2, 3, 40, 24);
     dqg_inputs inputs;
     (void)state;
     failing_alloc_init(&memory, &allocator);

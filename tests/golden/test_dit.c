@@ -4,19 +4,14 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-#include "check.h"
-#include "npy.h"
+#include "golden.h"
 #include "relative.h"
 
 /* Largest relative error of the float path: || a - b || / || b ||. */
 static const double limit = 1e-4;
 
 static void read_array(const char *name, const char *part, struct npy *array) {
-    char path[256];
-    snprintf(path, sizeof path, "tests/golden/dit/%s_%s.npy", name, part);
-    if (npy_read(path, array) != 0) {
-        fail_msg("cannot read %s", path);
-    }
+    *array = golden_array("dit/%s_%s", name, part);
 }
 
 struct golden {

@@ -6,8 +6,8 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "golden.h"
 #include "context_check.h"
-#include "npy.h"
 #include "relative.h"
 
 static const double limit = 1e-4; /* || a - b || / || b || */
@@ -61,18 +61,14 @@ static void free_golden(struct golden *golden) {
     free(golden->out.data);
 }
 
-static dqg_tensor_view view_of(const struct npy *array, float *data) {
-    return view_f32(data, array->shape[0], array->shape[1], array->rank > 2 ? array->shape[2] : 0,
-                    array->rank > 3 ? array->shape[3] : 0);
-}
-
 /* The result, which the caller frees. */
 static float *evaluate(const dqg_model *model, const struct golden *golden) {
     double t[4], guidance[4];
     float *out = malloc((size_t)golden->out.count * sizeof *out);
-    dqg_tensor_view x = view_of(&golden->x, golden->x.data), rows = view_of(&golden->context, golden->context.data),
-                    pooled = view_of(&golden->pooled, golden->pooled.data), result = view_of(&golden->out, out),
-                    extra = view_of(&golden->extra, golden->extra.data);
+    dqg_tensor_view x = golden_view(&golden->x, golden->x.data),
+                    rows = golden_view(&golden->context, golden->context.data),
+                    pooled = golden_view(&golden->pooled, golden->pooled.data), result = golden_view(&golden->out, out),
+                    extra = golden_view(&golden->extra, golden->extra.data);
     assert_true(golden->t.count <= 4);
     for (int64_t i = 0; i < golden->t.count; i++) {
         t[i] = (double)golden->t.data[i];
@@ -151,8 +147,8 @@ static double run_error(const char *name, const char *shape, const char *options
     dqg_options *options = make_options(context, DQG_OPTIONS_RUN);
     dqg_run *run;
     dqg_inputs inputs;
-    dqg_tensor_view x = view_of(&golden.x, golden.x.data), rows = view_of(&golden.context, golden.context.data),
-                    pooled = view_of(&golden.pooled, golden.pooled.data);
+    dqg_tensor_view x = golden_view(&golden.x, golden.x.data), rows = golden_view(&golden.context, golden.context.data),
+                    pooled = golden_view(&golden.pooled, golden.pooled.data);
     float *want = malloc((size_t)golden.x.count * sizeof *want), *latent = golden.x.data;
     DQG_INIT(&inputs);
     inputs.context = &rows;

@@ -7,9 +7,8 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-#include "check.h"
+#include "golden.h"
 #include "named_weights.h"
-#include "npy.h"
 #include "run/run.h"
 #include "tiny_model.h"
 #include "relative.h"
@@ -55,11 +54,7 @@ struct golden {
 };
 
 static void read_array(const char *name, const char *part, struct npy *array) {
-    char path[128];
-    snprintf(path, sizeof path, "tests/golden/mmdit/%s_%s.npy", name, part);
-    if (npy_read(path, array) != 0) {
-        fail_msg("cannot read %s", path);
-    }
+    *array = golden_array("mmdit/%s_%s", name, part);
 }
 
 static void read_golden(const char *name, struct golden *g) {

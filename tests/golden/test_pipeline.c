@@ -8,9 +8,9 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "golden.h"
 #include "context_check.h"
 #include "model/pipeline.h"
-#include "npy.h"
 #include "pipeline_folder.h"
 #include "tiny_model.h"
 #include "relative.h"
@@ -29,13 +29,7 @@ struct wanted {
 };
 
 static struct npy read_array(const char *name, const char *part) {
-    char path[256];
-    struct npy array;
-    snprintf(path, sizeof path, "tests/golden/pipeline/%s_%s.npy", name, part);
-    if (npy_read(path, &array) != 0) {
-        fail_msg("cannot read %s", path);
-    }
-    return array;
+    return golden_array("pipeline/%s_%s", name, part);
 }
 
 /* The denoiser of the folder is a small DiT that is told to take a context. */

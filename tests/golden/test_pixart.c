@@ -8,27 +8,15 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-#include "check.h"
+#include "golden.h"
 #include "model/model.h"
-#include "npy.h"
 #include "tiny_model.h"
 #include "relative.h"
 
 static const double limit = 1e-4; /* largest relative error of the float path */
 
 static void read_array(const char *name, const char *part, struct npy *array) {
-    char path[256];
-    snprintf(path, sizeof path, "tests/golden/pixart/%s_%s.npy", name, part);
-    if (npy_read(path, array) != 0) {
-        fail_msg("cannot read %s", path);
-    }
-}
-
-static dqg_tensor_view view_of(const struct npy *array, float *data) {
-    dqg_tensor_view view = view_f32(data, 1, 1, 1, 1);
-    view.rank = array->rank;
-    memcpy(view.shape, array->shape, sizeof(int64_t) * (size_t)array->rank);
-    return view;
+    *array = golden_array("pixart/%s_%s", name, part);
 }
 
 /* What a network is given; sizes are there where it takes them. */
@@ -43,8 +31,8 @@ static void read_golden(const char *name, bool sizes, struct golden *golden) {
     read_array(name, "t", &golden->t);
     read_array(name, "context", &golden->context);
     read_array(name, "mask", &golden->mask);
-    golden->context_view = view_of(&golden->context, golden->context.data);
-    golden->mask_view = view_of(&golden->mask, golden->mask.data);
+    golden->context_view = golden_view(&golden->context, golden->context.data);
+    golden->mask_view = golden_view(&golden->mask, golden->mask.data);
     DQG_INIT(&golden->inputs);
     golden->inputs.context = &golden->context_view;
     golden->inputs.mask = &golden->mask_view;
@@ -74,7 +62,7 @@ static double evaluate(dqg_context *context, const dqg_model *model, const struc
     read_array(base, "x", &x);
     read_array(base, "out", &expected);
     float *answer = malloc((size_t)expected.count * sizeof *answer);
-    dqg_tensor_view in = view_of(&x, x.data), to = view_of(&expected, answer);
+    dqg_tensor_view in = golden_view(&x, x.data), to = golden_view(&expected, answer);
     if (dqg_model_denoise(context, model, &in, golden->timesteps, &golden->inputs, NULL, NULL, &to) != DQG_OK) {
         fail_msg("%s: %s", base, dqg_context_error(context));
     }

@@ -8,8 +8,7 @@
 #include <stdlib.h>
 #include <sys/stat.h>
 
-#include "check.h"
-#include "npy.h"
+#include "golden.h"
 #include "tiny_model.h"
 
 static const char checkpoint[] = "examples/models/sprites.safetensors";
@@ -23,11 +22,7 @@ static struct {
 static char directory[128];
 
 static void read_array(const char *name, struct npy *array) {
-    char path[256];
-    snprintf(path, sizeof path, "tests/golden/sprites/%s.npy", name);
-    if (npy_read(path, array) != 0) {
-        fail_msg("cannot read %s", path);
-    }
+    *array = golden_array("sprites/%s", name);
 }
 
 static int setup(void **state) {

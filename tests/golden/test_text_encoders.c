@@ -5,10 +5,10 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "golden.h"
 #include "context_check.h"
 #include "io/io.h"
 #include "model/layer_parts.h"
-#include "npy.h"
 #include "relative.h"
 
 enum { PROMPTS_MAX = 4, IDS_MAX = 1024 };
@@ -16,13 +16,7 @@ enum { PROMPTS_MAX = 4, IDS_MAX = 1024 };
 static const double limit = 1e-4; /* || a - b || / || b || */
 
 static struct npy read_array(const char *name, const char *part) {
-    char path[256];
-    struct npy array;
-    snprintf(path, sizeof path, "tests/golden/encoders/%s_%s.npy", name, part);
-    if (npy_read(path, &array) != 0) {
-        fail_msg("cannot read %s", path);
-    }
-    return array;
+    return golden_array("encoders/%s_%s", name, part);
 }
 
 static dqg_model *load(const char *path) {

@@ -8,9 +8,8 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-#include "check.h"
+#include "golden.h"
 #include "named_weights.h"
-#include "npy.h"
 #include "tiny_model.h"
 #include "relative.h"
 
@@ -69,11 +68,7 @@ struct arrays {
 };
 
 static void read_array(const struct network *network, int shape, const char *part, struct npy *array) {
-    char path[160];
-    snprintf(path, sizeof path, "tests/golden/unet/%s_%s_%s.npy", network->name, network->shapes[shape], part);
-    if (npy_read(path, array) != 0) {
-        fail_msg("cannot read %s", path);
-    }
+    *array = golden_array("unet/%s_%s_%s", network->name, network->shapes[shape], part);
 }
 
 static struct arrays read_arrays(const struct network *network, int shape) {
@@ -98,17 +93,13 @@ static void free_arrays(struct arrays *arrays) {
     free(arrays->out.data);
 }
 
-static dqg_tensor_view view_of(const struct npy *array, float *data) {
-    return view_f32(data, array->shape[0], array->rank > 1 ? array->shape[1] : 0, array->rank > 2 ? array->shape[2] : 0,
-                    array->rank > 3 ? array->shape[3] : 0);
-}
-
 /* What the network gives for the arrays; free() it. */
 static float *evaluate(dqg_context *context, const dqg_model *model, const struct arrays *arrays) {
     double timesteps[2] = {(double)arrays->t.data[0], (double)arrays->t.data[1]}, sizes[16];
     float *out = malloc((size_t)arrays->out.count * sizeof *out);
-    dqg_tensor_view x = view_channels(arrays->x.data, arrays->x.shape, 0, 4), extra, to = view_of(&arrays->out, out);
-    dqg_tensor_view rows = view_of(&arrays->c, arrays->c.data), pooled;
+    dqg_tensor_view x = view_channels(arrays->x.data, arrays->x.shape, 0, 4), extra,
+                    to = golden_view(&arrays->out, out);
+    dqg_tensor_view rows = golden_view(&arrays->c, arrays->c.data), pooled;
     dqg_inputs inputs;
     DQG_INIT(&inputs);
     inputs.context = &rows;
@@ -117,7 +108,7 @@ static float *evaluate(dqg_context *context, const dqg_model *model, const struc
         inputs.extra = &extra;
     }
     if (arrays->p.data != NULL) {
-        pooled = view_of(&arrays->p, arrays->p.data);
+        pooled = golden_view(&arrays->p, arrays->p.data);
         inputs.pooled = &pooled;
         for (int64_t i = 0; i < arrays->s.count; i++) {
             sizes[i] = (double)arrays->s.data[i];
